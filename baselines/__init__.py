@@ -1,0 +1,1 @@
+"""Memory backends, the memory store and the embedders."""

@@ -1,0 +1,1 @@
+"""Environments: one adapter a benchmark, behind the harness protocols."""
