@@ -53,7 +53,7 @@ class WorkerError(InfraError):
     """An environment worker died, broke its protocol or raised."""
 
 
-class EpisodeTimeout(InfraError):  # noqa: N818 - reads as what happened
+class EpisodeTimeout(InfraError):
     """An environment or an episode took longer than it may."""
 
 

@@ -1,0 +1,129 @@
+"""Metered access to models and embedders: nothing a memory does escapes the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .ledger import Ledger, Role, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .trace import Trace
+    from .types import ChatMessage, Completion, Json, Model, ModelInfo, Sampling
+
+
+class Embedder(Protocol):
+    """Turns texts into unit vectors."""
+
+    name: str
+    identity: Json  # hashed into a result's identity
+    dim: int
+    theta_f: float  # similarity from which Filter_context takes a message to match
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors of shape (len(texts), dim); the zero vector for an empty text."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens the embedder reads of a text."""
+        ...
+
+
+class Meter:
+    """Where metered calls are booked: the ledger and trace of the episode now running.
+
+    A memory may outlive an episode, so the loop points the meter to each episode in turn.
+    """
+
+    def __init__(self, ledger: Ledger, trace: Trace) -> None:
+        self.ledger = ledger
+        self.trace = trace
+
+    def point_to(self, ledger: Ledger, trace: Trace) -> None:
+        """Book into another episode from now on."""
+        self.ledger, self.trace = ledger, trace
+
+
+class MeteredModel:
+    """A model that books each call under a role and writes it to the trace."""
+
+    def __init__(self, model: Model, meter: Meter, role: Role) -> None:
+        self._model = model
+        self._meter = meter
+        self.role = role
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is."""
+        return self._model.info
+
+    def as_role(self, role: Role) -> MeteredModel:
+        """The same model, booked under another role."""
+        return MeteredModel(self._model, self._meter, role)
+
+    def rebind(self, model: Model) -> None:
+        """Use another model from now on (the one bound to the next episode)."""
+        self._model = model
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text."""
+        return self._model.count_tokens(text)
+
+    async def generate(self, messages: Sequence[ChatMessage], sampling: Sampling) -> Completion:
+        """Call the model and book it.
+
+        Raises:
+            ModelError: when the endpoint failed for good.
+        """
+        from .types import Request
+
+        completion = await self._model.generate(Request(messages, sampling, self.role))
+        self._meter.ledger.add(self.role, completion.usage)
+        self._meter.trace.emit(
+            "model_call",
+            role=self.role.value,
+            text=completion.text,
+            prompt_tokens=completion.usage.prompt_tokens,
+            completion_tokens=completion.usage.completion_tokens,
+        )
+        return completion
+
+
+class MeteredEmbedder:
+    """An embedder that books the tokens it reads."""
+
+    def __init__(self, embedder: Embedder, meter: Meter) -> None:
+        self._embedder = embedder
+        self._meter = meter
+
+    @property
+    def name(self) -> str:
+        """Name of the embedder."""
+        return self._embedder.name
+
+    @property
+    def identity(self) -> Json:
+        """What changes its vectors."""
+        return self._embedder.identity
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return self._embedder.dim
+
+    @property
+    def theta_f(self) -> float:
+        """The embedder's own threshold for Filter_context."""
+        return self._embedder.theta_f
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors of shape (len(texts), dim), booked as one call."""
+        if not texts:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        tokens = sum(self._embedder.count_tokens(text) for text in texts)
+        self._meter.ledger.add(Role.EMBEDDING, Usage(tokens, 0))
+        return self._embedder.embed(texts)

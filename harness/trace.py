@@ -1,0 +1,42 @@
+"""The event trace of an episode: what happened to the context, the memory and the world, in order.
+
+Metrics, rewards, the viewer and the resume logic read events, never the text of messages.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Event = dict[str, Any]
+"""One event: `type`, `step`, `turn` and the fields of its type, all JSON values.
+
+Types and their fields:
+    message: id, role, kind, text, tokens, pinned; a message entered the context
+    remove: ids, reason (`filter` | `overflow` | `summary`); messages left it
+    completion: text, tool_calls, usage, latency_s, finish; the agent's model answered
+    malformed: problem; part of the output could not be used
+    tool: name, arguments, status, content, data; a tool call was answered
+    memory: op (`add` | `update` | `delete` | `retrieve`), ids, content or query, changed
+    model_call: role, text, usage; a call that was not the agent's own turn
+    action: action, valid, reward, progress, done, observation; the environment moved on
+    forfeit: reason; a step passed without an action
+"""
+
+
+class Trace:
+    """Collects the events of one episode in memory; the recorder writes them at commit."""
+
+    __slots__ = ("events", "step", "turn")
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.step = 0  # environment steps taken so far
+        self.turn = 0  # model calls of the agent so far
+
+    def emit(self, type_: str, **fields: Any) -> None:
+        """Append an event, stamped with the current step and turn."""
+        self.events.append({"type": type_, "step": self.step, "turn": self.turn, **fields})
+
+    def of(self, type_: str) -> list[Event]:
+        """All events of one type, in order."""
+        return [event for event in self.events if event["type"] == type_]
