@@ -66,7 +66,7 @@ def load(group: Group, name: str) -> Any:
         return entry.load()
     except AgememError:
         raise
-    except Exception as error:  # noqa: BLE001 - a third party's import may fail in any way
+    except Exception as error:  # a third party's import may fail in any way
         raise UsageError(
             f"the {_SINGULAR[group]} plug-in {name!r} of {_distribution(entry)} cannot be "
             f"loaded: {type(error).__name__}: {error}"

@@ -1,0 +1,93 @@
+"""The resolved configuration of a run: what decides its numbers, and how it is carried out.
+
+`RunConfig` fields are identity: they are hashed, stored, and compared on resume. `Execution`
+fields (concurrency, workers, where to write) may change between two parts of the same run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import UsageError, unknown_name
+from .records import stable_hash
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AgentConfig(_Strict):
+    """How the agent is run; part of every result's identity."""
+
+    transport: Literal["prompt", "native"] = "prompt"
+    shots: Literal[0, 1] = 1
+    show_valid_actions: Literal["never", "on-request", "always"] = "never"
+    max_steps: int | None = Field(None, ge=1, le=100_000)  # None: the environment's own cap
+    max_turns_per_step: int = Field(6, ge=1, le=100)
+    max_calls_per_turn: int = Field(8, ge=1, le=100)
+    context_tokens: int = Field(8192, ge=256)
+    max_tokens: int = Field(1024, ge=1)
+    temperature: float | None = Field(0.0, ge=0)
+    top_p: float | None = Field(None, gt=0, le=1)
+
+
+class RunConfig(_Strict):
+    """Everything that decides a run's numbers."""
+
+    envs: tuple[str, ...] = Field(min_length=1)
+    memories: tuple[str, ...] = Field(min_length=1)
+    model: str = "scripted"
+    split: str | None = None  # None: each environment's default
+    episodes: int | None = Field(None, ge=1)  # the first n tasks of the split; None: all
+    seed: int = 0
+    repeats: int = Field(1, ge=1)
+    memory_scope: Literal["episode", "run"] = "episode"
+    embedder: str = "hashing"
+    agent: AgentConfig = AgentConfig()
+    env_options: dict[str, str] = {}
+    memory_options: dict[str, str] = {}
+    model_options: dict[str, str] = {}
+    allow_short: bool = False  # accept a split with fewer tasks than it should hold
+
+    @property
+    def hash(self) -> str:
+        """Short hash of the whole configuration."""
+        return stable_hash(self.model_dump(mode="json"))
+
+
+class Execution(_Strict):
+    """How a run is carried out; nothing here changes a number."""
+
+    runs_dir: Path = Path("runs")
+    name: str | None = None  # None: made from the configuration
+    concurrency: int = Field(8, ge=1, le=10_000)
+    workers: int | None = Field(None, ge=0)  # None: as many as cores; 0: in this process
+    step_timeout_s: float = Field(60.0, gt=0)
+    episode_timeout_s: float = Field(3600.0, gt=0)
+    retries: int = Field(2, ge=0)  # further tries of an episode after an infrastructure failure
+    max_infra_errors: int = Field(5, ge=1)  # failed episodes in a row that end the run early
+
+
+def make_config(values: dict[str, Any]) -> RunConfig:
+    """Check and build a `RunConfig`.
+
+    Raises:
+        UsageError: naming the field, what is wrong, and for unknown keys the nearest one.
+    """
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise usage_error(error, values) from error
+
+
+def usage_error(error: ValidationError, values: dict[str, Any]) -> UsageError:
+    """The first problem of a pydantic error as one line."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        fields = AgentConfig.model_fields if where.startswith("agent.") else RunConfig.model_fields
+        return unknown_name("configuration key", str(first["loc"][-1]), fields)
+    return UsageError(f"configuration: {where}: {first['msg']} (given: {first['input']!r})")
