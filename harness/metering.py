@@ -42,10 +42,19 @@ class Meter:
     def __init__(self, ledger: Ledger, trace: Trace) -> None:
         self.ledger = ledger
         self.trace = trace
+        self._bound: tuple[Model, Model] | None = None
 
     def point_to(self, ledger: Ledger, trace: Trace) -> None:
         """Book into another episode from now on."""
         self.ledger, self.trace = ledger, trace
+
+    def bind(self, base: Model, bound: Model) -> None:
+        """Calls of `base` go to the model bound to the present episode (`Model.bind`)."""
+        self._bound = (base, bound)
+
+    def resolve(self, base: Model) -> Model:
+        """The model that answers for `base` in the present episode."""
+        return self._bound[1] if self._bound and self._bound[0] is base else base
 
 
 class MeteredModel:
@@ -65,10 +74,6 @@ class MeteredModel:
         """The same model, booked under another role."""
         return MeteredModel(self._model, self._meter, role)
 
-    def rebind(self, model: Model) -> None:
-        """Use another model from now on (the one bound to the next episode)."""
-        self._model = model
-
     def count_tokens(self, text: str) -> int:
         """Tokens of a text."""
         return self._model.count_tokens(text)
@@ -79,9 +84,10 @@ class MeteredModel:
         Raises:
             ModelError: when the endpoint failed for good.
         """
-        from .types import Request
+        from .types import Request  # types imports this module for its own annotations
 
-        completion = await self._model.generate(Request(messages, sampling, self.role))
+        model = self._meter.resolve(self._model)
+        completion = await model.generate(Request(messages, sampling, self.role))
         self._meter.ledger.add(self.role, completion.usage)
         self._meter.trace.emit(
             "model_call",

@@ -37,7 +37,7 @@ class Tool:
     name: str
     description: str
     arguments: type[ToolArguments]
-    kind: Literal["ltm", "stm"]  # long-term memory or context; the `+ST` ablations select by it
+    kind: Literal["ltm", "stm", "env"]  # long-term memory, context (STM), or the environment
     aliases: tuple[str, ...] = ()
 
     def schema(self) -> dict[str, Any]:
