@@ -80,10 +80,10 @@ def make_config(values: dict[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise usage_error(error, values) from error
+        raise _usage_error(error) from error
 
 
-def usage_error(error: ValidationError, values: dict[str, Any]) -> UsageError:
+def _usage_error(error: ValidationError) -> UsageError:
     """The first problem of a pydantic error as one line."""
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))

@@ -87,6 +87,17 @@ class Context:
         self._insert(len(self._messages), message)
         return message
 
+    def clip(self, text: str, max_tokens: int) -> str:
+        """The text, cut with a visible mark if it has more tokens than that.
+
+        One oversized message must not push the whole history out of the context.
+        """
+        tokens = self._count(text)
+        if tokens <= max_tokens:
+            return text
+        kept = text[: max(1, len(text) * max_tokens // tokens)]
+        return f"{kept} [… cut: {len(text) - len(kept)} of {len(text)} characters]"
+
     def unpin(self, message_id: str) -> None:
         """Let a message go the way of all others (an observation that is no longer current)."""
         for index, message in enumerate(self._messages):

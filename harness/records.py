@@ -66,7 +66,7 @@ class Episode:
     overflow_drops: int  # messages lost because the context was full
     tool_calls: dict[str, dict[str, int]]  # tool -> status -> count
     tokens: dict[str, RoleUsage]  # role -> sums
-    memory_entries: int  # entries the long-term memory holds at the end
+    memory_entries: int | None  # entries the long-term memory holds at the end
     wall_s: float
     started_at: str  # ISO 8601, UTC
     reason: str = ""  # why it ended: `solved`, `step_limit`, or one line of the error

@@ -311,6 +311,7 @@ class Memory(Protocol):
     name: str
     identity: Json  # everything that changes its behaviour; hashed into a result's identity
     tools: tuple[Tool, ...]  # empty for automatic backends
+    instructions: str  # told to the agent beside the tools; empty for automatic backends
 
     async def begin(self, scope: Scope) -> None:
         """Start an episode in this scope."""

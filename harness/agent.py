@@ -1,0 +1,364 @@
+"""The agent loop, once: every environment, memory and model, in evaluation and in training.
+
+Words as used here: a *step* is one action of the environment; a *turn* is one call of the model;
+a step may take several turns, since tool calls come back to the model before it answers.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Awaitable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from .config import AgentConfig
+from .context import Context, ContextOverflow, Message
+from .errors import AgememError, InfraError, MemoryBackendError, UsageError
+from .ledger import Role
+from .metering import Meter
+from .prompts import (
+    VALID_ACTIONS,
+    goal_message,
+    last_turn_message,
+    observation_message,
+    problem_message,
+    system_prompt,
+    tool_message,
+)
+from .protocol import ParsedTurn, parse_completion
+from .records import Episode, EpisodeKey
+from .tools import Tool, ToolCall, ToolFailure, ToolResult, ToolStatus, find_tool
+from .types import (
+    ChatMessage,
+    Completion,
+    EnvClient,
+    EpisodeView,
+    Memory,
+    Model,
+    Outcome,
+    Request,
+    Sampling,
+    Scope,
+    Status,
+    StepResult,
+    Task,
+    Turn,
+)
+
+T = TypeVar("T")
+
+MAX_FORFEITS = 3  # steps in a row without any action, after which the agent has failed
+
+
+async def run_episode(
+    env: EnvClient,
+    memory: Memory,
+    model: Model,
+    task: Task,
+    *,
+    key: EpisodeKey,
+    config: AgentConfig,
+    meter: Meter,
+    scope_id: str | None = None,
+) -> Episode:
+    """Play one task and return its record; the events are in `meter.trace`.
+
+    Args:
+        env: The environment; not closed here.
+        memory: The memory; not closed here.
+        model: The model; bound to this episode here.
+        task: What to play.
+        key: The identity of the result; its seed seeds the environment.
+        config: Limits, transport and prompts.
+        meter: Points to this episode's fresh ledger and trace.
+        scope_id: The memory's scope; None means the episode itself.
+
+    Returns:
+        The episode. A failure of the infrastructure is its status, never an exception.
+
+    Raises:
+        UsageError: for what no retry can mend, e.g. a context budget below the first prompt.
+    """
+    loop = _Loop(env, memory, model, task, key, config, meter, scope_id or key.id)
+    return await loop.run()
+
+
+class _Loop:
+    """The state of one episode while it is played."""
+
+    def __init__(
+        self,
+        env: EnvClient,
+        memory: Memory,
+        model: Model,
+        task: Task,
+        key: EpisodeKey,
+        config: AgentConfig,
+        meter: Meter,
+        scope_id: str,
+    ) -> None:
+        self.env, self.memory, self.task, self.key, self.config = env, memory, task, key, config
+        self.meter, self.trace, self.ledger = meter, meter.trace, meter.ledger
+        self.scope_id = scope_id
+        self.native = config.transport == "native"
+        self.tools = memory.tools + self._environment_tools()
+        view = EpisodeView(
+            env, task, key.seed, key.repeat, key.id, self.tools, self.native, config.context_tokens
+        )
+        self.model = model.bind(view)
+        meter.bind(model, self.model)
+        self.context = Context(config.context_tokens, self.model.count_tokens, self.trace)
+        self.sampling = Sampling(
+            config.max_tokens, config.temperature, config.top_p, key.seed + key.repeat
+        )
+        self.max_steps = config.max_steps or env.spec.max_steps
+        self.last: StepResult | None = None
+        self.reward = 0.0
+        self.invalid = self.malformed = self.forfeits = self.overflow = 0
+        self.calls: dict[str, Counter[str]] = {}
+
+    # --- the episode ------------------------------------------------------------------------
+
+    async def run(self) -> Episode:
+        """Play to the end, and turn however it ended into a record."""
+        entries: int | None = None
+        started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+        try:
+            await self._begin()
+            status, reason = await self._play()
+            outcome = Outcome(status, self._success(status), self._progress())
+            await _backend(self.memory.end_episode(outcome), "end_episode")
+            entries = len(self.memory.entries())
+        except ContextOverflow as error:
+            if self.trace.turn == 0:  # nothing was asked yet: the budget is too small as such
+                raise UsageError(str(error)) from error
+            status, reason = "limit", "context_overflow"
+        except InfraError as error:
+            status, reason = "infra_error", f"{type(error).__name__}: {error}"
+        return Episode(
+            key=self.key,
+            task_type=self.task.type,
+            status=status,
+            success=self._success(status),
+            progress=None if status == "infra_error" else self._progress(),
+            reward=None if status == "infra_error" else self.reward,
+            steps=self.trace.step,
+            turns=self.trace.turn,
+            invalid_actions=self.invalid,
+            malformed_outputs=self.malformed,
+            forfeits=self.forfeits,
+            overflow_drops=self.overflow,
+            tool_calls={name: dict(by) for name, by in sorted(self.calls.items())},
+            tokens=self.ledger.roles,
+            memory_entries=entries,
+            wall_s=time.perf_counter() - clock,
+            started_at=started,
+            reason=reason,
+        )
+
+    async def _begin(self) -> None:
+        first = await self.env.reset(self.task, self.key.seed)
+        await _backend(self.memory.begin(Scope(self.scope_id, first.goal, self.trace)), "begin")
+        if self.native:
+            schemas = [tool.schema() for tool in self.tools]
+            self.context.reserved = self.model.count_tokens(json.dumps(schemas))
+        prompt = system_prompt(
+            self.env.spec.instructions, self.memory.instructions, self.tools, self.config
+        )
+        self.context.add("system", "system", prompt, pinned=True)
+        self.context.add("user", "goal", goal_message(first.goal), pinned=True)
+        await self._observe(first.text)
+
+    async def _play(self) -> tuple[Status, str]:
+        """Steps until the task is over or a limit is reached."""
+        in_a_row = 0
+        while self.trace.step < self.max_steps:
+            acted = await self._step()
+            in_a_row = 0 if acted else in_a_row + 1
+            assert self.last is not None
+            if self.last.terminated:
+                return "completed", "solved" if self.last.success else "failed"
+            if self.last.truncated:
+                return "limit", "environment_limit"
+            if in_a_row == MAX_FORFEITS:
+                return "agent_error", f"no action in {MAX_FORFEITS} steps in a row"
+        return "limit", "step_limit"
+
+    async def _step(self) -> bool:
+        """Turns until there is an action; False if the step was lost without one."""
+        for left in range(self.config.max_turns_per_step, 0, -1):
+            if left == 1 and self.config.max_turns_per_step > 1:
+                self.context.add("user", "error", last_turn_message())
+            parsed, text = await self._turn()
+            if parsed.answer is not None:
+                await self._act(parsed.answer, text)
+                return True
+        self.forfeits += 1
+        self.trace.emit("forfeit", reason="no answer within the turns of a step")
+        await self._act("", "")
+        return False
+
+    # --- one turn ---------------------------------------------------------------------------
+
+    async def _turn(self) -> tuple[ParsedTurn, str]:
+        """One model call, and the tool calls it makes."""
+        await _backend(self.memory.before_turn(self.context), "before_turn")
+        self.overflow += len(self.context.fit())
+        completion = await self._generate()
+        parsed = parse_completion(completion, native=self.native)
+        if parsed.calls:
+            results = await self._call_tools(parsed, completion)
+            turn = Turn(self.trace.turn, self.trace.step, completion.text, results)
+            await _backend(self.memory.after_turn(turn), "after_turn")
+        else:
+            self.context.add("assistant", "assistant", self._clipped(completion.text))
+        if parsed.problems:
+            self.malformed += 1
+            self.trace.emit("malformed", problem="; ".join(parsed.problems))
+            message = problem_message(parsed.problems, parsed.usable)
+            self.context.add("user", "error", message)
+        return parsed, completion.text
+
+    async def _generate(self) -> Completion:
+        messages = [_chat(message) for message in self.context.messages]
+        tools = self.tools if self.native else ()
+        clock = time.perf_counter()
+        completion = await self.model.generate(Request(messages, self.sampling, tools=tools))
+        self.ledger.add(Role.AGENT, completion.usage)
+        self.trace.turn += 1
+        self.trace.emit(
+            "completion",
+            text=completion.text,
+            tool_calls=[[call.name, call.arguments, call.id] for call in completion.tool_calls],
+            prompt_tokens=completion.usage.prompt_tokens,
+            completion_tokens=completion.usage.completion_tokens,
+            estimated=completion.usage.estimated,
+            context_tokens=self.context.tokens,
+            finish=completion.finish,
+            latency_s=round(time.perf_counter() - clock, 6),
+        )
+        return completion
+
+    async def _call_tools(
+        self, parsed: ParsedTurn, completion: Completion
+    ) -> tuple[ToolResult, ...]:
+        """Answer every call; the message that made them stays in the context until they are."""
+        native_calls = completion.tool_calls if self.native else ()
+        asked = self.context.add(
+            "assistant",
+            "assistant",
+            self._clipped(completion.text),
+            pinned=True,
+            tool_calls=native_calls,
+        )
+        results = []
+        for index, call in enumerate(parsed.calls):
+            result = await self._call(call, index)
+            results.append(result)
+            self.calls.setdefault(result.name, Counter())[result.status.value] += 1
+            self.trace.emit(
+                "tool",
+                name=result.name,
+                arguments=call.arguments,
+                status=result.status.value,
+                content=result.content,
+                data=result.data,
+            )
+        for result in results:  # after all calls, so that no call removes another's result
+            call_id = result.call_id if native_calls else ""
+            text = self.context.clip(tool_message(result), self.context.budget // 4)
+            self.context.add("tool", "tool_result", text, tool_call_id=call_id)
+        self.context.unpin(asked.id)
+        return tuple(results)
+
+    def _clipped(self, output: str) -> str:
+        """An endpoint that ignores the limit on its output must not flood the context."""
+        return self.context.clip(output, 2 * self.config.max_tokens)
+
+    async def _call(self, call: ToolCall, index: int) -> ToolResult:
+        tool = find_tool(self.tools, call.name)
+        name = tool.name if tool is not None else call.name
+        if index >= self.config.max_calls_per_turn:
+            limit = f"only {self.config.max_calls_per_turn} calls a turn are carried out"
+            return ToolResult(name, ToolStatus.CANCELLED, limit, call.id)
+        if tool is None:
+            names = ", ".join(t.name for t in self.tools) or "none"
+            message = f"there is no tool {call.name!r}; tools: {names}"
+            return ToolResult(name, ToolStatus.UNKNOWN_TOOL, message, call.id)
+        if tool is VALID_ACTIONS:
+            return await self._list_valid_actions(tool, call)
+        result = await _backend(self.memory.call(call, self.context), f"the tool {tool.name}")
+        return replace(result, call_id=call.id)
+
+    async def _list_valid_actions(self, tool: Tool, call: ToolCall) -> ToolResult:
+        try:
+            tool.check(call.arguments)
+        except ToolFailure as failure:
+            return ToolResult(tool.name, failure.status, str(failure), call.id)
+        actions = await self.env.valid_actions() or []
+        return ToolResult(tool.name, ToolStatus.SUCCESS, "; ".join(actions), call.id)
+
+    # --- the environment --------------------------------------------------------------------
+
+    async def _act(self, action: str, completion: str) -> None:
+        """Carry out an action and show what it did."""
+        result = self.last = await self.env.step(action)
+        self.trace.step += 1
+        self.reward += result.reward
+        self.invalid += not result.valid
+        self.trace.emit(
+            "action",
+            action=action,
+            valid=result.valid,
+            reward=result.reward,
+            progress=result.progress,
+            success=result.success,
+            done=result.terminated or result.truncated,
+            observation=result.observation,
+        )
+        await self._observe(result.observation)
+        turn = Turn(self.trace.turn, self.trace.step, completion, (), action, result.observation)
+        await _backend(self.memory.after_turn(turn), "after_turn")
+
+    async def _observe(self, text: str) -> None:
+        """Put an observation into the context; only the current one is pinned."""
+        before = self.context.find("observation")
+        if before is not None:
+            self.context.unpin(before.id)
+        always = self.config.show_valid_actions == "always"
+        actions = await self.env.valid_actions() if always else None
+        self.context.add("user", "observation", observation_message(text, actions), pinned=True)
+
+    def _environment_tools(self) -> tuple[Tool, ...]:
+        listed = self.config.show_valid_actions == "on-request"
+        return (VALID_ACTIONS,) if listed and self.env.spec.has_valid_actions else ()
+
+    # --- scores -----------------------------------------------------------------------------
+
+    def _success(self, status: Status) -> bool | None:
+        """An episode that ended unsolved is a failure; one the infrastructure broke has none."""
+        if status == "infra_error":
+            return None
+        return bool(self.last is not None and self.last.success)
+
+    def _progress(self) -> float | None:
+        return self.last.progress if self.last is not None else None
+
+
+def _chat(message: Message) -> ChatMessage:
+    return ChatMessage(message.role, message.content, message.tool_calls, message.tool_call_id)
+
+
+async def _backend(work: Awaitable[T], what: str) -> T:
+    """Await a memory's method; whatever it raises by mistake is the backend's failure."""
+    try:
+        return await work
+    except AgememError:
+        raise
+    except Exception as error:  # a third party's backend may raise anything
+        raise MemoryBackendError(
+            f"the memory failed in {what}: {type(error).__name__}: {error}"
+        ) from error
