@@ -47,10 +47,18 @@ class RunConfig(_Strict):
     memory_scope: Literal["episode", "run"] = "episode"
     embedder: str = "hashing"
     agent: AgentConfig = AgentConfig()
-    env_options: dict[str, str] = {}
-    memory_options: dict[str, str] = {}
-    model_options: dict[str, str] = {}
+    # Options by the registered name they belong to: {"alfworld": {"engine": "textworld"}}.
+    options: dict[str, dict[str, str]] = {}
     allow_short: bool = False  # accept a split with fewer tasks than it should hold
+
+    @property
+    def model_name(self) -> str:
+        """The registered name of the model: `openai` of `openai:gpt-4o-mini`."""
+        return self.model.partition(":")[0]
+
+    def options_of(self, name: str) -> dict[str, str]:
+        """The options of one environment, memory or model, by its registered name."""
+        return dict(self.options.get(name, {}))
 
     @property
     def hash(self) -> str:
@@ -63,6 +71,8 @@ class Execution(_Strict):
 
     runs_dir: Path = Path("runs")
     name: str | None = None  # None: made from the configuration
+    data: Path | None = None  # environments' `data` option: where their files are on this machine
+    base_url: str | None = None  # the model's `base_url` option: where it is served
     concurrency: int = Field(8, ge=1, le=10_000)
     workers: int | None = Field(None, ge=0)  # None: as many as cores; 0: in this process
     step_timeout_s: float = Field(60.0, gt=0)
