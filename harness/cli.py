@@ -1,0 +1,203 @@
+"""The command line: `agemem-eval run | list | doctor | report`.
+
+This module imports only typer; each command imports what it needs when it runs, so that `--help`
+answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import AgememError
+
+app = typer.Typer(
+    name="agemem-eval",
+    help="Which memory makes an agent better, at what cost, and is the memory any good?",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+Env = Annotated[str | None, typer.Option("--env", help="Environments, comma-separated.")]
+Memory = Annotated[str | None, typer.Option("--memory", help="Memories, comma-separated.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="scripted (default), scripted:explorer, openai:NAME, random, replay:RUN."
+    ),
+]
+Split = Annotated[str | None, typer.Option(help="Split; default: the environment's own.")]
+Episodes = Annotated[int | None, typer.Option(help="First n tasks of the split; default: all.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of environments and sampling [0].")]
+Repeats = Annotated[int | None, typer.Option(help="Episodes a task [1].")]
+Scope = Annotated[
+    str | None,
+    typer.Option("--memory-scope", help="episode (default), or run: one memory over all tasks."),
+]
+Embedder = Annotated[
+    str | None,
+    typer.Option(help="hashing (default), minilm, or a sentence-transformers model."),
+]
+Transport = Annotated[str | None, typer.Option(help="prompt (default) or native tool calls.")]
+Shots = Annotated[int | None, typer.Option(help="Worked examples in the prompt: 0 or 1 [1].")]
+ShowValid = Annotated[
+    str | None,
+    typer.Option("--show-valid-actions", help="never (default), on-request or always."),
+]
+MaxSteps = Annotated[int | None, typer.Option(help="Step cap; default: the environment's.")]
+MaxTurns = Annotated[
+    int | None, typer.Option("--max-turns-per-step", help="Model calls a step [6].")
+]
+MaxCalls = Annotated[
+    int | None, typer.Option("--max-calls-per-turn", help="Tool calls a turn [8].")
+]
+ContextTokens = Annotated[int | None, typer.Option(help="Tokens the prompt may have [8192].")]
+MaxTokens = Annotated[int | None, typer.Option(help="Tokens a completion may have [1024].")]
+Temperature = Annotated[float | None, typer.Option(help="Sampling temperature [0].")]
+TopP = Annotated[float | None, typer.Option("--top-p", help="Nucleus sampling; default: off.")]
+AllowShort = Annotated[
+    bool | None,
+    typer.Option("--allow-short", help="Accept a split that holds fewer tasks than it should."),
+]
+Options = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o",
+        "--option",
+        help="key=value for the environment, memory or model that has such an option; "
+        "NAME.key=value where several have it.",
+    ),
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="YAML with any of these; the command line wins.")
+]
+Data = Annotated[Path | None, typer.Option(help="Folder of the environment's data files.")]
+BaseUrl = Annotated[str | None, typer.Option(help="Where an openai: model is served.")]
+Name = Annotated[str | None, typer.Option(help="Name of the run; default: made from the config.")]
+RunsDir = Annotated[Path | None, typer.Option(help="Where runs are kept [runs].")]
+Concurrency = Annotated[int | None, typer.Option(help="Episodes at once [8].")]
+Workers = Annotated[
+    int | None, typer.Option(help="Environment processes; default: one a core; 0: none.")
+]
+Retries = Annotated[
+    int | None, typer.Option(help="Further tries after an infrastructure failure [2].")
+]
+MaxInfra = Annotated[
+    int | None,
+    typer.Option("--max-infra-errors", help="Failed episodes in a row that end the run [5]."),
+]
+StepTimeout = Annotated[
+    float | None, typer.Option("--step-timeout", help="Seconds a step may take [60].")
+]
+EpisodeTimeout = Annotated[
+    float | None, typer.Option("--episode-timeout", help="Seconds an episode may take [3600].")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+@app.command()
+def run(
+    env: Env = None,
+    memory: Memory = None,
+    model: Model = None,
+    split: Split = None,
+    episodes: Episodes = None,
+    seed: Seed = None,
+    repeats: Repeats = None,
+    memory_scope: Scope = None,
+    embedder: Embedder = None,
+    transport: Transport = None,
+    shots: Shots = None,
+    show_valid_actions: ShowValid = None,
+    max_steps: MaxSteps = None,
+    max_turns_per_step: MaxTurns = None,
+    max_calls_per_turn: MaxCalls = None,
+    context_tokens: ContextTokens = None,
+    max_tokens: MaxTokens = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
+    allow_short: AllowShort = None,
+    option: Options = None,
+    config: Config = None,
+    data: Data = None,
+    base_url: BaseUrl = None,
+    name: Name = None,
+    runs_dir: RunsDir = None,
+    concurrency: Concurrency = None,
+    workers: Workers = None,
+    retries: Retries = None,
+    max_infra_errors: MaxInfra = None,
+    step_timeout_s: StepTimeout = None,
+    episode_timeout_s: EpisodeTimeout = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run environments × memories with a model; the same command again resumes."""
+    given = {key: value for key, value in locals().items() if value is not None}
+    from .commands import run_command
+
+    raise typer.Exit(run_command(given))
+
+
+@app.command("list")
+def list_(
+    what: Annotated[
+        str | None, typer.Argument(help="envs, memories, models or embedders; default: all.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what can be run: environments with their splits, memories, models, embedders."""
+    from .commands import list_command
+
+    list_command(what, as_json)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check this machine: Python, extras, data, endpoint key; what is missing and how to get it."""
+    from .commands import doctor_command
+
+    raise typer.Exit(doctor_command(as_json))
+
+
+@app.command()
+def report(
+    runs: Annotated[list[str], typer.Argument(help="Run names under --runs-dir, or paths.")],
+    format_: Annotated[
+        str, typer.Option("--format", help="terminal (default), markdown or json.")
+    ] = "terminal",
+    runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+) -> None:
+    """Print the table of finished or unfinished runs."""
+    from .commands import report_command
+
+    report_command(runs, format_, runs_dir)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: errors become one line and an exit code.
+
+    Exit codes: 0 done, 1 an incomplete run, 2 wrong usage, 3 a missing prerequisite, 130 stopped.
+    """
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except AgememError as error:
+        _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("stopped; the same command resumes", 130)
+    except Exception as error:  # typer's usage errors share no public base across its versions
+        if not hasattr(error, "format_message"):
+            raise
+        _fail(error.format_message(), 2)
+    else:
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> None:
+    line = " ".join(message.split())
+    print(f"agemem-eval: error: {line}", file=sys.stderr)
+    sys.exit(code)

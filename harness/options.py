@@ -1,0 +1,131 @@
+"""From the command line and a YAML file to a checked configuration.
+
+Options of environments, memories and models (`-o key=value`) are the keyword parameters of their
+constructors, so a plug-in declares its options by writing them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from . import registry
+from .config import AgentConfig, Execution, RunConfig, make_config
+from .errors import DataError, UsageError, unknown_name
+
+PLACES = ("data", "base_url")  # constructor options that `Execution` holds, not the identity
+
+
+def resolve(given: dict[str, Any]) -> tuple[RunConfig, Execution]:
+    """The configuration from command-line values (those given) over those of `--config`.
+
+    Raises:
+        UsageError: for an unknown key, name or value; one line with the nearest known one.
+        DataError: for a configuration file that cannot be read.
+    """
+    given = dict(given)
+    file = given.pop("config", None)
+    values = _read_yaml(file) if file is not None else {}
+    pairs = given.pop("option", None) or []
+    agent = {**_section(values, "agent"), **_take(given, AgentConfig.model_fields)}
+    execution = {**_take(values, Execution.model_fields), **_take(given, Execution.model_fields)}
+    for plural, singular in (("envs", "env"), ("memories", "memory")):
+        for source in (values, given):
+            if singular in source:
+                source[plural] = source.pop(singular)
+        if isinstance(names := given.get(plural, values.get(plural)), str):
+            values[plural] = tuple(part.strip() for part in names.split(",") if part.strip())
+            given.pop(plural, None)
+    merged = {**values, **given, "agent": agent}
+    for plural, flag in (("envs", "--env"), ("memories", "--memory")):
+        if not merged.get(plural):
+            raise UsageError(f"{flag} is missing; see: agemem-eval list {plural}")
+    config = make_config(merged)
+    options = _route(config, pairs)
+    return config.model_copy(update={"options": options}), _execution(execution)
+
+
+def accepted(group: registry.Group, name: str) -> list[str]:
+    """The options that a registered name's constructor takes."""
+    skip = {"self", "services", "name", *PLACES}
+    parameters = inspect.signature(registry.load(group, name)).parameters.values()
+    kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p.name for p in parameters if p.kind in kinds and p.name not in skip]
+
+
+def _route(config: RunConfig, pairs: list[str]) -> dict[str, dict[str, str]]:
+    """Give each option to the one it belongs to; also checks those from the file."""
+    owners = {name: accepted("envs", name) for name in config.envs}
+    owners |= {name: accepted("memories", name) for name in config.memories}
+    owners[config.model_name] = accepted("models", config.model_name)
+    routed: dict[str, dict[str, str]] = {}
+    for name, options in config.options.items():
+        if name not in owners:
+            raise unknown_name("owner of options", name, owners)
+        for key, value in options.items():
+            _check(key, name, owners[name])
+            routed.setdefault(name, {})[key] = str(value)
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"-o {pair!r} is not of the form key=value")
+        owner, dot, bare = key.rpartition(".")
+        if dot:
+            if owner not in owners:
+                raise unknown_name("owner of options", owner, owners)
+            _check(bare, owner, owners[owner])
+            routed.setdefault(owner, {})[bare] = value
+            continue
+        takers = [name for name, keys in owners.items() if key in keys]
+        if not takers:
+            raise unknown_name("option", key, {k for keys in owners.values() for k in keys})
+        for taker in takers:
+            routed.setdefault(taker, {})[key] = value
+    return routed
+
+
+def _check(key: str, owner: str, keys: list[str]) -> None:
+    if key not in keys:
+        raise unknown_name(f"option of {owner}", key, keys)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read the configuration {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise DataError(f"the configuration {path} is not YAML: {error}") from error
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise DataError(f"the configuration {path} must be a mapping of keys to values")
+    known = {*RunConfig.model_fields, *Execution.model_fields, "env", "memory"}
+    for key in values:
+        if key not in known:
+            raise unknown_name(f"key in {path}", key, known)
+    return values
+
+
+def _section(values: dict[str, Any], key: str) -> dict[str, Any]:
+    section = values.pop(key, None) or {}
+    if not isinstance(section, dict):
+        raise UsageError(f"configuration: {key} must be a mapping (given: {section!r})")
+    return section
+
+
+def _take(values: dict[str, Any], fields: Any) -> dict[str, Any]:
+    """Move the values that belong to these fields out of a dict."""
+    return {key: values.pop(key) for key in list(values) if key in fields}
+
+
+def _execution(values: dict[str, Any]) -> Execution:
+    try:
+        return Execution.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(
+            f"{'.'.join(map(str, first['loc']))}: {first['msg']} (given: {first['input']!r})"
+        ) from error
