@@ -1,0 +1,46 @@
+"""An estimate of a text's tokens, for models whose tokenizer is not at hand."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+ESTIMATOR = "pieces-1"  # part of a model's identity: token budgets are counted with it
+
+# One match is one token. Byte-pair vocabularies of current models hold most common English words
+# whole and break long or rare ones, write digits in groups of at most three, and join a blank to
+# the word that follows; on English text one match per 7 letters agrees with them on average.
+_PIECE = re.compile(
+    r"[A-Za-z]{1,7}"  # a word, or a part of a long one
+    r"|[0-9]{1,3}"
+    r"|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]"  # CJK: a token a character
+    r"|[^\W\d_]{1,3}"  # letters of other scripts: vocabularies hold fewer of their words
+    r"|[^\s]"  # a sign, or a rare digit
+    r"|\n+"
+    r"|[ \t]{2,}"  # indentation
+)
+_CACHED_LENGTH = 4000  # characters; longer texts are seldom counted twice and would fill memory
+
+
+def estimate_tokens(text: str) -> int:
+    """Tokens of a text, estimated.
+
+    The tests hold it within 25% of a real WordPiece tokenizer on English observations, prompts
+    and tool calls. Other languages, code and random strings may be further off.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        A number of tokens; 0 for the empty text.
+    """
+    return _cached(text) if len(text) <= _CACHED_LENGTH else _count(text)
+
+
+def _count(text: str) -> int:
+    return len(_PIECE.findall(text))
+
+
+@lru_cache(maxsize=8192)
+def _cached(text: str) -> int:
+    return _count(text)
