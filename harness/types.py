@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from .context import Context
-from .ledger import Role, Usage
-from .tools import Tool, ToolCall, ToolResult
+from .ledger import Role
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what a worker process need not import: pydantic and numpy start slowly
+    from .context import Context
+    from .ledger import Usage
     from .metering import MeteredEmbedder, MeteredModel
+    from .tools import Tool, ToolCall, ToolResult
     from .trace import Trace
 
 Json = dict[str, Any]
