@@ -1,0 +1,346 @@
+"""The agent loop: what happens to good, bad and missing outputs, and how episodes end."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pytest
+
+from agemem_eval.harness.agent import MAX_FORFEITS, run_episode
+from agemem_eval.harness.config import AgentConfig
+from agemem_eval.harness.context import Context
+from agemem_eval.harness.errors import ModelError, UsageError, WorkerError
+from agemem_eval.harness.ledger import Ledger, Usage
+from agemem_eval.harness.metering import Meter
+from agemem_eval.harness.records import Episode, EpisodeKey
+from agemem_eval.harness.tools import Tool, ToolArguments, ToolCall, ToolResult, ToolStatus
+from agemem_eval.harness.trace import Trace
+from agemem_eval.harness.types import (
+    Completion,
+    EnvSpec,
+    EpisodeView,
+    Instructions,
+    ModelInfo,
+    Observation,
+    Outcome,
+    Request,
+    Scope,
+    StepResult,
+    Task,
+    Turn,
+)
+
+KEY = EpisodeKey("fake", "1", "d", "test", "t", "none", "m", "fake", "f", "p", 0, 0)
+SPEC = EnvSpec(
+    "fake", "1", (), "test", max_steps=5, instructions=Instructions("1", "Say win.", "EXAMPLE")
+)
+
+
+class CountdownEnv:
+    """Won by the action `win`; `crash` breaks the worker."""
+
+    spec = SPEC
+
+    def __init__(self) -> None:
+        self.actions: list[str] = []
+
+    async def reset(self, task: Task, seed: int) -> Observation:
+        return Observation("You stand in a test.", "say win")
+
+    async def step(self, action: str) -> StepResult:
+        self.actions.append(action)
+        if action == "crash":
+            raise WorkerError("worker 1 died")
+        won = action == "win"
+        observation = f"observation {len(self.actions)}"
+        return StepResult(observation, float(won), float(won), won, won, valid=action != "")
+
+    async def valid_actions(self) -> list[str]:
+        return ["win", "wait"]
+
+    async def expert_action(self, name: str = "oracle") -> str:
+        return "win"
+
+    async def close(self) -> None:
+        pass
+
+
+class NoteArguments(ToolArguments):
+    text: str
+
+
+class NoteMemory:
+    """One tool, `Note`; records what the loop tells it."""
+
+    name = "note"
+    identity: ClassVar[dict[str, Any]] = {}
+    instructions = "Take notes."
+    tools = (Tool("Note", "Take a note.", NoteArguments, kind="ltm"),)
+
+    def __init__(self) -> None:
+        self.turns: list[Turn] = []
+        self.outcome: Outcome | None = None
+        self.raise_in: str | None = None
+
+    async def begin(self, scope: Scope) -> None:
+        self.scope = scope
+
+    async def before_turn(self, context: Context) -> None:
+        if self.raise_in == "before_turn":
+            raise ValueError("broken backend")
+
+    async def call(self, call: ToolCall, context: Context) -> ToolResult:
+        if self.raise_in == "call":
+            raise KeyError("broken tool")
+        return ToolResult("Note", ToolStatus.SUCCESS, f"noted {call.arguments}")
+
+    async def after_turn(self, turn: Turn) -> None:
+        self.turns.append(turn)
+
+    async def end_episode(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+    def entries(self) -> list[dict[str, Any]]:
+        return [{"id": "1"}]
+
+    def snapshot(self) -> bytes:
+        return b""
+
+    def restore(self, snapshot: bytes) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+class ListModel:
+    """Gives prepared completions and keeps the requests."""
+
+    info = ModelInfo("list")
+
+    def __init__(self, *outputs: str | Completion | Exception) -> None:
+        self.outputs = list(outputs)
+        self.requests: list[Request] = []
+
+    def bind(self, episode: EpisodeView) -> ListModel:
+        return self
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+    async def generate(self, request: Request) -> Completion:
+        self.requests.append(request)
+        output = self.outputs.pop(0) if len(self.outputs) > 1 else self.outputs[0]
+        if isinstance(output, Exception):
+            raise output
+        return output if isinstance(output, Completion) else Completion(output, Usage(10, 2))
+
+    async def close(self) -> None:
+        pass
+
+    def prompt(self, index: int = -1) -> str:
+        return "\n".join(m.content for m in self.requests[index].messages)
+
+
+async def play(
+    model: ListModel,
+    *,
+    memory: NoteMemory | None = None,
+    env: CountdownEnv | None = None,
+    **config: Any,
+) -> tuple[Episode, Trace]:
+    trace = Trace()
+    episode = await run_episode(
+        env or CountdownEnv(),
+        memory or NoteMemory(),
+        model,
+        Task("t", "test", "kind"),
+        key=KEY,
+        config=AgentConfig(**config),
+        meter=Meter(Ledger(), trace),
+    )
+    return episode, trace
+
+
+WIN = "<think>t</think><answer>win</answer>"
+WAIT = "<think>t</think><answer>wait</answer>"
+NOTE = '<think>t</think><tool_call>[{"name": "Note", "arguments": {"text": "a"}}]</tool_call>'
+
+
+async def test_a_solved_episode() -> None:
+    memory = NoteMemory()
+    episode, trace = await play(ListModel(WAIT, NOTE, WIN), memory=memory)
+    assert (episode.status, episode.reason, episode.success) == ("completed", "solved", True)
+    assert (episode.steps, episode.turns, episode.progress, episode.reward) == (2, 3, 1.0, 1.0)
+    assert episode.tool_calls == {"Note": {"success": 1}}
+    assert episode.memory_entries == 1
+    assert episode.tokens["agent"].calls == 3
+    assert episode.tokens["agent"].prompt_tokens == 30
+    assert memory.outcome == Outcome("completed", True, 1.0)
+    assert [turn.action for turn in memory.turns] == ["wait", None, "win"]
+    assert memory.turns[1].results[0].ok
+    assert [e["action"] for e in trace.of("action")] == ["wait", "win"]
+
+
+async def test_the_prompt_holds_goal_tools_example_and_result() -> None:
+    model = ListModel(NOTE, WIN)
+    await play(model)
+    prompt = model.prompt()
+    for part in ("Say win.", "Take notes.", '"name": "Note"', "EXAMPLE", "Your goal: say win"):
+        assert part in prompt
+    assert "[Note: success] noted" in prompt
+    assert [m.role for m in model.requests[1].messages] == [
+        "system", "user", "user", "assistant", "tool",
+    ]  # fmt: skip
+
+
+async def test_shots_0_leaves_the_example_out() -> None:
+    model = ListModel(WIN)
+    await play(model, shots=0)
+    assert "EXAMPLE" not in model.prompt()
+
+
+async def test_the_step_limit_is_a_scored_failure() -> None:
+    episode, _ = await play(ListModel(WAIT), max_steps=3)
+    assert (episode.status, episode.reason, episode.success) == ("limit", "step_limit", False)
+    assert episode.steps == 3
+    assert episode.scored
+
+
+async def test_an_unusable_output_is_told_to_the_model_and_counted() -> None:
+    model = ListModel("no tags at all", WIN)
+    episode, trace = await play(model)
+    assert episode.success
+    assert episode.malformed_outputs == 1
+    assert "Nothing was carried out" in model.prompt()
+    assert len(trace.of("malformed")) == 1
+
+
+async def test_an_agent_that_never_acts_loses_steps_and_then_the_episode() -> None:
+    env = CountdownEnv()
+    model = ListModel(NOTE)
+    episode, trace = await play(model, env=env, max_turns_per_step=2)
+    assert episode.status == "agent_error"
+    assert episode.success is False
+    assert episode.forfeits == MAX_FORFEITS == len(trace.of("forfeit"))
+    assert env.actions == [""] * MAX_FORFEITS
+    assert episode.turns == 2 * MAX_FORFEITS
+    assert "last turn of this step" in model.prompt(1)
+
+
+async def test_calls_beyond_the_limit_are_cancelled_and_unknown_tools_named() -> None:
+    call = '{"name": "Note", "arguments": {"text": "a"}}'
+    many = f"<tool_call>[{call}, {call}, {call}]</tool_call>"
+    odd = '<tool_call>[{"name": "Nope", "arguments": {}}]</tool_call>'
+    model = ListModel(many, odd, WIN)
+    episode, _ = await play(model, max_calls_per_turn=2)
+    assert episode.tool_calls == {
+        "Nope": {"unknown_tool": 1},
+        "Note": {"success": 2, "cancelled": 1},
+    }
+    assert "there is no tool 'Nope'; tools: Note" in model.prompt()
+
+
+async def test_a_failed_endpoint_is_no_score() -> None:
+    episode, _ = await play(ListModel(WAIT, ModelError("endpoint down")))
+    assert episode.status == "infra_error"
+    assert (episode.success, episode.progress, episode.reward) == (None, None, None)
+    assert episode.reason == "ModelError: endpoint down"
+    assert not episode.scored
+
+
+async def test_a_dead_worker_is_no_score() -> None:
+    episode, _ = await play(ListModel("<answer>crash</answer>"))
+    assert episode.status == "infra_error"
+    assert "worker 1 died" in episode.reason
+
+
+@pytest.mark.parametrize("where", ["before_turn", "call"])
+async def test_a_memory_that_raises_is_no_score(where: str) -> None:
+    memory = NoteMemory()
+    memory.raise_in = where
+    episode, _ = await play(ListModel(NOTE, WIN), memory=memory)
+    assert episode.status == "infra_error"
+    assert episode.reason.startswith("MemoryBackendError: the memory failed in")
+    assert "broken" in episode.reason
+
+
+async def test_a_budget_below_the_first_prompt_is_the_users_mistake() -> None:
+    class Long(CountdownEnv):
+        async def reset(self, task: Task, seed: int) -> Observation:
+            return Observation("word " * 300, "say win")
+
+    with pytest.raises(UsageError, match="--context-tokens"):
+        await play(ListModel(WIN), env=Long(), context_tokens=256)
+
+
+async def test_overflow_keeps_system_prompt_goal_and_current_observation() -> None:
+    class Wordy(CountdownEnv):
+        async def step(self, action: str) -> StepResult:
+            result = await super().step(action)
+            text = f"{result.observation} " + "word " * 60
+            return StepResult(text, 0.0, 0.0, False, False)
+
+    model = ListModel(WAIT)
+    episode, _ = await play(model, env=Wordy(), context_tokens=450, max_steps=12)
+    assert episode.status == "limit"
+    assert episode.overflow_drops > 0
+    last = model.requests[-1].messages
+    assert last[0].role == "system"
+    assert last[1].content == "Your goal: say win"
+    assert last[-1].content.startswith("observation 11 ")
+
+
+async def test_an_observation_larger_than_the_budget_ends_the_episode() -> None:
+    class Flood(CountdownEnv):
+        async def step(self, action: str) -> StepResult:
+            await super().step(action)
+            return StepResult("word " * 1000, 0.0, 0.0, False, False)
+
+    episode, _ = await play(ListModel(WAIT), env=Flood(), context_tokens=500)
+    assert (episode.status, episode.reason) == ("limit", "context_overflow")
+    assert episode.success is False
+
+
+async def test_a_flood_of_output_does_not_flood_the_context() -> None:
+    model = ListModel("word " * 50_000, WIN)
+    episode, _ = await play(model, max_tokens=20)
+    assert episode.success
+    assert episode.overflow_drops == 0
+    assert "[… cut:" in model.prompt()
+
+
+@pytest.mark.parametrize("mode", ["never", "on-request", "always"])
+async def test_valid_actions_are_shown_as_asked(mode: str) -> None:
+    ask = '<tool_call>[{"name": "Valid_actions", "arguments": {}}]</tool_call>'
+    model = ListModel(ask, WIN)
+    episode, _ = await play(model, show_valid_actions=mode)
+    status = "success" if mode == "on-request" else "unknown_tool"
+    assert episode.tool_calls == {"Valid_actions": {status: 1}}
+    assert ("Valid actions: win; wait" in model.prompt(0)) == (mode == "always")
+    assert ("win; wait" in model.prompt(1)) == (mode != "never")
+
+
+async def test_native_calls_come_back_with_their_ids() -> None:
+    def call(i: str) -> ToolCall:
+        return ToolCall("Note", {"text": "a"}, i)
+
+    model = ListModel(
+        Completion("", Usage(1, 1), (call("c1"), call("c2")), "tool_calls"),
+        Completion("win", Usage(1, 1)),
+    )
+    episode, trace = await play(model, transport="native")
+    assert episode.success
+    assert [t.name for t in model.requests[0].tools] == ["Note"]
+    assert "JSON schema a line" not in model.prompt(0)
+    answers = [m for m in model.requests[1].messages if m.role == "tool"]
+    assert [m.tool_call_id for m in answers] == ["c1", "c2"]
+    assert trace.of("completion")[0]["tool_calls"][0] == ["Note", {"text": "a"}, "c1"]
+
+
+async def test_every_message_of_the_context_is_in_the_trace() -> None:
+    model = ListModel(NOTE, "bad", WAIT, WIN)
+    _, trace = await play(model)
+    traced = [event["text"] for event in trace.of("message")]
+    for message in model.requests[-1].messages:
+        assert message.content in traced
