@@ -1,4 +1,4 @@
-"""Finds environments, memories and models by name: the entry points of installed packages.
+"""Finds environments, memories, models and embedders by name: the entry points of installed packages.
 
 Nothing is imported before it is asked for. A lookup error names the nearest name; a plug-in that
 cannot be imported is named with its distribution and its exception.
@@ -13,8 +13,13 @@ from typing import Any, Literal
 
 from .errors import AgememError, UsageError, unknown_name
 
-Group = Literal["envs", "memories", "models"]
-_SINGULAR = {"envs": "environment", "memories": "memory", "models": "model"}
+Group = Literal["envs", "memories", "models", "embedders"]
+_SINGULAR = {
+    "envs": "environment",
+    "memories": "memory",
+    "models": "model",
+    "embedders": "embedder",
+}
 
 
 @dataclass(frozen=True, slots=True)

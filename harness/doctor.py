@@ -1,0 +1,92 @@
+"""What this machine has and lacks: `agemem-eval doctor`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from . import registry
+from .errors import AgememError
+
+EXTRAS = {  # extra -> the modules it brings, and what it is for
+    "minilm": (("tokenizers", "safetensors"), "the embedder minilm"),
+    "sentence-transformers": (("sentence_transformers",), "any embedding model by name"),
+    "reference": (("textworld", "alfworld"), "-o engine=textworld"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at; `required` ones decide the exit code."""
+
+    what: str
+    ok: bool
+    detail: str  # what was found, or what to do
+    required: bool = False
+
+
+def checks(runs_dir: Path) -> list[Check]:
+    """Look at Python, plug-ins, extras, data, endpoint and the place for runs."""
+    return [_python(), *_plugins(), *_extras(), _alfworld(), _endpoint(), _runs(runs_dir)]
+
+
+def _python() -> Check:
+    version = platform.python_version()
+    ok = (3, 11) <= sys.version_info < (3, 13)
+    detail = f"{version}, {os.cpu_count()} cores, agemem-eval {metadata.version('agemem-eval')}"
+    return Check("Python", ok, detail if ok else f"{version}: use 3.11 or 3.12", required=True)
+
+
+def _plugins() -> list[Check]:
+    found = []
+    groups: tuple[registry.Group, ...] = ("envs", "memories", "models", "embedders")
+    for group in groups:
+        names, broken = [], []
+        for plugin in registry.plugins(group):
+            try:
+                registry.load(group, plugin.name)
+                names.append(plugin.name)
+            except AgememError as error:
+                broken.append(str(error))
+        detail = "; ".join(broken) if broken else ", ".join(names) or "none registered"
+        found.append(Check(group, bool(names) and not broken, detail, required=True))
+    return found
+
+
+def _extras() -> list[Check]:
+    found = []
+    for extra, (modules, purpose) in EXTRAS.items():
+        missing = [name for name in modules if importlib.util.find_spec(name) is None]
+        detail = f"for {purpose}"
+        if missing:
+            detail += f": pip install 'agemem-eval[{extra}]'"
+        found.append(Check(f"extra {extra}", not missing, detail))
+    return found
+
+
+def _alfworld() -> Check:
+    folder = os.environ.get("ALFWORLD_DATA")
+    if not folder:
+        return Check("ALFWORLD_DATA", False, "not set; only official games need it (or --data)")
+    ok = Path(folder).is_dir()
+    return Check("ALFWORLD_DATA", ok, folder if ok else f"{folder} is not a folder")
+
+
+def _endpoint() -> Check:
+    ok = bool(os.environ.get("OPENAI_API_KEY"))  # whether it is set, never what it is
+    return Check("OPENAI_API_KEY", ok, "set" if ok else "not set; only openai: models need it")
+
+
+def _runs(runs_dir: Path) -> Check:
+    place = next(p for p in (runs_dir, *runs_dir.absolute().parents) if p.is_dir())
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            return Check("runs", True, f"{runs_dir} can be written", required=True)
+    except OSError as error:
+        return Check("runs", False, f"{runs_dir} cannot be written: {error}", required=True)
