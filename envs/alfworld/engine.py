@@ -85,7 +85,6 @@ class Engine:
         things = [game.objects[o] for o in state.contents[r]]
         commands += [f"use {thing}" for thing in things if "toggleable" in game.traits[thing]]
         if self._accessible(r):
-            commands += [f"examine {thing}" for thing in things]
             if held is None:
                 commands += [
                     f"take {thing} from {name}"
@@ -226,7 +225,9 @@ class Engine:
         if r is not None:
             return self._see(r)
         o = game.object_numbers.get(name)
-        if o is None or not (state.hand == o or self._lies_here(o, visible=True)):
+        # The domain also means objects in sight, but names the type "location," with a comma
+        # there, and of that type there is nothing: the reference examines only what is held.
+        if o is None or state.hand != o:
             return None
         if name in game.inside:
             return text.container(name, game.inside[name])
@@ -238,20 +239,15 @@ class Engine:
             sliceable="sliceable" in traits,
         )
 
-    def _lies_here(self, o: int, *, visible: bool) -> bool:
-        return any(
-            o in self._state.contents[r] and (self._accessible(r) or not visible)
-            for r in self.game.at_place[self._state.place]
-        )
-
     def _use(self, name: str) -> str | None:
-        o = self.game.object_numbers.get(name)
-        if o is None or "toggleable" not in self.game.traits[name]:
+        game, state = self.game, self._state
+        o = game.object_numbers.get(name)
+        if o is None or "toggleable" not in game.traits[name]:
             return None
-        if not self._lies_here(o, visible=False):
+        if not any(o in state.contents[r] for r in game.at_place[state.place]):
             return None
         # Toggling never takes `toggled` back, so the reference only ever says "on".
-        self._state.flags[o] = (self._state.flags[o] ^ text.ON) | text.TOGGLED
+        state.flags[o] = (state.flags[o] ^ text.ON) | text.TOGGLED
         return f"You turn on the {name}."
 
     def _slice(self, rest: str) -> str | None:
