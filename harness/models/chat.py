@@ -1,0 +1,193 @@
+"""The chat-completions wire format: a `Request` as JSON, and the reply as a `Completion`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ..ledger import Usage
+from ..protocol import make_call
+from ..records import stable_hash
+from ..tools import ToolCall
+from ..types import ChatMessage, Completion, Request
+from . import estimate_usage, tool_schemas
+from .http import Json, MalformedReply
+
+_FINISH = {
+    "stop": "stop",
+    "eos": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+_MOST_TOKENS = 10**9  # usage beyond it is nonsense
+_BY_ID = "token_id:"  # how vLLM writes a token by its id
+
+
+def request_body(
+    model: str, request: Request, *, max_tokens_field: str = "max_tokens", token_ids: bool = False
+) -> Json:
+    """The JSON of a request; what is None is left to the endpoint.
+
+    Args:
+        model: The endpoint's name of the model.
+        request: What to ask.
+        max_tokens_field: `max_tokens`, or `max_completion_tokens` where the former is refused.
+        token_ids: Ask for token ids as vLLM takes it; other endpoints may refuse the field.
+    """
+    sampling = request.sampling
+    body: Json = {
+        "model": model,
+        "messages": [_wire_message(message) for message in request.messages],
+        max_tokens_field: sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "seed": sampling.seed,
+    }
+    body = {key: value for key, value in body.items() if value is not None}
+    if request.tools:
+        body["tools"] = tool_schemas(request.tools)
+    if request.want_tokens:
+        body["logprobs"] = True
+        if token_ids:
+            body["return_token_ids"] = True
+    return body
+
+
+def _wire_message(message: ChatMessage) -> Json:
+    if message.role == "tool":
+        if message.tool_call_id:
+            return {
+                "role": "tool",
+                "tool_call_id": message.tool_call_id,
+                "content": message.content,
+            }
+        # Endpoints refuse a tool message that answers no native call. As text it comes in the
+        # user's turn and in these tags, which is how chat templates themselves render results.
+        content = f"<tool_response>\n{message.content}\n</tool_response>"
+        return {"role": "user", "content": content}
+    wire: Json = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        wire["content"] = message.content or None
+        wire["tool_calls"] = [_wire_call(call) for call in message.tool_calls]
+    return wire
+
+
+def _wire_call(call: ToolCall) -> Json:
+    function = {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def read_reply(reply: Json, request: Request, count: Callable[[str], int]) -> Completion:
+    """Read a chat-completions reply.
+
+    A refusal counts as text where there is no other. Reasoning that the endpoint returns beside
+    the text (`reasoning_content`) is not part of the text: it is not shown to later turns, and
+    its tokens count as completion tokens, as the endpoint counts them.
+
+    Args:
+        reply: The reply's JSON.
+        request: What was asked.
+        count: Counts tokens where the reply has no credible usage.
+
+    Raises:
+        MalformedReply: if there is no message in it.
+    """
+    choice = _first_choice(reply)
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise MalformedReply("the choice has no message")
+    text = _text(message.get("content")) or _text(message.get("refusal"))
+    calls, malformed = _calls(message.get("tool_calls"), request)
+    finish: Any = choice.get("finish_reason")
+    logprobs, token_ids = _tokens(choice) if request.want_tokens else (None, None)
+    return Completion(
+        text,
+        _usage(reply.get("usage")) or estimate_usage(request, text, calls, count),
+        calls,
+        _FINISH.get(finish, "other") if isinstance(finish, str) else "other",  # type: ignore[arg-type]
+        malformed,
+        token_ids,
+        logprobs,
+    )
+
+
+def _first_choice(reply: Json) -> Json:
+    choices = reply.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise MalformedReply("there are no choices in it")
+    return choices[0]
+
+
+def _text(content: Any) -> str:
+    """The text of a message's content: a string, null, or a list of parts."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        texts = (part.get("text") if isinstance(part, dict) else part for part in content)
+        return "".join(text for text in texts if isinstance(text, str))
+    return ""
+
+
+def _calls(value: Any, request: Request) -> tuple[tuple[ToolCall, ...], tuple[str, ...]]:
+    """Native tool calls, and one line for each that cannot be read."""
+    if value is None:
+        return (), ()
+    if not isinstance(value, list):
+        return (), ("the tool calls are not a list",)
+    # Ids must be unique in a conversation; some endpoints number each reply from 0 or send none.
+    used = {call.id for message in request.messages for call in message.tool_calls}
+    calls: list[ToolCall] = []
+    malformed: list[str] = []
+    for index, item in enumerate(value):
+        function = item.get("function") if isinstance(item, dict) else None
+        if not isinstance(function, dict):
+            malformed.append("a tool call holds no function")
+            continue
+        call_id = item.get("id")
+        if not isinstance(call_id, str) or not call_id or call_id in used:
+            call_id = f"call_{stable_hash([sorted(used), index], 12)}"
+        call = make_call(function.get("name"), function.get("arguments"), call_id)
+        if isinstance(call, str):
+            malformed.append(call)
+        else:
+            used.add(call_id)
+            calls.append(call)
+    return tuple(calls), tuple(malformed)
+
+
+def _usage(value: Any) -> Usage | None:
+    """The reported usage, or None where it is missing or cannot be true."""
+    if not isinstance(value, dict):
+        return None
+    prompt, completion = value.get("prompt_tokens"), value.get("completion_tokens")
+    if type(prompt) is not int or type(completion) is not int:  # bool is an int, too
+        return None
+    if not (0 < prompt <= _MOST_TOKENS and 0 <= completion <= _MOST_TOKENS):
+        return None
+    return Usage(prompt, completion)
+
+
+def _tokens(choice: Json) -> tuple[tuple[float, ...] | None, tuple[int, ...] | None]:
+    """Log-probabilities and token ids of the completion; None for what is not given."""
+    logprobs = choice.get("logprobs")
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    content = content if isinstance(content, list) else []
+    items = [item for item in content if isinstance(item, dict)]
+    values = [item.get("logprob") for item in items]
+    numbers = tuple(float(value) for value in values if isinstance(value, int | float))
+    if not numbers or len(numbers) != len(content):
+        return None, None
+    ids = choice.get("token_ids")
+    if not isinstance(ids, list):
+        names = [str(item.get("token", "")) for item in items]
+        ids = [int(name.removeprefix(_BY_ID)) for name in names if _is_token_id(name)]
+    if len(ids) != len(numbers) or not all(type(token) is int for token in ids):
+        return numbers, None
+    return numbers, tuple(ids)
+
+
+def _is_token_id(name: str) -> bool:
+    return name.startswith(_BY_ID) and name.removeprefix(_BY_ID).isdecimal()

@@ -1,0 +1,212 @@
+"""`openai:NAME`: any endpoint that speaks the OpenAI chat-completions protocol."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Json as JsonText
+
+from ..errors import DataError, MissingExtraError, UsageError, unknown_name
+from ..records import stable_hash
+from ..tokens import ESTIMATOR
+from ..types import Completion, ModelInfo, Request
+from . import ModelBase
+from .chat import read_reply, request_body
+from .http import HttpLimits, Json, JsonClient, read_key
+
+DEFAULT_URL = "https://api.openai.com/v1"
+_OURS = frozenset({"model", "messages", "tools", "stream", "n"})  # not for extra_body to change
+
+M = TypeVar("M", bound=BaseModel)
+Training = Literal["none", "agemem"]
+_LARGEST_CARD = 2**20  # bytes
+_NO_CARD: tuple[Training, str] = ("none", "")
+
+
+class _Decoding(BaseModel):
+    """Options that change what is asked for; all part of the identity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int | None = None
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    extra_body: JsonText[dict[str, Any]] = Field(default_factory=dict)
+    token_ids: bool = False
+
+
+class OpenAIModel(ModelBase):
+    """A model behind an OpenAI-compatible endpoint.
+
+    The key is read from the environment and never stored. An explicit `base_url` may do without
+    one; the default address needs it. Tokens of tries that failed are not known here, so the
+    ledger holds those of the replies that arrived.
+
+    The identity is what is asked for: the model's name, the decoding options, the card and how
+    tokens are counted. The address is not part of it: the same weights served elsewhere are the
+    same model, which the user vouches for by using one name.
+
+    Args:
+        name: The endpoint's name of the model.
+        base_url: Up to where `/chat/completions` begins.
+        api_key_env: The environment variable that holds the key.
+        timeout_s: Of one try, in seconds; `connect_timeout_s` for its connection alone.
+        connect_timeout_s: See `timeout_s`.
+        max_retries: Further tries after one that failed and may pass.
+        backoff_s: Seconds before the first retry; doubles from there, with jitter.
+        max_wait_s: The longest wait between two tries, also when the endpoint asks for more.
+        max_reply_mb: A larger reply is an error.
+        seed: Sent where a request has none of its own.
+        max_tokens_field: `max_completion_tokens` for endpoints that refuse `max_tokens`.
+        extra_body: A JSON object of further fields of each request.
+        token_ids: `true` asks vLLM for token ids where training wants them.
+        tokenizer: A `tokenizer.json` to count with instead of the estimate (extra `minilm`).
+        card: A JSON file that says what the weights are: `{"training": "agemem" | "none"}`.
+
+    Raises:
+        UsageError: for an option's bad value, or a missing key at the default address.
+        DataError: for an unreadable card or tokenizer.
+        MissingExtraError: for `tokenizer` without the tokenizers library.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        base_url: str = DEFAULT_URL,
+        api_key_env: str = "OPENAI_API_KEY",
+        timeout_s: str | float = 120.0,
+        connect_timeout_s: str | float = 10.0,
+        max_retries: str | int = 5,
+        backoff_s: str | float = 0.5,
+        max_wait_s: str | float = 60.0,
+        max_reply_mb: str | float = 32.0,
+        seed: str | int | None = None,
+        max_tokens_field: str = "max_tokens",
+        extra_body: str = "{}",
+        token_ids: str | bool = False,
+        tokenizer: str = "",
+        card: str = "",
+    ) -> None:
+        if not name:
+            raise UsageError("the model 'openai' needs a name: openai:NAME")
+        limits = _checked(
+            HttpLimits,
+            timeout_s=timeout_s,
+            connect_timeout_s=connect_timeout_s,
+            max_retries=max_retries,
+            backoff_s=backoff_s,
+            max_wait_s=max_wait_s,
+            max_reply_mb=max_reply_mb,
+        )
+        self._decoding = _checked(
+            _Decoding,
+            seed=seed,
+            max_tokens_field=max_tokens_field,
+            extra_body=extra_body,
+            token_ids=token_ids,
+        )
+        if taken := sorted(_OURS & self._decoding.extra_body.keys()):
+            raise UsageError(f"option extra_body: {taken[0]!r} is not for it to set")
+        if not api_key_env.isidentifier():  # not shown: it may be a key, given by mistake
+            raise UsageError("option api_key_env takes the name of an environment variable")
+        self._client = JsonClient(base_url, api_key_env, limits)
+        if not read_key(api_key_env) and self._client.base_url == DEFAULT_URL:
+            raise UsageError(
+                f"{DEFAULT_URL} needs a key: set ${api_key_env}, or name another endpoint with "
+                "--base-url"
+            )
+        self._name = name
+        self._tokenizer = _load_tokenizer(Path(tokenizer)) if tokenizer else None
+        self._count = lru_cache(maxsize=8192)(self._count_anew)
+        training, revision = _read_card(Path(card)) if card else _NO_CARD
+        identity = {
+            "provider": "openai",
+            "model": name,
+            "decoding": self._decoding.model_dump(mode="json"),
+            "tokens": _digest(Path(tokenizer)) if tokenizer else ESTIMATOR,
+            "card": revision,
+        }
+        self.info = ModelInfo(f"openai:{name}", training=training, identity=identity)
+
+    async def generate(self, request: Request) -> Completion:
+        """Ask the endpoint.
+
+        Raises:
+            ModelError: when it failed for good.
+        """
+        decoding = self._decoding
+        if request.sampling.seed is None and decoding.seed is not None:
+            request = replace(request, sampling=replace(request.sampling, seed=decoding.seed))
+        body = request_body(
+            self._name,
+            request,
+            max_tokens_field=decoding.max_tokens_field,
+            token_ids=decoding.token_ids,
+        )
+        return await self._client.post(
+            "/chat/completions",
+            {**body, **decoding.extra_body},
+            lambda reply: read_reply(reply, request, self.count_tokens),
+        )
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens by the given tokenizer, or estimated."""
+        return self._count(text) if self._tokenizer is not None else super().count_tokens(text)
+
+    def _count_anew(self, text: str) -> int:
+        assert self._tokenizer is not None
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+
+def _checked(model: type[M], **values: Any) -> M:
+    """Options as their types, from the strings of the command line."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UsageError(f"option {where}: {first['msg']} (given: {first['input']!r})") from error
+
+
+def _read_card(path: Path) -> tuple[Training, str]:
+    """What a card says of the weights' training, and a hash of all it says."""
+    try:
+        if path.stat().st_size > _LARGEST_CARD:
+            raise DataError(f"the model card {path} is larger than {_LARGEST_CARD} bytes")
+        card: Json = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"cannot read the model card {path}: {error}") from error
+    if not isinstance(card, dict) or "training" not in card:
+        raise DataError(f'the model card {path} must be {{"training": "agemem" or "none", …}}')
+    training = card["training"]
+    if training not in ("agemem", "none"):
+        raise unknown_name(f"training in the model card {path}:", str(training), ["agemem", "none"])
+    return training, stable_hash(card)
+
+
+def _load_tokenizer(path: Path) -> Any:
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise MissingExtraError("the tokenizers library", "minilm") from error
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception for any unusable file
+        raise DataError(f"cannot read the tokenizer {path}: {error}") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
