@@ -1,0 +1,114 @@
+"""An embedder without weights: words, word pairs and character n-grams, hashed with signs.
+
+It finds wording, not meaning: a paraphrase that shares no word with a text is not near it. It is
+the default of the light install and is named in every result; findings want MiniLM or better.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..harness.types import Json
+
+VERSION = 1
+DIM = 1024
+MAX_CHARS = 16_384  # of a text; what lies beyond is not read
+_MAX_WORD = 40  # characters of a word that become n-grams
+_PAIR_WEIGHT = 0.5
+_GRAMS_WEIGHT = 0.7  # all n-grams of a word together; the word itself weighs 1
+_STOP_WEIGHT = 0.2
+_WORD = re.compile(r"\w+")
+_STOP = frozenset(
+    _WORD.findall(
+        """a about all an and any are as at be been but by can did do does down for from had has
+        have he her here his i if in into is it its me my no not of on or our out she so some than
+        that the their then there these they this those to up was we were will with you your"""
+    )
+)
+Features = tuple[NDArray[np.intp], NDArray[np.float32]]  # places in the vector, signed weights
+
+
+class HashingEmbedder:
+    """Signed feature hashing (Weinberger et al., 2009) with sublinear term frequency.
+
+    A word is the sum of itself and of its character 3- to 5-grams, boundaries marked, so that
+    inflections and misspellings stay near; pairs of neighbouring words add some order.
+
+    `theta_f` is calibrated, not taken over: see `calibrate`.
+    """
+
+    name = "hashing"
+    dim = DIM
+    theta_f = 0.2
+
+    def __init__(self) -> None:
+        self.identity: Json = {"name": self.name, "version": VERSION, "dim": DIM}
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors of shape (len(texts), 1024); the zero vector for a text without features."""
+        vectors = np.zeros((len(texts), DIM), dtype=np.float32)
+        for row, text in zip(vectors, texts, strict=True):
+            row += _vector(text)
+        return vectors
+
+    def count_tokens(self, text: str) -> int:
+        """Words read of a text."""
+        return len(_words(text))
+
+
+def _vector(text: str) -> NDArray[np.float32]:
+    words = _words(text)
+    if not words:
+        return np.zeros(DIM, dtype=np.float32)
+    terms = [(_word_features(word), count) for word, count in Counter(words).items()]
+    terms += [(_pair_features(*pair), count) for pair, count in Counter(pairwise(words)).items()]
+    places = [where for (where, _), _ in terms]
+    weights = [w * (1.0 + math.log(count)) if count > 1 else w for (_, w), count in terms]
+    vector = np.bincount(np.concatenate(places), np.concatenate(weights), DIM)
+    norm = math.sqrt(float(vector @ vector))
+    return (vector / norm if norm else vector).astype(np.float32)
+
+
+def _words(text: str) -> list[str]:
+    """Words of a text in lower case; its other symbols where it has no words."""
+    text = text[:MAX_CHARS].casefold()
+    return _WORD.findall(text) or text.split()
+
+
+@lru_cache(maxsize=50_000)
+def _word_features(word: str) -> Features:
+    marked = f"<{word[:_MAX_WORD]}>"
+    grams = sorted({marked[i : i + n] for n in (3, 4, 5) for i in range(len(marked) - n + 1)})
+    weight = _weight(word)
+    each = weight * _GRAMS_WEIGHT / math.sqrt(len(grams)) if grams else 0.0
+    return _hashed([f"w {word}", *(f"c {gram}" for gram in grams)], [weight] + [each] * len(grams))
+
+
+@lru_cache(maxsize=50_000)
+def _pair_features(first: str, second: str) -> Features:
+    return _hashed([f"p {first} {second}"], [_PAIR_WEIGHT * min(_weight(first), _weight(second))])
+
+
+def _weight(word: str) -> float:
+    return _STOP_WEIGHT if word in _STOP else 1.0
+
+
+def _hashed(names: list[str], weights: list[float]) -> Features:
+    """Places and signs by a hash that is the same in every process."""
+    places = np.empty(len(names), dtype=np.intp)
+    signed = np.empty(len(names), dtype=np.float32)
+    for i, (name, weight) in enumerate(zip(names, weights, strict=True)):
+        digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        code = int.from_bytes(digest, "little")
+        places[i] = code % DIM
+        signed[i] = weight if code >> 63 else -weight
+    return places, signed
