@@ -1,0 +1,36 @@
+"""Builds plug-ins from their options, which are the keyword parameters of their constructors."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from . import registry
+from .errors import unknown_name
+
+
+def build(group: registry.Group, name: str, options: Mapping[str, str], *args: Any) -> Any:
+    """An instance of a registered class.
+
+    Raises:
+        UsageError: for an unknown name or option, naming the nearest one.
+        MissingExtraError: where the plug-in says that a prerequisite is missing.
+    """
+    factory = registry.load(group, name)
+    parameters = _parameters(factory)
+    if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        known = [p.name for p in parameters[len(args) :]]
+        for key in options:
+            if key not in known:
+                raise unknown_name(f"option of {name}", key, known)
+    return factory(*args, **options)
+
+
+def takes(group: registry.Group, name: str, option: str) -> bool:
+    """Whether a registered class has this option."""
+    return any(p.name == option for p in _parameters(registry.load(group, name)))
+
+
+def _parameters(factory: Any) -> list[inspect.Parameter]:
+    return list(inspect.signature(factory).parameters.values())

@@ -1,0 +1,122 @@
+"""What goes between the parent and its environment workers: length-prefixed JSON, nothing else.
+
+A request is `[operation, session, arguments]`; its reply is `{"value": …}` or `{"error": …}`.
+Imports stay light, since every worker process pays for them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from . import errors
+from .errors import AgememError, WorkerError
+from .types import EnvSpec, Instructions, SplitSpec, Task
+
+_LENGTH = struct.Struct(">I")
+MAX_FRAME = 1 << 30  # bytes; more than any honest message, less than what exhausts a machine
+MAX_MESSAGE = 2000  # characters of an error that are worth passing on
+
+
+@dataclass(frozen=True, slots=True)
+class EnvDescription:
+    """What planning needs to know about one split of an environment."""
+
+    spec: EnvSpec
+    tasks: tuple[Task, ...]
+    data_hash: str
+
+
+def pack(message: Any) -> bytes:
+    """One frame.
+
+    Raises:
+        TypeError: for a value that is not JSON.
+        ValueError: for NaN and infinities, which are not JSON either, or a message over 1 GiB.
+    """
+    body = json.dumps(message, separators=(",", ":"), allow_nan=False).encode()
+    if len(body) > MAX_FRAME:
+        raise ValueError(f"a message of {len(body)} bytes is too large")
+    return _LENGTH.pack(len(body)) + body
+
+
+class Frames:
+    """Takes bytes as they arrive and gives messages as they are complete."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        """Add bytes; yields every message that is complete.
+
+        Raises:
+            ValueError: for bytes that are no frames.
+        """
+        buffer = self._buffer
+        buffer += data
+        while len(buffer) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(buffer)
+            if length > MAX_FRAME:
+                raise ValueError(f"a frame of {length} bytes")
+            end = _LENGTH.size + length
+            if len(buffer) < end:
+                return
+            body = bytes(buffer[_LENGTH.size : end])
+            del buffer[:end]
+            yield json.loads(body)
+
+
+def plain(value: Any) -> Any:
+    """A dataclass as a dict; anything else as it is."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return value
+
+
+def spec_from(value: dict[str, Any]) -> EnvSpec:
+    """The `EnvSpec` that `plain` made a dict of."""
+    return EnvSpec(
+        **{
+            **value,
+            "splits": tuple(SplitSpec(**split) for split in value["splits"]),
+            "instructions": Instructions(**value["instructions"]),
+            "experts": tuple(value["experts"]),
+        }
+    )
+
+
+def failure(error: Exception, what: str) -> dict[str, Any]:
+    """A failure of environment code as a reply: errors of this project keep their type."""
+    if isinstance(error, AgememError):
+        name = next(t.__name__ for t in type(error).__mro__ if hasattr(errors, t.__name__))
+        return {"error": name, "message": _line(error), "extra": getattr(error, "extra", None)}
+    return {"error": WorkerError.__name__, "message": str(raised(error, what)), "extra": None}
+
+
+def raised(error: Exception, what: str) -> WorkerError:
+    """The `WorkerError` for any other exception of environment code, with where it was raised."""
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        place = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    return WorkerError(f"{what} raised {type(error).__name__}: {_line(error)}{place}")
+
+
+def error_from(reply: dict[str, Any]) -> AgememError:
+    """The error that `failure` made a reply of."""
+    kind = getattr(errors, reply["error"])
+    error: AgememError = kind.__new__(kind)  # a subclass's constructor may take other arguments
+    error.args = (reply["message"],)
+    if reply["extra"] is not None:
+        vars(error)["extra"] = reply["extra"]
+    return error
+
+
+def _line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}…"

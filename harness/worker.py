@@ -1,0 +1,148 @@
+"""The worker process: hosts environments for the parent, one call after the other.
+
+Started as `python -m agemem_eval.harness.worker`. Frames come on standard input and go to the
+descriptor that was standard output; whatever environment code prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import threading
+from typing import Any
+
+from .build import build
+from .types import Environment, Observation, StepResult, Task
+from .wire import Frames, failure, pack, plain
+
+_PR_SET_PDEATHSIG = 1  # Linux: the signal a process gets when its parent dies
+
+
+class Host:
+    """The live environments of this process, by the parent's session number."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[int, Environment] = {}
+
+    def answer(self, request: list[Any]) -> dict[str, Any]:
+        """Carry out one request; any failure is a reply."""
+        operation, session, arguments = request
+        try:
+            return {"value": getattr(self, f"do_{operation}")(session, *arguments)}
+        except Exception as error:  # noqa: BLE001 - environment code may raise anything
+            return failure(error, f"the environment's {operation}")
+
+    def do_path(self, _: int, path: list[str]) -> None:
+        """Import from where the parent imports from."""
+        sys.path[:] = path
+
+    def do_open(self, session: int, name: str, options: dict[str, str]) -> Any:
+        """Build an environment; returns its spec."""
+        environment: Environment = build("envs", name, options)
+        self.sessions[session] = environment
+        return plain(environment.spec)
+
+    def do_describe(self, session: int, split: str) -> Any:
+        """The tasks of a split and their data hash."""
+        environment = self.sessions[session]
+        return [[plain(t) for t in environment.tasks(split)], environment.data_hash(split)]
+
+    def do_reset(self, session: int, task: dict[str, Any], seed: int) -> Any:
+        """Start a task."""
+        observation = self.sessions[session].reset(Task(**task), seed)
+        if not isinstance(observation, Observation):
+            raise TypeError(f"reset returned {type(observation).__name__}, not an Observation")
+        return plain(observation)
+
+    def do_step(self, session: int, action: str) -> Any:
+        """Carry out one action."""
+        result = self.sessions[session].step(action)
+        if not isinstance(result, StepResult):
+            raise TypeError(f"step returned {type(result).__name__}, not a StepResult")
+        return plain(result)
+
+    def do_valid_actions(self, session: int) -> list[str] | None:
+        """The actions that would be valid now."""
+        return self.sessions[session].valid_actions()
+
+    def do_expert_action(self, session: int, name: str) -> str | None:
+        """The expert's next action."""
+        return self.sessions[session].expert_action(name)
+
+    def do_close(self, session: int) -> None:
+        """Release one environment."""
+        environment = self.sessions.pop(session, None)
+        if environment is not None:
+            environment.close()
+
+    def close(self) -> None:
+        """Release all of them."""
+        for session in list(self.sessions):
+            self.answer(["close", session, []])
+
+
+def serve(source: int, target: int) -> None:
+    """Answer requests until the parent says `exit` or is gone."""
+    host, frames = Host(), Frames()
+    while data := os.read(source, 1 << 20):
+        for request in frames.feed(data):
+            if request[0] == "exit":
+                host.close()
+                return
+            reply = host.answer(request)
+            try:
+                frame = pack(reply)
+            except (TypeError, ValueError) as error:
+                frame = pack(failure(error, f"the reply of the environment's {request[0]}"))
+            _write(target, frame)
+
+
+def _write(target: int, frame: bytes) -> None:
+    view = memoryview(frame)
+    while view:
+        view = view[os.write(target, view) :]
+
+
+def _take_pipes() -> tuple[int, int]:
+    """The protocol's own descriptors, out of reach of what environment code prints or reads."""
+    source, target = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    return source, target
+
+
+def _end_with_parent(source: int) -> None:
+    """Leave no orphan: this process and its children end when the parent is gone.
+
+    A thread waits for the other end of standard input to close, even while environment code
+    runs. Code that never lets go of the interpreter lock would stop that thread too, so that on
+    Linux the kernel is asked as well.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_wait_for_hangup, args=(source,), daemon=True).start()
+
+
+def _wait_for_hangup(source: int) -> None:
+    poll = select.poll()
+    poll.register(source, 0)  # no events asked for: only a hang-up is reported
+    poll.poll()
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def main() -> None:
+    """Run one worker process."""
+    source, target = _take_pipes()
+    _end_with_parent(source)
+    serve(source, target)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,295 @@
+"""Environments for the parent: a pool of worker processes behind `EnvClient`.
+
+A process that died or was killed takes its sessions with it: their episodes end with an
+`InfraError`, and the next `acquire` starts another process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from .build import build
+from .errors import AgememError
+from .process import EXIT_TIMEOUT_S, OPEN_TIMEOUT_S, Kind, WorkerProcess
+from .types import EnvClient, Environment, EnvSpec, Observation, StepResult, Task
+from .wire import EnvDescription, plain, raised, spec_from
+
+
+class EnvPool(Protocol):
+    """Where environments come from."""
+
+    async def describe(self, env: str, options: Mapping[str, str], split: str) -> EnvDescription:
+        """The tasks of a split; an empty split means the default one."""
+        ...
+
+    async def acquire(
+        self, env: str, options: Mapping[str, str], *, alone: bool = False
+    ) -> EnvClient:
+        """An instance to play with, given back by its `close`."""
+        ...
+
+    async def close(self) -> None:
+        """Release everything; leaves no process behind."""
+        ...
+
+
+# --- what the agent loop holds --------------------------------------------------------------
+
+
+class WorkerEnv:
+    """An environment in a worker process; see `EnvClient`."""
+
+    def __init__(self, pool: WorkerPool, worker: WorkerProcess, kind: Kind, session: int) -> None:
+        self.spec: EnvSpec = pool.specs[kind]
+        self.worker, self.kind, self.session = worker, kind, session
+        self._pool = pool
+        self._timeout = pool.step_timeout_s
+        self.sound = True  # False after any failure: not to be used for another episode
+        self._closed = False
+
+    async def reset(self, task: Task, seed: int) -> Observation:
+        """See `Environment.reset`."""
+        return Observation(**await self._call("reset", plain(task), seed))
+
+    async def step(self, action: str) -> StepResult:
+        """See `Environment.step`."""
+        return StepResult(**await self._call("step", action))
+
+    async def valid_actions(self) -> list[str] | None:
+        """See `Environment.valid_actions`."""
+        actions: list[str] | None = await self._call("valid_actions")
+        return actions
+
+    async def expert_action(self, name: str = "oracle") -> str | None:
+        """See `Environment.expert_action`."""
+        action: str | None = await self._call("expert_action", name)
+        return action
+
+    async def close(self) -> None:
+        """Give the instance back."""
+        if not self._closed:
+            self._closed = True
+            await self._pool.give_back(self)
+
+    async def describe(self, split: str) -> EnvDescription:
+        """The tasks of a split; an empty split means the default one."""
+        name = split or self.spec.default_split
+        tasks, data_hash = await self._call("describe", name, timeout=OPEN_TIMEOUT_S)
+        return EnvDescription(self.spec, tuple(Task(**task) for task in tasks), data_hash)
+
+    async def _call(self, operation: str, *arguments: Any, timeout: float | None = None) -> Any:
+        limit = self._timeout if timeout is None else timeout
+        try:
+            return await self.worker.call(operation, self.session, [*arguments], limit)
+        except BaseException:  # a cancelled call too: what it left behind is not known
+            self.sound = False
+            raise
+
+
+# --- the pool -------------------------------------------------------------------------------
+
+
+class WorkerPool:
+    """Hands out environments that live in worker processes, and takes them back for reuse.
+
+    Args:
+        workers: Processes at most; None: one a core, or one an episode for environments of which
+            a process may hold only one.
+        concurrency: Episodes at once.
+        step_timeout_s: Seconds a reset, a step or a question may take.
+    """
+
+    def __init__(
+        self, *, workers: int | None = None, concurrency: int = 8, step_timeout_s: float = 60.0
+    ) -> None:
+        self.step_timeout_s = step_timeout_s
+        self.specs: dict[Kind, EnvSpec] = {}
+        self._workers = workers
+        self._concurrency = concurrency
+        self._processes: list[WorkerProcess] = []
+        self._started = 0
+        self._placing = asyncio.Lock()
+        self._freed = asyncio.Event()
+
+    async def describe(self, env: str, options: Mapping[str, str], split: str) -> EnvDescription:
+        """See `EnvPool.describe`; the environment's own errors keep their type."""
+        client = await self.acquire(env, options)
+        try:
+            return await client.describe(split)
+        finally:
+            await client.close()
+
+    async def acquire(
+        self, env: str, options: Mapping[str, str], *, alone: bool = False
+    ) -> WorkerEnv:
+        """An instance of an environment.
+
+        Args:
+            env: Registered name.
+            options: The environment's options.
+            alone: In a process of its own, so that it can harm no other episode.
+
+        Raises:
+            WorkerError: if the process or the environment cannot be started.
+            UsageError: and the other errors of this project, as the environment raises them.
+        """
+        kind = (env, json.dumps(dict(options), sort_keys=True))
+        worker = await self._place(kind, alone)
+        worker.lent += 1
+        try:
+            session = await self._session(worker, kind, env, options)
+        except BaseException:
+            await self._return(worker)
+            raise
+        return WorkerEnv(self, worker, kind, session)
+
+    async def give_back(self, client: WorkerEnv) -> None:
+        """Take an instance back, for reuse if nothing went wrong with it."""
+        if client.sound:
+            client.worker.idle.setdefault(client.kind, []).append(client.session)
+        else:
+            client.worker.discard(client.kind, client.session)
+        await self._return(client.worker)
+
+    async def close(self) -> None:
+        """End all processes."""
+        processes, self._processes = self._processes, []
+        await asyncio.gather(*(process.end(EXIT_TIMEOUT_S) for process in processes))
+
+    async def _return(self, worker: WorkerProcess) -> None:
+        worker.lent -= 1
+        self._freed.set()
+        if worker.alone:
+            await worker.end(EXIT_TIMEOUT_S)
+
+    async def _session(
+        self, worker: WorkerProcess, kind: Kind, env: str, options: Mapping[str, str]
+    ) -> int:
+        if idle := worker.idle.get(kind):
+            return idle.pop()
+        session = worker.new_session()
+        worker.counts[kind] = worker.counts.get(kind, 0) + 1
+        try:
+            spec = await worker.call("open", session, [env, dict(options)], OPEN_TIMEOUT_S)
+        except BaseException:
+            worker.discard(kind, session)
+            raise
+        self.specs[kind] = spec_from(spec)
+        self._freed.set()  # whoever waited to learn the limits of this environment
+        return session
+
+    async def _place(self, kind: Kind, alone: bool) -> WorkerProcess:
+        """The process for another session: the least busy one, or a new one."""
+        while True:
+            async with self._placing:
+                self._processes = [p for p in self._processes if not p.ended.is_set()]
+                if alone:
+                    return await self._start(alone)
+                shared = [p for p in self._processes if not p.alone and p.failure is None]
+                free = [p for p in shared if p.idle.get(kind) or self._room(p, kind)]
+                best = min(free, key=lambda p: p.lent, default=None)
+                busy = best is None or best.lent > 0
+                if busy and len(shared) < self._limit(kind):
+                    best = await self._start()
+                if best is not None:
+                    return best
+            self._freed.clear()
+            await self._freed.wait()
+
+    def _room(self, process: WorkerProcess, kind: Kind) -> bool:
+        spec = self.specs.get(kind)
+        # Before the first instance has told the limit, one is safe.
+        limit = spec.max_live if spec is not None else 1
+        return limit is None or process.counts.get(kind, 0) < limit
+
+    def _limit(self, kind: Kind) -> int:
+        """How many processes there may be."""
+        if self._workers is not None:
+            return self._workers
+        cores = min(os.cpu_count() or 1, self._concurrency)
+        spec = self.specs.get(kind)
+        if spec is None or spec.max_live is None:
+            return cores
+        return max(cores, -(-self._concurrency // spec.max_live))
+
+    async def _start(self, alone: bool = False) -> WorkerProcess:
+        self._started += 1
+        process = WorkerProcess(self._started, alone)
+        await process.start()
+        self._processes.append(process)
+        return process
+
+
+# --- without processes ----------------------------------------------------------------------
+
+
+class LocalEnv:
+    """An environment in this process; see `EnvClient`. No timeout can interrupt it."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self.spec: EnvSpec = environment.spec
+
+    async def reset(self, task: Task, seed: int) -> Observation:
+        """See `Environment.reset`."""
+        with _as_worker_error("reset"):
+            return self.environment.reset(task, seed)
+
+    async def step(self, action: str) -> StepResult:
+        """See `Environment.step`."""
+        with _as_worker_error("step"):
+            return self.environment.step(action)
+
+    async def valid_actions(self) -> list[str] | None:
+        """See `Environment.valid_actions`."""
+        with _as_worker_error("valid_actions"):
+            return self.environment.valid_actions()
+
+    async def expert_action(self, name: str = "oracle") -> str | None:
+        """See `Environment.expert_action`."""
+        with _as_worker_error("expert_action"):
+            return self.environment.expert_action(name)
+
+    async def close(self) -> None:
+        """Release the environment."""
+        with _as_worker_error("close"):
+            self.environment.close()
+
+
+class LocalPool:
+    """Builds environments in this process (`--workers 0`): for debugging and for training."""
+
+    async def describe(self, env: str, options: Mapping[str, str], split: str) -> EnvDescription:
+        """See `EnvPool.describe`."""
+        with _as_worker_error("describe"):
+            environment: Environment = build("envs", env, options)
+            name = split or environment.spec.default_split
+            tasks, data_hash = tuple(environment.tasks(name)), environment.data_hash(name)
+            environment.close()
+            return EnvDescription(environment.spec, tasks, data_hash)
+
+    async def acquire(
+        self, env: str, options: Mapping[str, str], *, alone: bool = False
+    ) -> LocalEnv:
+        """See `EnvPool.acquire`; `alone` means nothing here."""
+        del alone
+        with _as_worker_error("open"):
+            return LocalEnv(build("envs", env, options))
+
+    async def close(self) -> None:
+        """Nothing to release: each environment is closed after its episode."""
+
+
+@contextlib.contextmanager
+def _as_worker_error(operation: str) -> Iterator[None]:
+    try:
+        yield
+    except AgememError:
+        raise
+    except Exception as error:  # environment code may raise anything
+        raise raised(error, f"the environment's {operation}") from error
