@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from ..build import build
 from ..context import MESSAGE_OVERHEAD
-from ..errors import UsageError, unknown_name
+from ..errors import UsageError
 from ..ledger import Role, Usage
-from ..registry import load
 from ..tokens import estimate_tokens
 from ..tools import Tool, ToolCall
 from ..types import ChatMessage, Completion, EpisodeView, Model, ModelInfo, Request
@@ -56,14 +55,9 @@ def make_model(spec: str, options: Mapping[str, str] | None = None) -> Model:
     if "." in provider:  # an explicit class
         class_name, _, name = name.partition(":")
         provider = f"{provider}:{class_name}"
-    factory: Callable[..., Model] = load("models", provider)
     keywords = {key.replace("-", "_"): value for key, value in (options or {}).items()}
-    parameters = inspect.signature(factory).parameters.values()
-    known = [p.name for p in parameters if p.name != "name"]
-    for key in keywords:
-        if key not in known:
-            raise unknown_name(f"option of model {provider!r}:", key, known)
-    return factory(name, **keywords)
+    model: Model = build("models", provider, keywords, name)
+    return model
 
 
 @lru_cache(maxsize=64)

@@ -149,7 +149,7 @@ async def test_random_without_valid_actions_says_so():
     [
         ("scriptd", {}, "unknown model 'scriptd'; did you mean 'scripted'"),
         ("random:x", {}, "takes no name"),
-        ("random", {"seed": "1"}, "unknown option of model 'random': 'seed'"),
+        ("random", {"seed": "1"}, "unknown option of random 'seed'"),
         ("no.such.module:Thing", {}, "cannot be loaded"),
     ],
 )
