@@ -15,7 +15,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn, TypeVar
@@ -129,28 +129,7 @@ class JsonClient:
     # --- one try ----------------------------------------------------------------------------
 
     async def _try(self, path: str, payload: bytes, read: Callable[[Json], T]) -> T:
-        problem = fatal = ""
-        try:
-            async with self._open().post(
-                self.base_url + path, data=payload, allow_redirects=False
-            ) as response:
-                body = await self._read_body(response)
-                status, headers = response.status, response.headers
-        except aiohttp.ConnectionTimeoutError:
-            problem = f"no connection within {self.limits.connect_timeout_s:g} s"
-        except TimeoutError:
-            problem = f"no reply within {self.limits.timeout_s:g} s"
-        except aiohttp.ClientConnectorCertificateError as error:
-            fatal = f"the TLS certificate was refused: {error.certificate_error}"
-        except aiohttp.ClientConnectorError as error:
-            problem = f"cannot connect ({error.os_error or error}): is the server running there?"
-        except (aiohttp.ClientError, OSError) as error:
-            problem = f"the connection failed: {type(error).__name__}: {error}"
-        # raised outside the handlers, so that no header travels in an exception's context
-        if fatal:
-            self._fail(fatal)
-        if problem:
-            raise _PassingFailure(self._one_line(problem))
+        status, headers, body = await self._exchange(path, payload)
         reply = _parse(body)
         if status >= 300:
             self._refused(status, headers.get("Retry-After"), headers.get("Location"), reply, body)
@@ -168,14 +147,41 @@ class JsonClient:
             problem = f"malformed reply: {error}"
         raise _PassingFailure(self._one_line(problem))
 
-    async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _exchange(self, path: str, payload: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body of one reply."""
+        problem = fatal = ""
+        try:
+            async with self._open().post(
+                self.base_url + path, data=payload, allow_redirects=False
+            ) as response:
+                body = await self._read_body(response)
+            if body is not None:
+                return response.status, response.headers, body
+            fatal = f"the reply is larger than {self.limits.max_reply_mb:g} MB"
+        except aiohttp.ConnectionTimeoutError:
+            problem = f"no connection within {self.limits.connect_timeout_s:g} s"
+        except TimeoutError:
+            problem = f"no reply within {self.limits.timeout_s:g} s"
+        except aiohttp.ClientConnectorCertificateError as error:
+            fatal = f"the TLS certificate was refused: {error.certificate_error}"
+        except aiohttp.ClientConnectorError as error:
+            problem = f"cannot connect ({error.os_error or error}): is the server running there?"
+        except (aiohttp.ClientError, OSError) as error:
+            problem = f"the connection failed: {type(error).__name__}: {error}"
+        # raised outside the handlers, so that no header travels in an exception's context
+        if fatal:
+            self._fail(fatal)
+        raise _PassingFailure(self._one_line(problem))
+
+    async def _read_body(self, response: aiohttp.ClientResponse) -> bytes | None:
+        """The body, without the key should it be repeated there; None if it is too large."""
         most = int(self.limits.max_reply_mb * 2**20)
         body = bytearray()
         async for chunk in response.content.iter_any():
             body += chunk
             if len(body) > most:
-                self._fail(f"the reply is larger than {self.limits.max_reply_mb:g} MB")
-        return bytes(body)
+                return None
+        return self._without_key(bytes(body).decode("latin-1")).encode("latin-1")
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
@@ -251,11 +257,12 @@ class JsonClient:
 
     def _one_line(self, text: str) -> str:
         """A text fit for an error: one line, short, without the key."""
-        key = read_key(self._key_variable)
-        if len(key) >= 8:  # shorter ones are placeholders such as "EMPTY"
-            text = text.replace(key, "***")
-        text = " ".join(text.split())
+        text = " ".join(self._without_key(text).split())
         return text if len(text) <= _QUOTED else text[:_QUOTED] + "…"
+
+    def _without_key(self, text: str) -> str:
+        key = read_key(self._key_variable)
+        return text.replace(key, "***") if len(key) > 7 else text  # shorter: "EMPTY" and such
 
 
 def read_key(variable: str) -> str:

@@ -4,6 +4,7 @@ import itertools
 import re
 
 import pytest
+
 from agemem_eval.harness.errors import UsageError
 from agemem_eval.harness.ledger import Role
 from agemem_eval.harness.models import make_model, prompt_tokens

@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
-from agemem_eval.harness.tokens import estimate_tokens
 from hypothesis import given
 from hypothesis import strategies as st
+
+from agemem_eval.harness.tokens import estimate_tokens
 
 GAME_TEXTS = {
     "room": "You are in the middle of a room. Looking quickly around you, you see a cabinet 14, "

@@ -1,0 +1,507 @@
+"""`openai:NAME` against the real HTTP stack: every fault class, retries, ledger, secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import sys
+import traceback
+from contextlib import asynccontextmanager
+from email.utils import formatdate
+
+import pytest
+
+from agemem_eval.harness.errors import DataError, MissingExtraError, ModelError, UsageError
+from agemem_eval.harness.ledger import Ledger, Role, Usage
+from agemem_eval.harness.models import make_model
+from agemem_eval.harness.models.http import HttpLimits, JsonClient
+from agemem_eval.harness.models.openai import OpenAIModel
+from agemem_eval.harness.testserver import (
+    BODY_FAULTS,
+    FAULTS,
+    PLAY,
+    ChatServer,
+    at_random,
+    first,
+)
+from agemem_eval.harness.tools import ToolCall
+from agemem_eval.harness.types import ChatMessage, Completion, Request, Sampling
+
+from .fakes import MEMORY_TOOLS, request
+
+KEY = "sk-planted-0123456789abcdef"
+QUICK = {"backoff_s": 0.001, "timeout_s": 0.4, "max_reply_mb": 1, "max_retries": 3}
+NEVER_PASS = {"redirect", "huge"}
+NO_FAILURE = set(BODY_FAULTS) - {"empty_choices", "no_message"}  # a completion all the same
+MAY_PASS = sorted(set(FAULTS) - NEVER_PASS - NO_FAILURE)
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+@asynccontextmanager
+async def endpoint(reply=None, *, options=None, **server_options):
+    server = ChatServer(reply, **server_options) if reply else ChatServer(**server_options)
+    async with server:
+        model = OpenAIModel("m", base_url=server.url, **{**QUICK, **(options or {})})
+        try:
+            yield server, model
+        finally:
+            await model.close()
+
+
+async def test_a_plain_call():
+    async with endpoint() as (server, model):
+        sampling = Sampling(max_tokens=7, temperature=0.0, seed=3)
+        completion = await model.generate(Request([ChatMessage("user", "hi")], sampling))
+    assert completion.text == PLAY
+    assert completion.finish == "stop"
+    assert completion.usage == Usage(server.served.prompt_tokens, server.served.completion_tokens)
+    body = server.requests[0].body
+    assert body == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "hi"}],
+        "max_tokens": 7,
+        "temperature": 0.0,
+        "seed": 3,
+    }
+    assert "Authorization" not in server.requests[0].headers
+
+
+@pytest.mark.parametrize("fault", [*MAY_PASS, "429", "500", "503"])
+async def test_what_may_pass_is_tried_again(fault):
+    async with endpoint(faults=first(fault, fault)) as (server, model):
+        completion = await model.generate(request())
+    assert completion.text == PLAY
+    assert server.n_requests == 3
+    assert server.served.calls == 1  # the ledger of the one that arrived is all there is
+
+
+@pytest.mark.parametrize("fault", [*MAY_PASS, "408", "429", "500"])
+async def test_what_never_passes_ends_in_one_line(fault):
+    options = {"max_retries": 1, "timeout_s": 0.2}
+    async with endpoint(faults=lambda _: fault, options=options) as (server, model):
+        with pytest.raises(ModelError) as caught:
+            await model.generate(request())
+    message = str(caught.value)
+    assert server.url in message
+    assert "gave up after 2 tries" in message
+    assert "\n" not in message
+    assert server.n_requests == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("400", "the request was refused: injected 400"),
+        ("401", "there is none: set $OPENAI_API_KEY"),
+        ("403", "set $OPENAI_API_KEY"),
+        ("404", "check the model's name and the base url"),
+        ("413", "--context-tokens"),
+        ("422", "the request was refused"),
+        ("redirect", "use that as the base url"),
+        ("huge", "larger than 1 MB"),
+    ],
+)
+async def test_what_cannot_pass_is_told_at_once(fault, says):
+    async with endpoint(faults=lambda _: fault) as (server, model):
+        with pytest.raises(ModelError, match=re.escape(says)):
+            await model.generate(request())
+    assert server.n_requests == 1
+
+
+async def test_spent_quota_and_long_prompts_are_not_retried():
+    said = {"error": {"message": "This model's maximum context length is 10", "code": 400}}
+    async with endpoint(lambda _: said) as (server, model):
+        with pytest.raises(ModelError, match="lower --context-tokens"):
+            await model.generate(request())
+        assert server.n_requests == 1
+    spent = {"error": {"message": "You exceeded your quota", "code": 401}}
+    async with endpoint(lambda _: spent) as (server, model):
+        with pytest.raises(ModelError, match="the key was refused"):
+            await model.generate(request())
+        assert server.n_requests == 1
+
+
+async def test_nobody_listening(unused_tcp_port):
+    model = OpenAIModel("m", base_url=f"http://127.0.0.1:{unused_tcp_port}/v1", **QUICK)
+    with pytest.raises(ModelError, match=r"is the server running there\? \(gave up after 4 tries"):
+        await model.generate(request())
+    await model.close()
+
+
+async def test_an_address_that_serves_pages_is_named_as_the_cause():
+    async with endpoint(faults=lambda _: "html", options={"max_retries": 0}) as (_, model):
+        with pytest.raises(ModelError, match=r"text/html.*base url end where"):
+            await model.generate(request())
+
+
+# --- what comes back ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["no_usage", "negative_usage"])
+async def test_usage_that_is_none_is_estimated_and_marked(fault):
+    async with endpoint(faults=first(fault)) as (_, model):
+        estimated = (await model.generate(request())).usage
+        reported = (await model.generate(request())).usage
+    assert estimated.estimated
+    assert not reported.estimated
+    assert estimated.prompt_tokens > 0
+    assert estimated.completion_tokens == model.count_tokens(PLAY)
+
+
+async def test_native_tool_calls_good_and_bad():
+    async with endpoint(faults=first("tool_call", "bad_arguments", "null_content")) as (_, model):
+        good = await model.generate(request(tools=MEMORY_TOOLS))
+        bad = await model.generate(request(tools=MEMORY_TOOLS))
+        empty = await model.generate(request())
+    assert [(c.name, c.arguments) for c in good.tool_calls] == [
+        ("Retrieve_memory", {"query": "apple"})
+    ]
+    assert good.text == ""
+    assert not good.malformed
+    assert not bad.tool_calls
+    assert "Retrieve_memory are not JSON" in bad.malformed[0]
+    assert empty.text == ""
+
+
+async def test_both_transports_on_the_wire():
+    call = ToolCall("Add_memory", {"content": "ü"}, "c1")
+    messages = [
+        ChatMessage("system", "rules"),
+        ChatMessage("assistant", "", (call,)),
+        ChatMessage("tool", "Stored.", tool_call_id="c1"),
+        ChatMessage("assistant", "<tool_call>[]</tool_call>"),
+        ChatMessage("tool", "Nothing."),
+    ]
+    async with endpoint() as (server, model):
+        await model.generate(Request(messages, Sampling(), tools=MEMORY_TOOLS[:1]))
+    body = server.requests[0].body
+    assert body["messages"] == [
+        {"role": "system", "content": "rules"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {
+                    "id": "c1",
+                    "type": "function",
+                    "function": {"name": "Add_memory", "arguments": '{"content": "ü"}'},
+                }
+            ],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": "Stored."},
+        {"role": "assistant", "content": "<tool_call>[]</tool_call>"},
+        {"role": "user", "content": "<tool_response>\nNothing.\n</tool_response>"},
+    ]
+    assert body["tools"] == [MEMORY_TOOLS[0].schema()]
+
+
+async def test_token_ids_and_logprobs_where_asked_for():
+    def reply(body):
+        assert body["logprobs"] is True
+        assert body["return_token_ids"] is True
+        content = [{"token": "go", "logprob": -0.5}, {"token": "!", "logprob": -1}]
+        return {
+            "choices": [
+                {
+                    "message": {"content": "go!"},
+                    "finish_reason": "length",
+                    "logprobs": {"content": content},
+                    "token_ids": [11, 12],
+                }
+            ],
+            "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+        }
+
+    async with endpoint(reply, options={"token_ids": "true"}) as (_, model):
+        wanted = Request([ChatMessage("user", "x")], Sampling(), want_tokens=True)
+        completion = await model.generate(wanted)
+    assert completion.token_ids == (11, 12)
+    assert completion.logprobs == (-0.5, -1.0)
+    assert completion.finish == "length"
+
+
+async def test_decoding_options_reach_the_endpoint():
+    options = {
+        "seed": "5",
+        "max_tokens_field": "max_completion_tokens",
+        "extra_body": '{"chat_template_kwargs": {"enable_thinking": false}}',
+    }
+    async with endpoint(options=options) as (server, model):
+        own = Request([ChatMessage("user", "x")], Sampling(temperature=None, seed=9))
+        await model.generate(request())
+        await model.generate(own)
+    bodies = [received.body for received in server.requests]
+    assert [body["seed"] for body in bodies] == [5, 9]
+    assert all(body["max_completion_tokens"] == 1024 for body in bodies)
+    assert bodies[0]["chat_template_kwargs"] == {"enable_thinking": False}
+    assert "temperature" not in bodies[1]
+
+
+# --- waiting --------------------------------------------------------------------------------
+
+
+async def waits(server, clock=lambda: 1e9, **limits):
+    """The pauses a client makes until it succeeds."""
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    limits = HttpLimits(**{"backoff_s": 0, **limits})
+    client = JsonClient(server.url, "NO_SUCH_KEY", limits, sleep=sleep, clock=clock)
+    try:
+        await client.post("/chat/completions", {"messages": []}, lambda reply: reply)
+    finally:
+        await client.close()
+    return slept
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        ("0", 0.0),
+        ("1.5", 1.5),
+        (formatdate(1e9 + 12, usegmt=True), 12.0),
+        (formatdate(1e9 - 30, usegmt=True), 0.0),
+        ("86400", 20.0),  # capped by max_wait_s
+        ("soon", 0.0),  # unreadable: the backoff, which is 0 here
+        ("-5", 0.0),
+        ("inf", 0.0),
+    ],
+)
+async def test_retry_after_is_honoured(header, seconds):
+    async with ChatServer(faults=first("429"), retry_after=header) as server:
+        assert await waits(server, max_wait_s=20) == [seconds]
+
+
+async def test_backoff_doubles_with_jitter_up_to_the_cap():
+    async with ChatServer(faults=first(*["500"] * 6)) as server:
+        slept = await waits(server, backoff_s=1, max_wait_s=8, max_retries=6)
+    assert len(slept) == 6
+    for pause, full in zip(slept, [1, 2, 4, 8, 8, 8], strict=True):
+        assert full / 2 <= pause <= full
+    assert len(set(slept)) == 6
+
+
+async def test_callers_that_were_told_the_same_wait_do_not_return_together():
+    slept = []
+    async with ChatServer(
+        faults=lambda n: None if n % 3 == 2 else "429", retry_after="2"
+    ) as server:
+        for _ in range(4):
+            slept += await waits(server, backoff_s=1)
+    assert all(2 <= pause <= 2.5 for pause in slept)
+    assert len(set(slept)) == len(slept) == 8
+
+
+async def test_cancelling_is_not_a_failure():
+    async with endpoint(faults=lambda _: "hang", options={"timeout_s": 30}) as (server, model):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await model.generate(request())
+        assert server.n_requests == 1
+
+
+# --- many at once, and the ledger -----------------------------------------------------------
+
+
+async def test_64_calls_at_once_overlap():
+    async with endpoint(latency_s=0.2, options={"timeout_s": 20}) as (server, model):
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        await asyncio.gather(*(model.generate(request()) for _ in range(64)))
+        assert loop.time() - start < 2  # one after the other: 12.8 s
+    assert server.most_in_flight == 64
+
+
+async def test_the_ledger_closes_under_faults():
+    def reply(body):
+        n = int(body["messages"][0]["content"])
+        return Completion("x " * (n % 7), Usage(10 + n, n % 7))
+
+    faults = at_random(0.4, ["429", "500", "503", "disconnect", "truncated", "html", "error_body"])
+    ledger = Ledger()
+    roles = [Role.AGENT, Role.MEMORY_WRITE, Role.JUDGE]
+    options = {"max_retries": 30, "max_wait_s": 0.01, "timeout_s": 20}
+    async with endpoint(reply, faults=faults, options=options) as (server, model):
+
+        async def call(n):
+            completion = await model.generate(request(ChatMessage("user", str(n))))
+            ledger.add(roles[n % 3], completion.usage)
+
+        await asyncio.gather(*(call(n) for n in range(200)))
+    rows = ledger.roles.values()
+    assert server.n_requests > 250
+    assert sum(row.calls for row in rows) == server.served.calls == 200
+    assert sum(row.prompt_tokens for row in rows) == server.served.prompt_tokens
+    assert sum(row.completion_tokens for row in rows) == server.served.completion_tokens
+    assert sum(row.estimated_calls for row in rows) == 0
+
+
+async def test_connections_are_reused_and_reopened_after_close():
+    async with endpoint() as (_, model):
+        await model.generate(request())
+        first_session = model._client._session
+        await model.generate(request())
+        assert model._client._session is first_session
+        await model.close()
+        await model.generate(request())
+
+
+def test_serves_synchronous_code_from_a_thread():
+    with ChatServer(lambda body: body["messages"][-1]["content"]).in_thread() as server:
+
+        async def ask():
+            model = OpenAIModel("m", base_url=server.url)
+            try:
+                return await model.generate(request(ChatMessage("user", "echo")))
+            finally:
+                await model.close()
+
+        assert asyncio.run(ask()).text == "echo"
+    assert server.served.calls == 1
+
+
+# --- secrets --------------------------------------------------------------------------------
+
+
+def everything_about(error):
+    """An exception with all it drags along: contexts, attributes, the locals of its frames."""
+    seen, queue, texts = set(), [error], []
+    while queue:
+        value = queue.pop()
+        if value is None or id(value) in seen:
+            continue
+        seen.add(id(value))
+        texts += [repr(value), str(value), repr(vars(value))]
+        for frame, _ in traceback.walk_tb(value.__traceback__):
+            if frame.f_code.co_filename != __file__:  # this file knows the key, of course
+                texts.append(f"{frame.f_code.co_qualname}: {frame.f_locals!r}")
+        queue += [value.__cause__, value.__context__]
+        queue += [a for a in value.args if isinstance(a, BaseException)]
+    assert any("JsonClient" in text for text in texts)
+    return "\n".join(texts)
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, "400", "401", "404", "429", "500", "wrong key"])
+async def test_the_key_never_leaks(fault, monkeypatch, caplog):
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    expected = "another-key" if fault == "wrong key" else KEY
+    faults = first() if fault == "wrong key" else (lambda _: fault)
+    options = {"max_retries": 1, "timeout_s": 0.2}
+    texts = []
+    async with endpoint(faults=faults, api_key=expected, options=options) as (server, model):
+        try:
+            texts.append(repr(await model.generate(request())))
+            assert fault in BODY_FAULTS
+        except ModelError as error:
+            texts.append(everything_about(error))
+        texts += [repr(model), repr(model._client), json.dumps(model.info.identity)]
+        texts += [repr(vars(model)), repr(vars(model._client)), repr(model.info)]
+        if fault == "wrong key":  # the server repeats what it was given
+            assert "***" in texts[0]
+    assert server.requests[0].headers["Authorization"] == f"Bearer {KEY}"
+    assert KEY not in "\n".join(texts) + caplog.text
+
+
+def test_a_key_no_header_can_carry(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-ü\nX-Evil: 1")
+    with pytest.raises(UsageError, match=r"\$OPENAI_API_KEY holds characters") as caught:
+        OpenAIModel("m")
+    assert "Evil" not in str(caught.value)
+
+
+# --- building it ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"base_url": "localhost:8000/v1"}, "not of the form http"),
+        ({"base_url": "ftp://host/v1"}, "not of the form http"),
+        ({"base_url": "http://"}, "not of the form http"),
+        ({"base_url": "http://host:99999/v1"}, "not of the form http"),
+        ({"base_url": "http://[::1/v1"}, "not of the form http"),
+        ({"base_url": "http://user:secret@host/v1"}, "no user, password"),
+        ({"base_url": "http://host/v1?key=secret"}, "no user, password"),
+        ({"base_url": "http://host/v1/chat/completions/"}, "must end before"),
+        ({}, r"needs a key: set \$OPENAI_API_KEY"),
+        ({"api_key_env": "sk-given-by-mistake"}, "takes the name of an environment variable"),
+        ({"timeout_s": "soon"}, "option timeout_s: .*'soon'"),
+        ({"timeout_s": "nan"}, "option timeout_s"),
+        ({"max_retries": "-1"}, "option max_retries"),
+        ({"extra_body": "{"}, "option extra_body"),
+        ({"extra_body": '{"messages": []}'}, "'messages' is not for it to set"),
+        ({"max_tokens_field": "tokens"}, "option max_tokens_field"),
+        ({"timeout": "3"}, "did you mean 'timeout_s'"),
+    ],
+)
+def test_wrong_options_are_usage_errors(options, message):
+    if options:
+        options = {"base_url": "http://127.0.0.1:1/v1", **options}
+    with pytest.raises(UsageError, match=message) as caught:
+        make_model("openai:m", options)
+    assert "secret" not in str(caught.value)
+    assert "sk-given" not in str(caught.value)
+
+
+def test_a_name_is_needed():
+    with pytest.raises(UsageError, match="openai:NAME"):
+        make_model("openai", {"base_url": "http://127.0.0.1:1/v1"})
+
+
+def local(**options):
+    return make_model("openai:m", {"base_url": "http://127.0.0.1:1/v1", **options})
+
+
+def test_identity_is_the_model_and_its_decoding_not_the_address():
+    base = local()
+    assert base.info.name == "openai:m"
+    assert base.info.training == "none"
+    assert base.info.writes
+    assert not base.info.oracle
+    elsewhere = make_model("openai:m", {"base_url": "https://other.example/v1/"})
+    assert elsewhere.info.identity == base.info.identity
+    assert local(timeout_s="3").info.identity == base.info.identity
+    assert local(seed="1").info.identity != base.info.identity
+    assert local(**{"extra-body": '{"a": 1}'}).info.identity != base.info.identity
+
+
+def test_the_card_says_what_the_weights_are(tmp_path):
+    card = tmp_path / "card.json"
+    card.write_text('{"training": "agemem", "revision": "7"}')
+    trained = local(card=str(card))
+    assert trained.info.training == "agemem"
+    card.write_text('{"training": "agemem", "revision": "8"}')
+    assert local(card=str(card)).info.identity != trained.info.identity
+    for text in ("", "[]", "{}", '{"training": "agemen"}', "[" * 100_000, "\xff" * 2**21):
+        card.write_text(text, encoding="utf-8")
+        with pytest.raises((DataError, UsageError), match=r"card\.json"):
+            local(card=str(card))
+    with pytest.raises(DataError, match=r"none\.json"):
+        local(card=str(tmp_path / "none.json"))
+
+
+def test_a_tokenizer_counts_instead_of_the_estimate(tmp_path, monkeypatch):
+    tokenizers = pytest.importorskip("tokenizers")
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    path = tmp_path / "tokenizer.json"
+    made.save(str(path))
+    model = local(tokenizer=str(path))
+    assert model.count_tokens("refrigerators everywhere!!!") == 2
+    assert model.info.identity["tokens"] != local().info.identity["tokens"]
+    path.write_text("{}")
+    with pytest.raises(DataError, match="cannot read the tokenizer"):
+        local(tokenizer=str(path))
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(MissingExtraError, match=r"agemem-eval\[minilm\]"):
+        local(tokenizer=str(path))
