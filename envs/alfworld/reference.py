@@ -8,6 +8,8 @@ game at a time; several games at once need several processes.
 
 from __future__ import annotations
 
+import copy
+import functools
 import importlib
 import os
 import sys
@@ -34,6 +36,7 @@ class _Shared:
         if data_root is None:  # importing alfworld sets it, which would change what we read
             os.environ.pop("ALFWORLD_DATA", None)
         package = Path(str(_import("alfworld").__file__)).parent
+        _remember_parses()
         # `policy_commands` stays off: it would plan anew at every step, for seconds to minutes.
         infos = core.EnvInfos(won=True, admissible_commands=True)
         self.env: Any = wrappers.AlfredInfos(wrappers.AlfredDemangler(pddl.PddlEnv(infos)))
@@ -119,6 +122,22 @@ class ReferenceEngine:
         self.won = bool(state["won"])
         self._admissible = list(state["admissible_commands"])
         return str(state["feedback"])
+
+
+def _remember_parses() -> None:
+    """Have TextWorld parse each text once: that changes no result and takes most of its time.
+
+    It parses templates, grammar rules and queries anew at every step, and translates the problem
+    twice at each load and at each reset.
+    """
+    textgen = _import("textworld.envs.pddl.textgen")
+    rule = _import("textworld.logic").Rule
+    fast_downward = _import("fast_downward")
+    parse = functools.lru_cache(4096)(textgen._parse_and_convert)
+    # Symbols are given a context as they are expanded, so each use gets symbols of its own.
+    textgen._parse_and_convert = lambda *args, **kwargs: copy.deepcopy(parse(*args, **kwargs))
+    rule.parse_conjunctive_query = functools.lru_cache(4096)(rule.parse_conjunctive_query)
+    fast_downward.pddl2sas = functools.lru_cache(2)(fast_downward.pddl2sas)
 
 
 def _get_shared() -> _Shared:

@@ -1,0 +1,81 @@
+; A small kitchen with one of every oddity: two drawers within one reach, a key chain in two
+; places, a lamp in a closed drawer, an apple clean from the start, a mug with a spoon in it.
+(define (problem kitchen)
+ (:domain alfred)
+ (:objects
+    agent1 - agent
+    Curtains - object
+    AppleType DeskLampType KeyChainType KnifeType ButterKnifeType MugType SpoonType - otype
+    SinkBasinType SinkType MicrowaveType FridgeType DrawerType CounterTopType - rtype
+    Apple_bar__plus_01_dot_00 Apple_bar__minus_01_dot_00 - object
+    DeskLamp_bar__plus_02_dot_00 KeyChain_bar__plus_03_dot_00 Knife_bar__plus_04_dot_00 - object
+    Mug_bar__plus_05_dot_00 Spoon_bar__plus_06_dot_00 - object
+    Fridge_bar__plus_01 Microwave_bar__plus_02 Drawer_bar__plus_04 Drawer_bar__plus_05 - receptacle
+    Sink_bar__plus_03_bar_SinkBasin CounterTop_bar__plus_06 Drawer_bar__plus_07 - receptacle
+    loc_bar_0 loc_bar_1 loc_bar_2 loc_bar_3 loc_bar_4 loc_bar_6 - location
+ )
+ (:init
+    (= (total-cost) 0)
+    (atLocation agent1 loc_bar_0)
+    (receptacleType Fridge_bar__plus_01 FridgeType)
+    (receptacleType Microwave_bar__plus_02 MicrowaveType)
+    (receptacleType Sink_bar__plus_03_bar_SinkBasin SinkBasinType)
+    (receptacleType Drawer_bar__plus_04 DrawerType)
+    (receptacleType Drawer_bar__plus_05 DrawerType)
+    (receptacleType Drawer_bar__plus_07 DrawerType)
+    (receptacleType CounterTop_bar__plus_06 CounterTopType)
+    (receptacleAtLocation Fridge_bar__plus_01 loc_bar_1)
+    (receptacleAtLocation Microwave_bar__plus_02 loc_bar_2)
+    (receptacleAtLocation Sink_bar__plus_03_bar_SinkBasin loc_bar_3)
+    (receptacleAtLocation Drawer_bar__plus_04 loc_bar_4)
+    (receptacleAtLocation Drawer_bar__plus_05 loc_bar_4)
+    (receptacleAtLocation CounterTop_bar__plus_06 loc_bar_6)
+    (openable Fridge_bar__plus_01) (openable Microwave_bar__plus_02)
+    (openable Drawer_bar__plus_04) (openable Drawer_bar__plus_05) (opened Drawer_bar__plus_05)
+    (objectType Apple_bar__plus_01_dot_00 AppleType)
+    (objectType Apple_bar__minus_01_dot_00 AppleType)
+    (objectType DeskLamp_bar__plus_02_dot_00 DeskLampType)
+    (objectType KeyChain_bar__plus_03_dot_00 KeyChainType)
+    (objectType Knife_bar__plus_04_dot_00 KnifeType)
+    (objectType Mug_bar__plus_05_dot_00 MugType)
+    (objectType Spoon_bar__plus_06_dot_00 SpoonType)
+    (objectType Curtains KeyChainType)
+    (pickupable Apple_bar__plus_01_dot_00) (pickupable Apple_bar__minus_01_dot_00)
+    (pickupable KeyChain_bar__plus_03_dot_00) (pickupable Knife_bar__plus_04_dot_00)
+    (pickupable Mug_bar__plus_05_dot_00) (pickupable Curtains)
+    (cleanable Apple_bar__plus_01_dot_00) (heatable Apple_bar__plus_01_dot_00)
+    (coolable Apple_bar__plus_01_dot_00) (sliceable Apple_bar__plus_01_dot_00)
+    (cleanable Apple_bar__minus_01_dot_00) (sliceable Apple_bar__minus_01_dot_00)
+    (cleanable Mug_bar__plus_05_dot_00) (heatable Mug_bar__plus_05_dot_00)
+    (isClean Apple_bar__minus_01_dot_00)
+    (toggleable DeskLamp_bar__plus_02_dot_00) (pickupable DeskLamp_bar__plus_02_dot_00)
+    (isReceptacleObject Mug_bar__plus_05_dot_00)
+    (inReceptacleObject Spoon_bar__plus_06_dot_00 Mug_bar__plus_05_dot_00)
+    (inReceptacle Apple_bar__plus_01_dot_00 CounterTop_bar__plus_06)
+    (inReceptacle Apple_bar__minus_01_dot_00 Fridge_bar__plus_01)
+    (inReceptacle DeskLamp_bar__plus_02_dot_00 Drawer_bar__plus_04)
+    (inReceptacle KeyChain_bar__plus_03_dot_00 CounterTop_bar__plus_06)
+    (inReceptacle KeyChain_bar__plus_03_dot_00 Drawer_bar__plus_05)
+    (inReceptacle Knife_bar__plus_04_dot_00 CounterTop_bar__plus_06)
+    (inReceptacle Mug_bar__plus_05_dot_00 Drawer_bar__plus_05)
+    (inReceptacle Curtains CounterTop_bar__plus_06)
+    (objectAtLocation Apple_bar__plus_01_dot_00 loc_bar_6)
+    (objectAtLocation Apple_bar__minus_01_dot_00 loc_bar_1)
+    (objectAtLocation DeskLamp_bar__plus_02_dot_00 loc_bar_4)
+    (objectAtLocation KeyChain_bar__plus_03_dot_00 loc_bar_6)
+    (objectAtLocation Knife_bar__plus_04_dot_00 loc_bar_6)
+    (objectAtLocation Mug_bar__plus_05_dot_00 loc_bar_4)
+    (objectAtLocation Curtains loc_bar_6)
+    (canContain FridgeType AppleType) (canContain MicrowaveType AppleType)
+    (canContain SinkBasinType AppleType) (canContain CounterTopType AppleType)
+    (canContain DrawerType AppleType) (canContain DrawerType KeyChainType)
+    (canContain DrawerType MugType) (canContain CounterTopType MugType)
+    (canContain CounterTopType KnifeType) (canContain DrawerType KnifeType)
+    (canContain CounterTopType KeyChainType) (canContain DrawerType DeskLampType)
+ )
+ (:goal
+    (exists (?r - receptacle ?o - object)
+        (and (objectType ?o AppleType) (receptacleType ?r FridgeType)
+             (inReceptacle ?o ?r) (isClean ?o) (isCool ?o)))
+ )
+)
