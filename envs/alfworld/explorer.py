@@ -38,9 +38,7 @@ _TASKS = (
 )
 # The verb and the kind of receptacle for each word a task sentence may use.
 _HOW = {
-    word: (t.verb, t.station.lower())
-    for t in TREATMENTS.values()
-    for word in (t.verb, t.adjective)
+    word: (t.verb, t.station.lower()) for t in TREATMENTS.values() for word in (t.verb, t.adjective)
 }
 _KINDS = {name.lower(): kind for name, kind in OBJECTS.items()}
 _OPENABLE = {name.lower() for name in OPENABLE}

@@ -8,6 +8,7 @@ on. The same split and index give the same bytes on every machine and version of
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -104,6 +105,15 @@ def setting(index: int) -> tuple[str, str]:
     task_type = TASK_TYPES[index % len(TASK_TYPES)]
     rooms = TASK_ROOMS[task_type]
     return task_type, rooms[index // len(TASK_TYPES) % len(rooms)]
+
+
+def split_hash(split: str) -> str:
+    """A hash of all games of a split."""
+    total = hashlib.sha256(VERSION.encode())
+    for index in range(SIZES[split]):
+        game = generate(split, index)
+        total.update("\0".join((game.id, game.task, game.problem)).encode())
+    return total.hexdigest()[:16]
 
 
 # Floor plans.

@@ -85,7 +85,8 @@ def walkthrough(plan: FloorPlan, assignment: Assignment, items: Sequence[Item]) 
 
 def _display_names(plan: FloorPlan, items: Sequence[Item]) -> dict[str, str]:
     """The names players see: numbers count down in the order of the ids of a kind."""
-    kinds = {thing.id: thing.kind.lower() for thing in (*plan.receptacles, *items)}
+    kinds = {r.id: r.kind.lower() for r in plan.receptacles}
+    kinds |= {i.id: i.kind.lower() for i in items}
     left = Counter(kinds.values())
     names = {}
     for name in sorted(kinds, key=str.lower):
