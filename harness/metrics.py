@@ -1,0 +1,136 @@
+"""From episodes to one row a cell: rates with intervals, tokens by role, tool calls by tool.
+
+Only scored episodes count: one that the infrastructure broke lowers the coverage, never a score.
+What nothing was scored for is None.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .records import Episode, EpisodeKey
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One cell of the table: an environment's split × a memory × a model."""
+
+    env: str
+    split: str
+    memory: str
+    model: str
+    data_hash: str
+    n_planned: int
+    n_scored: int
+    coverage: float  # n_scored / n_planned
+    success_rate: float | None
+    success_ci: tuple[float, float] | None  # 95%, Wilson's score interval
+    progress_rate: float | None  # mean of the best share of subgoals reached
+    steps_mean: float | None
+    turns_mean: float | None
+    invalid_action_rate: float | None  # invalid and missing actions over all steps
+    malformed_rate: float | None  # outputs with a format problem over all model calls
+    tokens: dict[str, dict[str, float | bool]]  # role -> means an episode, and whether estimated
+    tool_calls: dict[str, dict[str, Any]]  # tool -> mean calls an episode, counts by status
+    memory_entries_mean: float | None
+    wall_s: float | None  # seconds an episode took, mean
+    statuses: dict[str, int]
+    labels: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as JSON values."""
+        return asdict(self)
+
+
+def cell_row(planned: Sequence[EpisodeKey], episodes: Mapping[EpisodeKey, Episode]) -> Row:
+    """The row of one cell.
+
+    Args:
+        planned: The keys of the cell's episodes; at least one.
+        episodes: What was committed, of this cell and perhaps of others.
+    """
+    found = [episodes[key] for key in planned if key in episodes]
+    scored = [episode for episode in found if episode.scored]
+    key = planned[0]
+    successes = [e.success for e in scored if e.success is not None]
+    steps = sum(e.steps for e in scored)
+    turns = sum(e.turns for e in scored)
+    return Row(
+        env=key.env,
+        split=key.split,
+        memory=key.memory,
+        model=key.model,
+        data_hash=key.data_hash,
+        n_planned=len(planned),
+        n_scored=len(scored),
+        coverage=len(scored) / len(planned),
+        success_rate=_mean(successes),
+        success_ci=wilson(sum(successes), len(successes)) if successes else None,
+        progress_rate=_mean(e.progress for e in scored if e.progress is not None),
+        steps_mean=_mean(e.steps for e in scored),
+        turns_mean=_mean(e.turns for e in scored),
+        invalid_action_rate=sum(e.invalid_actions for e in scored) / steps if steps else None,
+        malformed_rate=sum(e.malformed_outputs for e in scored) / turns if turns else None,
+        tokens=_tokens(scored),
+        tool_calls=_tool_calls(scored),
+        memory_entries_mean=_mean(e.memory_entries for e in scored if e.memory_entries is not None),
+        wall_s=_mean(e.wall_s for e in scored),
+        statuses=dict(sorted(Counter(e.status for e in found).items())),
+        labels=_labels(scored),
+    )
+
+
+def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a rate (E. B. Wilson, JASA 22, 1927), by scipy.
+
+    Raises:
+        ValueError: if n is 0: no interval is known then.
+    """
+    from scipy.stats import binomtest  # heavy, and only needed for a table
+
+    interval = binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    items = list(values)
+    return sum(items) / len(items) if items else None
+
+
+def _tokens(scored: Sequence[Episode]) -> dict[str, dict[str, float | bool]]:
+    """Means over all scored episodes: a role that one of them did not use counts as 0 there."""
+    roles = sorted({role for e in scored for role in e.tokens})
+    return {
+        role: {
+            "calls": sum(e.tokens[role].calls for e in scored if role in e.tokens) / len(scored),
+            "prompt": sum(e.tokens[role].prompt_tokens for e in scored if role in e.tokens)
+            / len(scored),
+            "completion": sum(e.tokens[role].completion_tokens for e in scored if role in e.tokens)
+            / len(scored),
+            "estimated": any(e.tokens[role].estimated_calls for e in scored if role in e.tokens),
+        }
+        for role in roles
+    }
+
+
+def _tool_calls(scored: Sequence[Episode]) -> dict[str, dict[str, Any]]:
+    statuses: dict[str, Counter[str]] = {}
+    for episode in scored:
+        for tool, by_status in episode.tool_calls.items():
+            statuses.setdefault(tool, Counter()).update(by_status)
+    return {
+        tool: {"mean": by.total() / len(scored), "statuses": dict(sorted(by.items()))}
+        for tool, by in sorted(statuses.items())
+    }
+
+
+def _labels(scored: Sequence[Episode]) -> dict[str, str]:
+    """Labels on which all episodes agree; the others say so."""
+    seen: dict[str, set[str]] = {}
+    for episode in scored:
+        for name, value in episode.labels.items():
+            seen.setdefault(name, set()).add(value)
+    return {name: next(iter(v)) if len(v) == 1 else "mixed" for name, v in sorted(seen.items())}

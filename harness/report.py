@@ -1,0 +1,144 @@
+"""Tables of rows: for a terminal, as Markdown, as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from .metrics import Row
+
+MEMORY_ROLES = ("memory_write", "memory_read", "embedding")
+Column = tuple[str, Callable[[Row], str]]
+
+
+def columns(rows: Sequence[Row]) -> list[Column]:
+    """The columns of a table: those that every table has, then one for each tool that was used."""
+    fixed: list[Column] = [
+        ("env", lambda r: r.env),
+        ("split", lambda r: r.split),
+        ("memory", lambda r: r.memory),
+        ("model", lambda r: r.model),
+        ("success [95% CI]", _success),
+        ("progress", lambda r: _percent(r.progress_rate)),
+        ("steps", lambda r: _number(r.steps_mean)),
+        ("invalid", lambda r: _percent(r.invalid_action_rate)),
+        ("prompt tokens", lambda r: _tokens(r, ("agent",), "prompt")),
+        ("output tokens", lambda r: _tokens(r, ("agent",), "completion")),
+        ("memory tokens", lambda r: _tokens(r, MEMORY_ROLES, "prompt", "completion")),
+        ("tool calls", _calls),
+        ("scored", lambda r: f"{r.n_scored}/{r.n_planned}"),
+    ]
+    return fixed if rows else []
+
+
+def tool_lines(rows: Sequence[Row]) -> list[str]:
+    """One line for each row that used tools: mean calls an episode by tool, and failed ones."""
+    lines = []
+    for row in rows:
+        if not row.tool_calls:
+            continue
+        parts = []
+        for tool, calls in row.tool_calls.items():
+            failed = sum(n for status, n in calls["statuses"].items() if status != "success")
+            parts.append(f"{tool} {calls['mean']:.2f}" + (f" ({failed} failed)" if failed else ""))
+        lines.append(f"{row.env}, {row.memory}: {', '.join(parts)}")
+    return lines
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """What a reader must know to read the table right."""
+    said = []
+    if any(usage["estimated"] for row in rows for usage in row.tokens.values()):
+        said.append("~ tokens were estimated: the model reports none")
+    if any(row.model.startswith("scripted") for row in rows):
+        said.append(
+            "scripted: the environment's expert acts and a fixed rule uses the tools; "
+            "a check of the whole path, not a measure of the memory"
+        )
+    if any(row.coverage < 1 for row in rows):
+        said.append("scored below planned: infrastructure failures are owed, never scored as 0")
+    return said
+
+
+def print_table(rows: Sequence[Row], console: Console) -> None:
+    """The table, the tool calls and the notes on a terminal; narrow ones get one block a row."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    shown = columns(rows)
+    if console.width < 150 and len(rows) == 1:
+        table.show_header = False
+        table.add_column(style="bold")
+        table.add_column()
+        for title, cell in shown:
+            table.add_row(title, _plain(cell(rows[0])))
+    else:
+        for index, (title, _) in enumerate(shown):
+            table.add_column(title, justify="left" if index < 4 else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*(_plain(cell(row)) for _, cell in shown))
+    console.print(table)
+    for line in tool_lines(rows):
+        console.print(f"calls an episode, {line}", markup=False, highlight=False)
+    for line in notes(rows):
+        console.print(line, style="dim", markup=False, highlight=False)
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The same as Markdown."""
+    shown = columns(rows)
+    lines = [
+        "| " + " | ".join(title for title, _ in shown) + " |",
+        "|" + "|".join("---" if i < 4 else "---:" for i in range(len(shown))) + "|",
+    ]
+    lines += ["| " + " | ".join(_escaped(cell(r)) for _, cell in shown) + " |" for r in rows]
+    calls = [f"- Calls an episode, {_escaped(line)}" for line in tool_lines(rows)]
+    said = [f"- {_escaped(line)}" for line in notes(rows)]
+    return "\n".join(lines + ([""] if calls or said else []) + calls + said) + "\n"
+
+
+def as_json(rows: Sequence[Row], **about: Any) -> dict[str, Any]:
+    """The object that `--json` prints."""
+    return {**about, "rows": [row.to_json() for row in rows]}
+
+
+def _success(row: Row) -> str:
+    if row.success_rate is None or row.success_ci is None:
+        return "–"
+    low, high = row.success_ci
+    return f"{100 * row.success_rate:.1f}% [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}%"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def _tokens(row: Row, roles: Sequence[str], *kinds: str) -> str:
+    """Mean tokens an episode over these roles; `~` marks an estimate."""
+    if not row.n_scored:
+        return "–"
+    usages = [row.tokens[role] for role in roles if role in row.tokens]
+    total = sum(float(usage[kind]) for usage in usages for kind in kinds)
+    mark = "~" if any(usage["estimated"] for usage in usages) else ""
+    return f"{mark}{total:,.0f}"
+
+
+def _calls(row: Row) -> str:
+    if not row.n_scored:
+        return "–"
+    return f"{sum(calls['mean'] for calls in row.tool_calls.values()):.1f}"
+
+
+def _plain(text: str) -> str:
+    """Names may hold what the terminal library reads as markup."""
+    return text.replace("[", r"\[")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", r"\|").replace("<", "&lt;").replace("\n", " ")
