@@ -1,0 +1,144 @@
+"""`replay:RUN`: gives again what the model of a finished run answered, call by call.
+
+For looking into a run with other metrics, and for tests of the harness: with the same protocol
+and memory the same results come out. Where they do not, the replay has diverged, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError, UsageError
+from ..ledger import Role, Usage
+from ..records import EpisodeKey
+from ..store import RunStore
+from ..tools import ToolCall
+from ..trace import Event
+from ..types import Completion, EpisodeView, Model, ModelInfo, Request
+from . import ModelBase
+
+
+class ReplayModel(ModelBase):
+    """The recorded completions of a run, found by environment, split, task, seed and repeat.
+
+    Usage is replayed as it was recorded. Tokens of the context are estimated, whatever counted
+    them then.
+
+    Args:
+        name: A run's directory, or its name below `runs_dir`.
+        runs_dir: Where runs are kept.
+
+    Raises:
+        UsageError: if there is no such run, or it was a replay itself.
+        DataError: if the run cannot be read.
+    """
+
+    def __init__(self, name: str, *, runs_dir: str = "runs") -> None:
+        if not name:
+            raise UsageError("the model 'replay' needs a run: replay:NAME or replay:DIRECTORY")
+        given = Path(name)
+        directory = given if (given / "config.json").exists() else Path(runs_dir) / name
+        self._store = RunStore.open(directory)
+        config = self._store.config()
+        if config.model_name == "replay":
+            raise UsageError(f"the run {name!r} is a replay itself: use --model {config.model}")
+        episodes = [episode for episode in self._store.episodes().values() if episode.scored]
+        self._keys: dict[tuple[str, str, str, int, int], list[EpisodeKey]] = {}
+        for episode in episodes:
+            self._keys.setdefault(_place(episode.key), []).append(episode.key)
+        written = (episode.tokens.get(Role.MEMORY_WRITE.value) for episode in episodes)
+        trained = any(episode.key.memory == "agemem" for episode in episodes)
+        self.info = ModelInfo(
+            f"replay of {episodes[0].key.model if episodes else config.model}",
+            training="agemem" if trained else "none",  # as the recorded results were labelled
+            oracle=config.model_name == "scripted",
+            writes=any(usage is not None and usage.calls for usage in written),
+            identity={"provider": "replay", "run": config.hash},
+        )
+
+    def bind(self, episode: EpisodeView) -> Model:
+        """The recording of one episode."""
+        place = (
+            episode.env.spec.name,
+            episode.task.split,
+            episode.task.id,
+            episode.seed,
+            episode.repeat,
+        )
+        return _Recording(self.info, self._store, self._keys.get(place, []), episode)
+
+
+def _place(key: EpisodeKey) -> tuple[str, str, str, int, int]:
+    return key.env, key.split, key.task, key.seed, key.repeat
+
+
+class _Recording(ModelBase):
+    """The calls of one episode, in order."""
+
+    def __init__(
+        self, info: ModelInfo, store: RunStore, keys: list[EpisodeKey], episode: EpisodeView
+    ) -> None:
+        self.info = info
+        self._store = store
+        self._keys = keys
+        self._what = f"task {episode.task.id}, seed {episode.seed}, repeat {episode.repeat}"
+        self._calls: Iterator[Event] | None = None
+        self._turn = 0  # calls replayed
+
+    async def generate(self, request: Request) -> Completion:
+        """The next recorded completion.
+
+        Raises:
+            ModelError: if there is no recording, or none that fits this request.
+        """
+        if self._calls is None:
+            self._calls = iter([e for e in self._find(request) if _role(e) is not None])
+        event = next(self._calls, None)
+        self._turn += 1
+        if event is None:
+            raise self._diverged("the recording ended before")
+        if _role(event) != request.role:
+            raise self._diverged(f"a {request.role} call is asked for, {_role(event)} came then")
+        return _completion(event)
+
+    def _find(self, request: Request) -> list[Event]:
+        """The events of the recorded episode; of several (one a memory) the one that began so."""
+        traces = [list(self._store.read_trace(key.id)) for key in self._keys]
+        if len(traces) > 1:
+            first = request.messages[0].content
+            traces = [events for events in traces if _first_message(events) == first]
+        if len(traces) == 1:
+            return traces[0]
+        memories = ", ".join(sorted({key.memory for key in self._keys})) or "none"
+        raise ModelError(
+            f"{self._store.directory} holds {len(traces)} recordings of {self._what} that begin "
+            f"with this prompt, not one; recorded memories: {memories}"
+        )
+
+    def _diverged(self, why: str) -> ModelError:
+        return ModelError(
+            f"replay diverged at call {self._turn} of {self._what}: {why}; replay with the "
+            f"protocol and memory of {self._store.directory}"
+        )
+
+
+def _role(event: Event) -> Any:
+    """For whom a model answered in this event; None if it is no model call."""
+    if event["type"] == "completion":
+        return Role.AGENT.value
+    return event["role"] if event["type"] == "model_call" else None
+
+
+def _first_message(events: list[Event]) -> str | None:
+    return next((str(event["text"]) for event in events if event["type"] == "message"), None)
+
+
+def _completion(event: Event) -> Completion:
+    usage = Usage(
+        event["prompt_tokens"], event["completion_tokens"], bool(event.get("estimated", False))
+    )
+    calls = tuple(ToolCall(name, args, id_) for name, args, id_ in event.get("tool_calls", ()))
+    malformed = tuple(event.get("malformed", ()))
+    return Completion(event["text"], usage, calls, event.get("finish", "stop"), malformed)
