@@ -51,7 +51,7 @@ def resolve(given: dict[str, Any]) -> tuple[RunConfig, Execution]:
 
 def accepted(group: registry.Group, name: str) -> list[str]:
     """The options that a registered name's constructor takes."""
-    skip = {"self", "services", "name", *PLACES}
+    skip = {"self", "services", "name", "allow_short", *PLACES}
     parameters = inspect.signature(registry.load(group, name)).parameters.values()
     kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return [p.name for p in parameters if p.kind in kinds and p.name not in skip]

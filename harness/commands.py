@@ -1,0 +1,191 @@
+"""What the commands of `cli` do; imported when one runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from . import doctor, registry, report
+from .config import Execution, RunConfig
+from .errors import AgememError, UsageError, unknown_name
+from .metrics import Row
+from .options import accepted, resolve
+from .runner import Progress, RunResult, rows_of, run
+
+FORMATS = ("terminal", "markdown", "json")
+GROUPS: tuple[registry.Group, ...] = ("envs", "memories", "models", "embedders")
+PLAIN_EVERY_S = 5.0  # between two progress lines where there is no terminal
+
+
+def run_command(given: dict[str, Any]) -> int:
+    """`run`: exit code 0 if every planned episode was scored, else 1."""
+    as_json = given.pop("as_json")
+    config, execution = resolve(given)
+    with _progress(quiet=as_json) as show:
+        result = asyncio.run(_stoppable(config, execution, show))
+    if as_json:
+        about = {
+            "run": result.directory.name,
+            "complete": result.complete,
+            "stopped": result.stopped,
+            "wall_s": result.wall_s,
+        }
+        print(json.dumps(report.as_json(result.rows, **about), ensure_ascii=False))
+    else:
+        report.print_table(result.rows, _console())
+        _say_how_it_went(result)
+    return 0 if result.complete else 1
+
+
+def report_command(runs: list[str], format_: str, runs_dir: Path) -> None:
+    """`report`: the table of one or more runs."""
+    if format_ not in FORMATS:
+        raise unknown_name("format", format_, FORMATS)
+    rows: list[Row] = []
+    for name in runs:
+        directory = Path(name) if Path(name).is_dir() else runs_dir / name
+        if not directory.is_dir():
+            known = [p.name for p in runs_dir.iterdir()] if runs_dir.is_dir() else []
+            raise unknown_name("run", name, known)
+        rows += rows_of(directory)
+    if format_ == "json":
+        print(json.dumps(report.as_json(rows), ensure_ascii=False))
+    elif format_ == "markdown":
+        print(report.markdown(rows), end="")
+    else:
+        report.print_table(rows, _console())
+
+
+def list_command(what: str | None, as_json: bool) -> None:
+    """`list`: everything that is registered."""
+    if what is not None and what not in GROUPS:
+        raise unknown_name("list", what, GROUPS)
+    groups = [group for group in GROUPS if what in (None, group)]
+    found = {group: [_about(group, p) for p in registry.plugins(group)] for group in groups}
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+        return
+    console = _console()
+    for group, items in found.items():
+        table = Table("name", "what it is", "options", title=group, title_justify="left", box=None)
+        for item in items:
+            table.add_row(item["name"], item["about"], ", ".join(item["options"]))
+        console.print(table)
+        console.print()
+
+
+def doctor_command(as_json: bool) -> int:
+    """`doctor`: exit code 3 if something that every run needs is missing."""
+    checks = doctor.checks(Path("runs"))
+    if as_json:
+        rows = [{"what": c.what, "ok": c.ok, "detail": c.detail} for c in checks]
+        print(json.dumps({"checks": rows}, ensure_ascii=False))
+    else:
+        table = Table("", "what", "found, or what to do", box=None)
+        for check in checks:
+            mark = "[green]ok[/]" if check.ok else "[red]no[/]" if check.required else "–"
+            table.add_row(mark, check.what, check.detail.replace("[", r"\["))
+        _console().print(table)
+    return 0 if all(check.ok or not check.required for check in checks) else 3
+
+
+def _about(group: registry.Group, plugin: registry.Plugin) -> dict[str, Any]:
+    """A plug-in in one line; a broken one says so instead of breaking the list."""
+    try:
+        target = registry.load(group, plugin.name)
+        about = (target.__doc__ or "").strip().partition("\n")[0]
+        if group == "envs":
+            spec = target.spec
+            splits = (
+                f"{s.name} ({'any' if s.n_tasks is None else s.n_tasks})" for s in spec.splits
+            )
+            about = f"splits {', '.join(splits)}; {spec.max_steps} steps"
+        options = [] if group == "embedders" else accepted(group, plugin.name)
+    except AgememError as error:
+        about, options = str(error), []
+    return {
+        "name": plugin.name,
+        "about": about,
+        "options": options,
+        "distribution": plugin.distribution,
+    }
+
+
+async def _stoppable(
+    config: RunConfig, execution: Execution, show: Callable[[Progress], None]
+) -> RunResult:
+    """The run; SIGTERM ends it as Ctrl-C does: what is finished is kept."""
+    task = asyncio.current_task()
+    if task is None:
+        raise UsageError("a run needs an event loop")
+    loop = asyncio.get_running_loop()
+    if hasattr(signal, "SIGTERM") and os.name == "posix":
+        loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await run(config, execution, show)
+    except asyncio.CancelledError as error:
+        raise KeyboardInterrupt from error
+
+
+def _say_how_it_went(result: RunResult) -> None:
+    where = f"{result.directory}: {result.scored} of {result.planned} episodes scored"
+    if result.resumed:
+        where += f", {result.resumed} of them earlier (another --name starts afresh)"
+    print(f"{where}; {result.wall_s:.1f} s", file=sys.stderr)
+    if result.stopped is not None:
+        print(f"agemem-eval: stopped early: {result.stopped}", file=sys.stderr)
+    if not result.complete:
+        print("agemem-eval: incomplete; the same command resumes", file=sys.stderr)
+
+
+def _console() -> Console:
+    """Standard output; as wide as needed where it is no terminal."""
+    return Console() if sys.stdout.isatty() else Console(width=220, no_color=True)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """A bar on a terminal, plain lines elsewhere, nothing with `--json`; on standard error."""
+    if quiet:
+        yield lambda _: None
+        return
+    if not sys.stderr.isatty():
+        yield _plain_lines()
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Bar(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("planning", total=None)
+
+        def show(p: Progress) -> None:
+            failed = p.statuses.get("infra_error", 0)
+            text = p.run + (f", {failed} infra errors" if failed else "")
+            bar.update(task, description=text, total=p.planned, completed=p.done)
+
+        yield show
+
+
+def _plain_lines() -> Callable[[Progress], None]:
+    import time
+
+    last = [0.0]
+
+    def show(p: Progress) -> None:
+        now = time.monotonic()
+        if now - last[0] >= PLAIN_EVERY_S or p.done == p.planned:
+            last[0] = now
+            print(f"{p.run}: {p.done} of {p.planned} episodes", file=sys.stderr)
+
+    return show
