@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 from ...harness.errors import DataError
 from ..sexpr import SExpr
 
-State = TypeVar("State")
-Test: TypeAlias = Callable[[State], bool]
+Test: TypeAlias = Callable[..., bool]  # of a state, whatever its type
 Fact: TypeAlias = tuple[str, ...]  # (predicate, argument, …), ids in lower case
 
 UNIVERSAL_TYPE = "object"  # in PDDL every object is an `object`, whatever else it is
@@ -146,11 +145,11 @@ class Grounder:
 
     objects: Mapping[str, Sequence[str]]
     static: Mapping[str, frozenset[tuple[str, ...]]]
-    fluent: Callable[[Atom], Callable[..., bool] | None]
+    fluent: Callable[[Atom], Test | None]
     source: str
     made: int = 0
 
-    def test(self, goal: Goal) -> Callable[..., bool]:
+    def test(self, goal: Goal) -> Test:
         """The test of a closed goal.
 
         Raises:
@@ -159,7 +158,7 @@ class Grounder:
         ground = self._ground(goal, {})
         return ground if callable(ground) else (lambda _state: ground)
 
-    def _ground(self, goal: Goal, binding: Mapping[str, str]) -> Callable[..., bool] | bool:
+    def _ground(self, goal: Goal, binding: Mapping[str, str]) -> Test | bool:
         match goal:
             case Atom():
                 return self._atom(goal, binding)
@@ -175,7 +174,7 @@ class Grounder:
                     variables, body.parts if isinstance(body, And) else (body,), binding
                 )
 
-    def _atom(self, atom: Atom, binding: Mapping[str, str]) -> Callable[..., bool] | bool:
+    def _atom(self, atom: Atom, binding: Mapping[str, str]) -> Test | bool:
         args = tuple(binding.get(arg, arg) for arg in atom.args)
         unbound = [arg for arg in args if arg.startswith("?")]
         if unbound:
@@ -194,7 +193,7 @@ class Grounder:
         variables: Sequence[tuple[str, str]],
         parts: Sequence[Goal],
         binding: Mapping[str, str],
-    ) -> Callable[..., bool] | bool:
+    ) -> Test | bool:
         # Parts that need no further variable are tested here, once, not below for every value.
         names = {name for name, _ in variables}
         now = [part for part in parts if not _free(part) & names]
@@ -230,8 +229,8 @@ class Grounder:
         return everything
 
 
-def _all_of(tests: Iterable[Callable[..., bool] | bool]) -> Callable[..., bool] | bool:
-    open_tests: list[Callable[..., bool]] = []
+def _all_of(tests: Iterable[Test | bool]) -> Test | bool:
+    open_tests: list[Test] = []
     for test in tests:
         if callable(test):
             open_tests.append(test)
@@ -249,8 +248,8 @@ def _all_of(tests: Iterable[Callable[..., bool] | bool]) -> Callable[..., bool] 
     return all_hold
 
 
-def _any_of(tests: Iterable[Callable[..., bool] | bool]) -> Callable[..., bool] | bool:
-    open_tests: list[Callable[..., bool]] = []
+def _any_of(tests: Iterable[Test | bool]) -> Test | bool:
+    open_tests: list[Test] = []
     for test in tests:
         if callable(test):
             open_tests.append(test)
