@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from importlib.util import find_spec
 from typing import ClassVar
 
-from ...harness.errors import DataError, UsageError, unknown_name
+from ...harness.errors import DataError, MissingExtraError, UsageError, unknown_name
 from ...harness.types import EnvSpec, Observation, SplitSpec, StepResult, Task
 from . import generator, official
 from .engine import Engine
@@ -71,6 +72,7 @@ class AlfworldEnvironment:
 
         Raises:
             UsageError: a value that an option does not have.
+            MissingExtraError: `textworld` without the extra `reference`.
         """
         if engine not in ("native", "textworld"):
             raise unknown_name("value of engine:", engine, ("native", "textworld"))
@@ -79,7 +81,9 @@ class AlfworldEnvironment:
         self._allow_short = _flag("allow_short", allow_short)
         self._normalise = _flag("normalise", normalise)
         self._ignore_grammar = _flag("ignore_grammar", ignore_grammar)
-        if self._on_reference:  # TextWorld plays one game a process, which only this instance knows
+        if self._on_reference:
+            _require_reference()
+            # One game a process; the class cannot know that this instance is so limited.
             vars(self)["spec"] = replace(type(self).spec, max_live=1)
         self._splits: dict[str, official.OfficialSplit] = {}
         self._hashes: dict[str, str] = {}
@@ -221,6 +225,13 @@ class _Episode:
             terminated=player.won,
             valid=player.valid,
         )
+
+
+def _require_reference() -> None:
+    """Fail before anything is planned, not at the first reset."""
+    for module in ("textworld", "alfworld", "fast_downward"):
+        if find_spec(module) is None:
+            raise MissingExtraError(f"the reference engine (module {module})", "reference")
 
 
 def _flag(option: str, value: str) -> bool:
