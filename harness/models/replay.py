@@ -7,8 +7,8 @@ and memory the same results come out. Where they do not, the replay has diverged
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import ModelError, UsageError
 from ..ledger import Role, Usage
@@ -48,13 +48,13 @@ class ReplayModel(ModelBase):
         self._keys: dict[tuple[str, str, str, int, int], list[EpisodeKey]] = {}
         for episode in episodes:
             self._keys.setdefault(_place(episode.key), []).append(episode.key)
-        written = (episode.tokens.get(Role.MEMORY_WRITE.value) for episode in episodes)
+        writers = {episode.labels.get("summaries") for episode in episodes}
         trained = any(episode.key.memory == "agemem" for episode in episodes)
         self.info = ModelInfo(
             f"replay of {episodes[0].key.model if episodes else config.model}",
             training="agemem" if trained else "none",  # as the recorded results were labelled
             oracle=config.model_name == "scripted",
-            writes=any(usage is not None and usage.calls for usage in written),
+            writes="model" in writers,
             identity={"provider": "replay", "run": config.hash},
         )
 
@@ -74,6 +74,15 @@ def _place(key: EpisodeKey) -> tuple[str, str, str, int, int]:
     return key.env, key.split, key.task, key.seed, key.repeat
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One recorded model call."""
+
+    role: str
+    completion: Completion
+    prompt_end: str | None  # the last message of the agent's prompt; None: not recorded
+
+
 class _Recording(ModelBase):
     """The calls of one episode, in order."""
 
@@ -84,7 +93,7 @@ class _Recording(ModelBase):
         self._store = store
         self._keys = keys
         self._what = f"task {episode.task.id}, seed {episode.seed}, repeat {episode.repeat}"
-        self._calls: Iterator[Event] | None = None
+        self._calls: Iterator[_Call] | None = None
         self._turn = 0  # calls replayed
 
     async def generate(self, request: Request) -> Completion:
@@ -94,14 +103,16 @@ class _Recording(ModelBase):
             ModelError: if there is no recording, or none that fits this request.
         """
         if self._calls is None:
-            self._calls = iter([e for e in self._find(request) if _role(e) is not None])
-        event = next(self._calls, None)
+            self._calls = iter(list(_calls(self._find(request))))
+        call = next(self._calls, None)
         self._turn += 1
-        if event is None:
+        if call is None:
             raise self._diverged("the recording ended before")
-        if _role(event) != request.role:
-            raise self._diverged(f"a {request.role} call is asked for, {_role(event)} came then")
-        return _completion(event)
+        if call.role != request.role:
+            raise self._diverged(f"a {request.role} call is asked for, {call.role} came then")
+        if call.prompt_end is not None and call.prompt_end != request.messages[-1].content:
+            raise self._diverged("the prompt ends with another message than then")
+        return call.completion
 
     def _find(self, request: Request) -> list[Event]:
         """The events of the recorded episode; of several (one a memory) the one that began so."""
@@ -124,11 +135,21 @@ class _Recording(ModelBase):
         )
 
 
-def _role(event: Event) -> Any:
-    """For whom a model answered in this event; None if it is no model call."""
-    if event["type"] == "completion":
-        return Role.AGENT.value
-    return event["role"] if event["type"] == "model_call" else None
+def _calls(events: list[Event]) -> Iterator[_Call]:
+    """The model calls of a trace, in order."""
+    added: dict[str, str] = {}  # id -> text of the messages in the context, as they came
+    for event in events:
+        # A summary takes the place of earlier messages; every other message is appended.
+        if event["type"] == "message" and event["kind"] != "summary":
+            added[event["id"]] = event["text"]
+        elif event["type"] == "remove":
+            for id_ in event["ids"]:
+                added.pop(id_, None)
+        elif event["type"] == "completion":
+            end = added[next(reversed(added))] if added else None
+            yield _Call(Role.AGENT.value, _completion(event), end)
+        elif event["type"] == "model_call":
+            yield _Call(event["role"], _completion(event), None)
 
 
 def _first_message(events: list[Event]) -> str | None:

@@ -23,6 +23,10 @@ def record(store, task="t1", memory="agemem-norl", prompt="rules", status="compl
     calls = [["Summary_context", {"span": "all"}, "c1"]]
     trace.emit("completion", text=f"{memory} 1", tool_calls=calls, finish="tool_calls", **used)
     trace.emit("model_call", role="memory_write", text="sum", prompt_tokens=5, completion_tokens=1)
+    trace.emit("message", id="m2", role="tool", kind="tool_result", text="done", tokens=1)
+    trace.emit("message", id="m3", role="user", kind="summary", text="sum", tokens=1)
+    trace.emit("message", id="m4", role="user", kind="message", text="gone", tokens=1)
+    trace.emit("remove", ids=["m4"], reason="filter")
     trace.emit("completion", text=f"{memory} 2", tool_calls=[], finish="stop", **used)
     fields = {"env": "fake", "split": "all", "seed": 0, "repeat": 0, "model": "openai:m", **key}
     full = EpisodeKey(
@@ -31,8 +35,9 @@ def record(store, task="t1", memory="agemem-norl", prompt="rules", status="compl
     )  # fmt: skip
     tokens = {"agent": RoleUsage(2, 20, 4, 2), "memory_write": RoleUsage(1, 5, 1)}
     episode = Episode(
-        full, "", status, True, 1.0, 1.0, 1, 2, 0, 0, 0, 0, {}, tokens, 0, 0.1, "2030-01-01"
-    )
+        full, "", status, True, 1.0, 1.0, 1, 2, 0, 0, 0, 0, {}, tokens, 0, 0.1, "2030-01-01",
+        labels={"summaries": "model"},
+    )  # fmt: skip
     store.commit(episode, trace.events)
 
 
@@ -50,6 +55,10 @@ def replay(run, **episode):
     return model, model.bind(view(FakeEnv(), **episode))
 
 
+RULES = ChatMessage("system", "rules")
+DONE = ChatMessage("tool", "done")
+
+
 def write_request():
     return Request([ChatMessage("user", "sum up")], Sampling(), Role.MEMORY_WRITE)
 
@@ -59,11 +68,11 @@ async def test_gives_back_every_call_in_order(run):
     model, bound = replay(run)
     call = ToolCall("Summary_context", {"span": "all"}, "c1")
     used = Usage(10, 2, estimated=True)
-    assert await bound.generate(request()) == Completion(
+    assert await bound.generate(request(RULES)) == Completion(
         "agemem-norl 1", used, (call,), "tool_calls"
     )
     assert await bound.generate(write_request()) == Completion("sum", Usage(5, 1))
-    assert await bound.generate(request()) == Completion("agemem-norl 2", used)
+    assert await bound.generate(request(RULES, DONE)) == Completion("agemem-norl 2", used)
     with pytest.raises(ModelError, match=r"diverged at call 4 of task t1.*recording ended"):
         await bound.generate(request())
     assert model.info.name == "replay of openai:m"
@@ -79,11 +88,20 @@ async def test_another_order_of_roles_is_a_divergence(run):
         await bound.generate(write_request())
 
 
+async def test_another_prompt_is_a_divergence(run):
+    record(run)
+    _, bound = replay(run)
+    await bound.generate(request(RULES))
+    await bound.generate(write_request())
+    with pytest.raises(ModelError, match=r"diverged at call 3.*prompt ends with another message"):
+        await bound.generate(request(RULES, ChatMessage("tool", "There is no such memory")))
+
+
 async def test_episodes_are_told_apart_by_task_seed_and_repeat(run):
     record(run)
     record(run, seed=1, memory="other")
     record(run, task="t2", status="infra_error")
-    assert (await replay(run, seed=1)[1].generate(request())).text == "other 1"
+    assert (await replay(run, seed=1)[1].generate(request(RULES))).text == "other 1"
     for missing in ({"task": "t2"}, {"task": "t3"}, {"repeat": 1}, {"seed": 2}):
         with pytest.raises(ModelError, match="holds 0 recordings"):
             await replay(run, **missing)[1].generate(request())
