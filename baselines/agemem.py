@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..harness.context import Context, Message
-from ..harness.errors import InfraError, UsageError, unknown_name
+from ..harness.errors import InfraError, UsageError
 from ..harness.ledger import Role
 from ..harness.tools import (
     Tool,
@@ -42,59 +42,71 @@ _DEFAULTS = {"tags": [], "source": "agent", "memory_type": "general"}
 
 @dataclass(frozen=True, slots=True)
 class AgeMemOptions:
-    """The options of `-o memory.key=value`, read and checked."""
+    """The options, read and checked; see `AgeMem`."""
 
-    top_k: int = 3  # entries Retrieve_memory gives unless asked for another number
-    theta_f: float = 0.6  # similarity from which Filter_context removes a message
-    lt_tools: bool = True  # Add, Update, Delete
-    st_tools: bool = True  # Retrieve, Summary, Filter
-    summary_tokens: int = 300  # length a summary may have
-
-    @classmethod
-    def read(cls, options: dict[str, str], theta_f: float) -> AgeMemOptions:
-        """Parse the strings; `theta_f` is the embedder's own.
-
-        Raises:
-            UsageError: for an unknown option or a value out of range.
-        """
-        defaults = asdict(cls(theta_f=theta_f))
-        for key in options:
-            if key not in defaults:
-                raise unknown_name("option of memory agemem", key, defaults)
-        given = {key: _parsed(key, text, defaults[key]) for key, text in options.items()}
-        read = cls(**{**defaults, **given})
-        if not (read.lt_tools or read.st_tools):
-            raise UsageError("agemem without lt_tools and st_tools is --memory none")
-        return read
+    top_k: int
+    theta_f: float
+    lt_tools: bool
+    st_tools: bool
+    summary_tokens: int
 
 
-_RANGES = {"top_k": (1, tools.MAX_TOP_K), "theta_f": (0, 1), "summary_tokens": (16, 4096)}
+def _switch(key: str, text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise UsageError(f"memory option {key}: true or false, not {text!r}")
+    return text.lower() == "true"
 
 
-def _parsed(key: str, text: str, default: Any) -> Any:
-    if isinstance(default, bool):
-        if text.lower() not in ("true", "false"):
-            raise UsageError(f"memory option {key}: true or false, not {text!r}")
-        return text.lower() == "true"
-    low, high = _RANGES[key]
-    kind = "a whole number" if isinstance(default, int) else "a number"
+def _number(key: str, text: str, kind: type[int] | type[float], low: float, high: float) -> float:
     try:
-        value = type(default)(text)
+        value = kind(text)
     except ValueError:
-        value = high + 1
+        value = kind(high) + 1
     if not low <= value <= high:
-        raise UsageError(f"memory option {key}: {kind} from {low} to {high}, not {text!r}")
+        what = "a whole number" if kind is int else "a number"
+        raise UsageError(f"memory option {key}: {what} from {low} to {high}, not {text!r}")
     return value
 
 
 class AgeMem:
-    """The backend. `label` says what its results are called."""
+    """The six tools of AgeMem (arXiv 2601.01885); `agemem-norl` with a model untrained for them.
+
+    Args:
+        services: Metered model and embedder, and where to keep the store.
+        top_k: Entries that Retrieve_memory gives unless asked for another number.
+        theta_f: Similarity from which Filter_context removes a message; empty: the embedder's.
+        lt_tools: `false` takes Add, Update and Delete away.
+        st_tools: `false` takes Retrieve, Summary and Filter away.
+        summary_tokens: Length a summary may have.
+
+    Raises:
+        UsageError: for a value out of range.
+    """
 
     name = "agemem"
 
-    def __init__(self, services: Services, **options: str) -> None:
+    def __init__(
+        self,
+        services: Services,
+        *,
+        top_k: str = "3",
+        theta_f: str = "",
+        lt_tools: str = "true",
+        st_tools: str = "true",
+        summary_tokens: str = "300",
+    ) -> None:
         self._services = services
-        self._options = AgeMemOptions.read(options, services.embedder.theta_f)
+        self._options = AgeMemOptions(
+            top_k=int(_number("top_k", top_k, int, 1, tools.MAX_TOP_K)),
+            theta_f=_number("theta_f", theta_f, float, 0, 1)
+            if theta_f
+            else services.embedder.theta_f,
+            lt_tools=_switch("lt_tools", lt_tools),
+            st_tools=_switch("st_tools", st_tools),
+            summary_tokens=int(_number("summary_tokens", summary_tokens, int, 16, 4096)),
+        )
+        if not (self._options.lt_tools or self._options.st_tools):
+            raise UsageError("agemem without lt_tools and st_tools is --memory none")
         self.tools = tools.make_tools(
             self._options.top_k, self._options.lt_tools, self._options.st_tools
         )

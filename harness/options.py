@@ -40,10 +40,14 @@ def resolve(given: dict[str, Any]) -> tuple[RunConfig, Execution]:
         if isinstance(names := given.get(plural, values.get(plural)), str):
             values[plural] = tuple(part.strip() for part in names.split(",") if part.strip())
             given.pop(plural, None)
+    if isinstance(of_names := values.get("options"), dict):
+        values["options"] = {name: _strings(options) for name, options in of_names.items()}
     merged = {**values, **given, "agent": agent}
     for plural, flag in (("envs", "--env"), ("memories", "--memory")):
         if not merged.get(plural):
             raise UsageError(f"{flag} is missing; see: agemem-eval list {plural}")
+        if len(set(merged[plural])) < len(merged[plural]):
+            raise UsageError(f"{flag} names one twice: {', '.join(merged[plural])}")
     config = make_config(merged)
     options = _route(config, pairs)
     return config.model_copy(update={"options": options}), _execution(execution)
@@ -68,7 +72,7 @@ def _route(config: RunConfig, pairs: list[str]) -> dict[str, dict[str, str]]:
             raise unknown_name("owner of options", name, owners)
         for key, value in options.items():
             _check(key, name, owners[name])
-            routed.setdefault(name, {})[key] = str(value)
+            routed.setdefault(name, {})[key] = value
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
@@ -114,6 +118,13 @@ def _section(values: dict[str, Any], key: str) -> dict[str, Any]:
     if not isinstance(section, dict):
         raise UsageError(f"configuration: {key} must be a mapping (given: {section!r})")
     return section
+
+
+def _strings(options: Any) -> Any:
+    """Options are strings, as `-o key=value` gives them; YAML reads `5` and `true` as values."""
+    if not isinstance(options, dict):
+        return options
+    return {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in options.items()}
 
 
 def _take(values: dict[str, Any], fields: Any) -> dict[str, Any]:

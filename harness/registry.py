@@ -1,4 +1,4 @@
-"""Finds environments, memories, models and embedders by name: the entry points of installed packages.
+"""Finds environments, memories, models and embedders by name: entry points of what is installed.
 
 Nothing is imported before it is asked for. A lookup error names the nearest name; a plug-in that
 cannot be imported is named with its distribution and its exception.

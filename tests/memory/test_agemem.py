@@ -568,7 +568,6 @@ async def test_memory_events_tell_what_changed(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"topk": "3"}, "did you mean 'top_k'?"),
         ({"top_k": "0"}, "a whole number from 1 to 20, not '0'"),
         ({"top_k": "three"}, "not 'three'"),
         ({"theta_f": "1.5"}, "a number from 0 to 1"),
