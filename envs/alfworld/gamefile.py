@@ -68,7 +68,7 @@ class GameText:
         Raises:
             DataError: a problem or task that cannot be played.
         """
-        check_task(self.task, self.source)
+        _check_task(self.task, self.source)
         return Game(parse_problem(self.problem, self.source), self.task, self.walkthrough)
 
 
@@ -105,7 +105,7 @@ def read_game(path: str | Path, *, ignore_grammar: bool = False) -> GameText:
     if len(tasks) != 1:
         raise DataError(f"{source}: its grammar holds {len(tasks)} tasks instead of one")
     task: str = tasks[0][1]
-    check_task(task, source)
+    _check_task(task, source)
     if not ignore_grammar:
         check_rules(domain, grammar, source)
     return GameText(
@@ -119,7 +119,7 @@ def read_game(path: str | Path, *, ignore_grammar: bool = False) -> GameText:
     )
 
 
-def check_task(task: str, source: str) -> None:
+def _check_task(task: str, source: str) -> None:
     """Refuse a task text that a grammar would not take literally.
 
     Raises:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ...harness.errors import MissingExtraError, UsageError
-from .gamefile import GameText, check_rules, check_task, with_task
+from .gamefile import GameText, check_rules, with_task
 
 _LOCK = threading.RLock()
 _shared: _Shared | None = None
@@ -61,11 +61,11 @@ class ReferenceEngine:
         """Check the game; nothing of it that is not known reaches TextWorld, which evaluates it.
 
         Raises:
-            DataError: a task, domain or grammar that is not known to be harmless.
+            DataError: no playable game, or a domain or grammar that is not known to be harmless.
             MissingExtraError: TextWorld or alfworld is not installed.
         """
         shared = _get_shared()
-        check_task(game.task, game.source)
+        game.compile()  # refuses what is no game; on some of that TextWorld exits the process
         self.game = game
         domain = game.domain or shared.domain
         grammar = with_task(game.grammar or shared.grammar, game.task)
