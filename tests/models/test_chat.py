@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agemem_eval.harness.models.chat import read_reply, request_body
@@ -20,6 +20,7 @@ JSON = st.recursive(
     ),
     max_leaves=12,
 )
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WANTED = Request([ChatMessage("user", "x")], Sampling(), want_tokens=True)
 
 
@@ -45,6 +46,7 @@ REPLY = some_of(
 )
 
 
+@UNHURRIED
 @given(REPLY)
 def test_any_reply_is_a_completion_or_malformed(reply):
     try:
@@ -62,6 +64,7 @@ def test_any_reply_is_a_completion_or_malformed(reply):
         assert len(completion.token_ids) == len(completion.logprobs)
 
 
+@UNHURRIED
 @given(st.binary(max_size=64) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_body_is_parsed_or_none(body):
     value = _parse(body)
