@@ -154,6 +154,8 @@ def test_help_names_every_verb() -> None:
         (WINNING[:5], "move apple 1 to fridge 1"),  # closed
         (WINNING[:5], "heat apple 1 with fridge 1"),
         (WINNING[:2], "slice apple 1 with apple 1"),
+        (("go to countertop 1", "take knife 1 from countertop 1"),
+         "slice apple 2 with knife 1"),  # elsewhere
         (("go to countertop 1", "take keychain 1 from countertop 1", "go to fridge 1",
           "open fridge 1"), "move keychain 1 to fridge 1"),  # does not belong there
     ],
