@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic import Json as JsonText
 
 from ..errors import DataError, MissingExtraError, UsageError, unknown_name
@@ -38,6 +38,13 @@ class _Decoding(BaseModel):
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     extra_body: JsonText[dict[str, Any]] = Field(default_factory=dict)
     token_ids: bool = False
+
+    @field_validator("extra_body")
+    @classmethod
+    def _leaves_ours(cls, value: Json) -> Json:
+        if taken := sorted(_OURS & value.keys()):
+            raise ValueError(f"{taken[0]!r} is not for it to set")
+        return value
 
 
 class OpenAIModel(ModelBase):
@@ -111,28 +118,22 @@ class OpenAIModel(ModelBase):
             extra_body=extra_body,
             token_ids=token_ids,
         )
-        if taken := sorted(_OURS & self._decoding.extra_body.keys()):
-            raise UsageError(f"option extra_body: {taken[0]!r} is not for it to set")
-        if not api_key_env.isidentifier():  # not shown: it may be a key, given by mistake
-            raise UsageError("option api_key_env takes the name of an environment variable")
-        self._client = JsonClient(base_url, api_key_env, limits)
-        if not read_key(api_key_env) and self._client.base_url == DEFAULT_URL:
-            raise UsageError(
-                f"{DEFAULT_URL} needs a key: set ${api_key_env}, or name another endpoint with "
-                "--base-url"
-            )
+        self._client = _client(base_url, api_key_env, limits)
         self._name = name
         self._tokenizer = _load_tokenizer(Path(tokenizer)) if tokenizer else None
         self._count = lru_cache(maxsize=8192)(self._count_anew)
         training, revision = _read_card(Path(card)) if card else _NO_CARD
-        identity = {
-            "provider": "openai",
-            "model": name,
-            "decoding": self._decoding.model_dump(mode="json"),
-            "tokens": _digest(Path(tokenizer)) if tokenizer else ESTIMATOR,
-            "card": revision,
-        }
-        self.info = ModelInfo(f"openai:{name}", training=training, identity=identity)
+        self.info = ModelInfo(
+            f"openai:{name}",
+            training=training,
+            identity={
+                "provider": "openai",
+                "model": name,
+                "decoding": self._decoding.model_dump(mode="json"),
+                "tokens": _digest(Path(tokenizer)) if tokenizer else ESTIMATOR,
+                "card": revision,
+            },
+        )
 
     async def generate(self, request: Request) -> Completion:
         """Ask the endpoint.
@@ -176,6 +177,18 @@ def _checked(model: type[M], **values: Any) -> M:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise UsageError(f"option {where}: {first['msg']} (given: {first['input']!r})") from error
+
+
+def _client(base_url: str, key_variable: str, limits: HttpLimits) -> JsonClient:
+    if not key_variable.isidentifier():  # not shown: it may be a key, given by mistake
+        raise UsageError("option api_key_env takes the name of an environment variable")
+    client = JsonClient(base_url, key_variable, limits)
+    if not read_key(key_variable) and client.base_url == DEFAULT_URL:
+        raise UsageError(
+            f"{DEFAULT_URL} needs a key: set ${key_variable}, or name another endpoint with "
+            "--base-url"
+        )
+    return client
 
 
 def _read_card(path: Path) -> tuple[Training, str]:

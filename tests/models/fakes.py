@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from contextlib import asynccontextmanager
 
+from agemem_eval.harness.models.openai import OpenAIModel
+from agemem_eval.harness.testserver import ChatServer
 from agemem_eval.harness.tools import Tool, ToolArguments
 from agemem_eval.harness.types import (
     ChatMessage,
@@ -92,3 +95,18 @@ def request(*messages: ChatMessage, tools: tuple[Tool, ...] = ()) -> Request:
 
 def new_id() -> str:
     return str(uuid.uuid4())
+
+
+QUICK = {"backoff_s": 0.001, "timeout_s": 0.4, "max_reply_mb": 1, "max_retries": 3}
+
+
+@asynccontextmanager
+async def endpoint(reply=None, *, options=None, **server_options):
+    """A test server and a model that talks to it and gives up soon."""
+    server = ChatServer(reply, **server_options) if reply else ChatServer(**server_options)
+    async with server:
+        model = OpenAIModel("m", base_url=server.url, **{**QUICK, **(options or {})})
+        try:
+            yield server, model
+        finally:
+            await model.close()
