@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
@@ -99,6 +100,7 @@ class FilterArguments(ToolArguments):
     criteria: Text = Field(description="What the messages to drop are about.")
 
 
+@cache  # building a pydantic model costs more than an episode's whole bookkeeping
 def make_tools(top_k: int, lt_tools: bool, st_tools: bool) -> tuple[Tool, ...]:
     """The tools that are switched on, in the paper's order."""
     description = f"How many at most, 1 to {MAX_TOP_K}."

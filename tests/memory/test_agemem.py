@@ -638,9 +638,26 @@ _tools = (
     "Add_memory Update_memory Delete_memory Retrieve_memory Summary_context Filter_context "
     "Clear_context Nothing"
 )
-_calls = st.tuples(
+_any_call = st.tuples(
     st.sampled_from(_tools.split()),
     st.dictionaries(st.sampled_from(_names.split()), _json | _texts, max_size=4),
+)
+
+
+def _call(tool: str, **arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.tuples(st.just(tool), st.fixed_dictionaries(arguments))
+
+
+_ids = st.sampled_from(["ID", "no such id"])
+_labels = st.dictionaries(st.sampled_from(["a", "b"]), _json, max_size=2)
+_calls = st.one_of(
+    _any_call,
+    _call("Add_memory", content=_texts, metadata=_labels),
+    _call("Update_memory", memory_id=_ids, content=_texts, metadata=_labels),
+    _call("Delete_memory", memory_id=_ids, confirmation=st.booleans()),
+    _call("Retrieve_memory", query=_texts, metadata_filter=_labels),
+    _call("Summary_context", span=st.sampled_from(["all", 1, "2", 99])),
+    _call("Filter_context", criteria=_texts),
 )
 
 

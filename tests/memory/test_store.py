@@ -1,0 +1,388 @@
+"""The memory store against a plain dict, its snapshots, its files and its neighbours."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zstandard
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    rule,
+)
+
+from agemem_eval.baselines.store import SNAPSHOT_FORMAT, MemoryStore, valid_unicode
+from agemem_eval.harness.errors import DataError
+
+DIM = 8
+EMBEDDER = {"name": "test", "dim": DIM}
+
+
+def make(path: Path | None = None, **more: Any) -> MemoryStore:
+    return MemoryStore(path, embedder=more.pop("embedder", EMBEDDER), dim=DIM, **more)
+
+
+def vector(*numbers: float) -> np.ndarray:
+    padded = np.zeros(DIM, dtype=np.float32)
+    padded[: len(numbers)] = numbers
+    norm = np.linalg.norm(padded)
+    return padded / norm if norm else padded
+
+
+def unit(seed: int) -> np.ndarray:
+    return vector(*np.random.default_rng(seed).standard_normal(DIM))
+
+
+def everything(store: MemoryStore) -> bytes:
+    return zstandard.decompress(store.snapshot())
+
+
+# --- against a model ----------------------------------------------------------------------------
+
+_json = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-3, 3), st.text(max_size=3)),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner),
+    max_leaves=4,
+)
+_metadata = st.dictionaries(st.sampled_from(["a", "b"]), _json, max_size=2)
+_text = st.text(st.characters(exclude_categories=()), max_size=8)
+_seeds = st.integers(0, 5)  # few different vectors, so that there are ties
+
+
+class StoreAgainstDict(RuleBasedStateMachine):
+    """Every operation on the store and on a dict; reopening and restoring in between."""
+
+    ids = Bundle("ids")
+
+    @initialize()
+    def start(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name) / "m.sqlite"
+        self.store = make(self.path)
+        self.store.open("mine")
+        self.other = make(self.path)
+        self.other.open("theirs")
+        self.other.add("theirs", unit(0), {}, "t")
+        self.model: dict[str, tuple[str, dict[str, Any], int]] = {}
+        self.given: set[str] = set()
+
+    @rule(target=ids, content=_text, seed=_seeds, metadata=_metadata)
+    def add(self, content: str, seed: int, metadata: dict[str, Any]) -> str:
+        id_ = self.store.add(content, unit(seed), metadata, "t1")
+        assert id_ not in self.given
+        self.given.add(id_)
+        self.model[id_] = (valid_unicode(content), valid_unicode(metadata), seed)
+        return id_
+
+    @rule(id_=ids, content=_text, seed=st.none() | _seeds, metadata=_metadata)
+    def update(self, id_: str, content: str, seed: int | None, metadata: dict[str, Any]) -> None:
+        new = None if seed is None else unit(seed)
+        if id_ not in self.model:
+            with pytest.raises(KeyError):
+                self.store.update(id_, content, new, metadata, "t2")
+            return
+        self.store.update(id_, content, new, metadata, "t2")
+        kept = self.model[id_][2] if seed is None else seed
+        self.model[id_] = (valid_unicode(content), valid_unicode(metadata), kept)
+
+    @rule(id_=consumes(ids))
+    def delete(self, id_: str) -> None:
+        if id_ in self.model:
+            self.store.delete(id_)
+            del self.model[id_]
+        with pytest.raises(KeyError):
+            self.store.delete(id_)
+
+    @rule(seed=_seeds, top_k=st.integers(1, 4), wanted=_metadata)
+    def search(self, seed: int, top_k: int, wanted: dict[str, Any]) -> None:
+        def same(metadata: dict[str, Any]) -> bool:
+            return all(
+                k in metadata
+                and metadata[k] == v
+                and isinstance(metadata[k], bool) == isinstance(v, bool)
+                for k, v in wanted.items()
+            )
+
+        query = unit(seed)
+        scored = [
+            (-float(unit(s).astype(np.float64) @ query.astype(np.float64)), place, id_)
+            for place, (id_, (_, metadata, s)) in enumerate(self.model.items())
+            if same(metadata)
+        ]
+        found = self.store.search(query, top_k, wanted)
+        expected = sorted((round(score, 9), place, id_) for score, place, id_ in scored)[:top_k]
+        assert [entry.id for entry, _ in found] == [id_ for *_, id_ in expected]
+        for (_, score), (negated, *_) in zip(found, expected, strict=True):
+            assert score == pytest.approx(-negated, abs=1e-6)
+
+    @rule()
+    def reopen(self) -> None:
+        self.store.close()
+        self.store = make(self.path)
+        self.store.open("mine")
+
+    @rule()
+    def round_trip(self) -> None:
+        snapshot = self.store.snapshot()
+        self.store.restore(b"")
+        assert len(self.store) == 0
+        self.store.restore(snapshot)
+        assert self.store.snapshot() == snapshot
+
+    @rule()
+    def disturb(self) -> None:
+        self.other.add("theirs", unit(1), {}, "t")
+
+    @invariant()
+    def same_entries(self) -> None:
+        entries = self.store.entries()
+        assert len(self.store) == len(entries) == len(self.model)
+        assert [(e.id, e.content, e.metadata) for e in entries] == [
+            (id_, content, metadata) for id_, (content, metadata, _) in self.model.items()
+        ]
+        for id_ in self.model:
+            entry = self.store.get(id_)
+            assert entry is not None
+            assert entry.id == id_
+
+    def teardown(self) -> None:
+        self.store.close()
+        self.other.close()
+        self.folder.cleanup()
+
+
+TestStoreAgainstDict = StoreAgainstDict.TestCase
+TestStoreAgainstDict.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+
+
+# --- details ------------------------------------------------------------------------------------
+
+
+def test_ties_come_in_order_of_arrival_wherever_the_rows_lie() -> None:
+    store = make()
+    ids = [store.add(str(i), unit(i % 2), {}, "t") for i in range(300)]
+    for id_ in ids[:200]:  # enough for the rows to be packed
+        store.delete(id_)
+    left = ids[200:]
+    found = store.search(unit(0), 50)
+    assert [entry.id for entry, _ in found] == left[0::2]
+    assert len({score for _, score in found}) == 1
+
+
+def test_growth_and_packing_keep_everything_in_place() -> None:
+    store = make()
+    ids = [store.add(f"entry {i}", unit(i), {"n": i}, "t") for i in range(1000)]
+    for i in range(0, 1000, 2):
+        store.delete(ids[i])
+    for i in range(1, 1000, 4):
+        store.delete(ids[i])
+    kept = list(range(3, 1000, 4))
+    assert [e.metadata["n"] for e in store.entries()] == kept
+    for i in kept[::17]:
+        [(entry, score)] = store.search(unit(i), 1)
+        assert entry.id == ids[i]
+        assert score == pytest.approx(1, abs=1e-6)
+
+
+def test_search_is_exact() -> None:
+    rng = np.random.default_rng(3)
+    vectors = rng.standard_normal((5000, DIM)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    store = make()
+    for i, v in enumerate(vectors):
+        store.add(str(i), v, {}, "t")
+    for query in vectors[:20]:
+        best = np.argsort(-(vectors.astype(np.float64) @ query), kind="stable")[:10]
+        assert [int(e.content) for e, _ in store.search(query, 10)] == best.tolist()
+
+
+@pytest.mark.parametrize("top_k", [0, -1])
+def test_nothing_is_asked_nothing_is_found(top_k: int) -> None:
+    store = make()
+    store.add("x", unit(0), {}, "t")
+    assert store.search(unit(0), top_k) == []
+
+
+def test_a_zero_query_finds_the_oldest() -> None:
+    store = make()
+    ids = [store.add(str(i), unit(i), {}, "t") for i in range(5)]
+    assert [e.id for e, _ in store.search(vector(), 3)] == ids[:3]
+
+
+def test_metadata_are_kept_by_value() -> None:
+    store = make()
+    metadata = {"tags": ["a"]}
+    store.add("x", unit(0), metadata, "t")
+    metadata["tags"].append("b")
+    assert store.entries()[0].metadata == {"tags": ["a"]}
+
+
+def test_a_vector_of_wrong_shape_changes_nothing() -> None:
+    store = make()
+    store.add("x", unit(0), {}, "t")
+    with pytest.raises(ValueError, match="shape"):
+        store.add("y", np.zeros(DIM + 1, dtype=np.float32), {}, "t")
+    assert [e.content for e in store.entries()] == ["x"]
+    store.add("z", unit(0), {}, "t")
+    assert [e.content for e in store.entries()] == ["x", "z"]
+
+
+def test_ids_are_uuids_by_seed_scope_and_count() -> None:
+    def ids(seed: int, scope: str) -> list[str]:
+        store = make(seed=seed)
+        store.open(scope)
+        return [store.add("x", unit(0), {}, "t") for _ in range(3)]
+
+    assert ids(1, "a") == ids(1, "a")
+    assert len({*ids(1, "a"), *ids(2, "a"), *ids(1, "b")}) == 9
+    assert all(len(id_) == 36 and id_.count("-") == 4 for id_ in ids(1, "a"))
+
+
+def test_two_stores_on_one_scope_see_each_other(tmp_path: Path) -> None:
+    one, two = make(tmp_path / "m"), make(tmp_path / "m")
+    for store in (one, two):
+        store.open("shared")
+    first = one.add("first", unit(1), {}, "t")
+    second = two.add("second", unit(2), {}, "t")
+    assert first != second
+    assert [e.content for e in one.entries()] == ["first", "second"]
+    one.delete(second)
+    assert two.get(second) is None
+    assert [e.id for e, _ in two.search(unit(2), 5)] == [first]
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ("\ud800", "\ufffd"),
+        ("a\udc00b", "a\ufffdb"),
+        ("\ud83d\ude00", "😀"),
+        ({"\udfff": ["\udfff", 1]}, {"\ufffd": ["\ufffd", 1]}),
+        ("\ufeffbom", "\ufeffbom"),
+    ],
+)
+def test_lone_surrogates(text: Any, valid: Any) -> None:
+    assert valid_unicode(text) == valid
+
+
+# --- snapshots ----------------------------------------------------------------------------------
+
+
+def test_a_snapshot_moves_between_stores_and_scopes(tmp_path: Path) -> None:
+    store = make()
+    store.add("x \ud800 🦜", unit(1), {"a": [1, None, {"b": 0.5}]}, "t1")
+    other = make(tmp_path / "m")
+    other.open("elsewhere")
+    other.add("old", unit(2), {}, "t")
+    other.restore(store.snapshot())
+    assert other.entries() == store.entries()
+    assert everything(other) == everything(store)
+    other.close()
+    again = make(tmp_path / "m")
+    again.open("elsewhere")
+    assert again.entries() == store.entries()
+
+
+def test_the_snapshot_format_is_what_the_docstring_says() -> None:
+    store = make()
+    store.add("x", vector(1), {}, "now")
+    value = json.loads(everything(store))
+    assert set(value) == {"format", "embedder", "dim", "added", "entries"}
+    assert value["format"] == SNAPSHOT_FORMAT
+    [entry] = value["entries"]
+    assert set(entry) == {"id", "content", "metadata", "created", "updated", "vector"}
+
+
+def _changed(**changes: Any) -> bytes:
+    store = make()
+    store.add("x", unit(0), {}, "t")
+    value = json.loads(everything(store))
+    entry = value["entries"][0]
+    for key, new in changes.items():
+        (entry if key in entry else value)[key] = new
+    return zstandard.compress(json.dumps(value).encode())
+
+
+_TWICE = json.loads(zstandard.decompress(_changed()))["entries"] * 2
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"garbage",
+        b"\x80\x04K\x01.",
+        zstandard.compress(b"not json"),
+        zstandard.compress(b"[]"),
+        zstandard.compress(b"{}"),
+        zstandard.compress(b"\xff\xfe"),
+        zstandard.compress(b"[" * 100_000),
+        _changed()[:-5],
+        _changed(format="agemem-store/9"),
+        _changed(added=-1),
+        _changed(added="1"),
+        _changed(entries=5),
+        _changed(entries=[5]),
+        _changed(entries=_TWICE),
+        _changed(vector="AAAA"),
+        _changed(vector="*"),
+        _changed(vector="AADAfwAAwH8AAMB/AADAfwAAwH8AAMB/AADAfwAAwH8="),
+        _changed(content=7),
+        _changed(metadata=[]),
+        _changed(embedder='{"name": "other"}'),
+    ],
+)
+def test_a_bad_snapshot_is_refused_and_changes_nothing(garbage: bytes) -> None:
+    store = make()
+    store.add("kept", unit(0), {}, "t")
+    with pytest.raises(DataError, match=r"^[^\n]*$"):
+        store.restore(garbage)
+    assert [e.content for e in store.entries()] == ["kept"]
+
+
+def test_a_snapshot_that_claims_to_be_endless_is_refused_unread() -> None:
+    bomb = zstandard.ZstdCompressor().compressobj(size=1 << 40)
+    frame = bomb.compress(b"x") + bomb.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+    with pytest.raises(DataError, match="larger than"):
+        make().restore(frame)
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_no_store(tmp_path: Path) -> None:
+    path = tmp_path / "m.sqlite"
+    path.write_bytes(b"not a database, but long enough to look like a file of something" * 50)
+    with pytest.raises(DataError, match=r"m\.sqlite"):
+        make(path)
+    with pytest.raises(DataError):
+        make(tmp_path)
+
+
+def test_a_store_of_another_version(tmp_path: Path) -> None:
+    make(tmp_path / "m").close()
+    with sqlite3.connect(tmp_path / "m") as db:
+        db.execute("PRAGMA user_version=99")
+    with pytest.raises(DataError, match="another version"):
+        make(tmp_path / "m")
+
+
+def test_a_scope_of_another_embedder(tmp_path: Path) -> None:
+    store = make(tmp_path / "m")
+    store.open("s")
+    store.add("x", unit(0), {}, "t")
+    other = make(tmp_path / "m", embedder={"name": "another"})
+    with pytest.raises(DataError, match="another"):
+        other.open("s")
+    other.open("fresh")
+    assert len(other) == 0
