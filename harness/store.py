@@ -33,6 +33,7 @@ from .trace import Event
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,149}")
 _EPISODES = TypeAdapter(Episode)
+_COMPRESS = zstandard.ZstdCompressor(write_checksum=True)
 
 
 def check_name(name: str) -> str:
@@ -175,7 +176,7 @@ class RunStore:
                 yield json.loads(line)
         except FileNotFoundError as error:
             raise DataError(f"{path} is missing: the episode has no trace") from error
-        except (OSError, ValueError, zstandard.ZstdError) as error:
+        except (OSError, ValueError, MemoryError, zstandard.ZstdError) as error:
             raise DataError(f"{path} is damaged: {error}") from error
 
     def read_snapshot(self, stream: str, episode_id: str) -> bytes:
@@ -211,7 +212,7 @@ class RunStore:
             return
         lines = b"".join(_line(event) for event in events)
         try:
-            write_whole(self._turns(episode.key.id), zstandard.compress(lines))
+            write_whole(self._turns(episode.key.id), _COMPRESS.compress(lines))
             if snapshot is not None:
                 stream, content = snapshot
                 write_whole(self._snapshot(stream, episode.key.id), content)

@@ -125,10 +125,9 @@ class BadEnv(CountEnv):
         elif word == "hang":
             time.sleep(float(rest or 1000))
         elif word == "spin":
-            ctypes.pythonapi.PyEval_RestoreThread  # noqa: B018 - keeps the lock below honest
             ctypes.PyDLL(None).sleep(1000)  # holds the interpreter lock while it sleeps
         elif word == "child":
-            child = subprocess.Popen(["sleep", "1000"])  # noqa: S607
+            child = subprocess.Popen(["sleep", "1000"])
             return StepResult(str(child.pid), 0.0, None, None, False)
         elif word == "pid":
             return StepResult(str(os.getpid()), 0.0, None, None, False)
