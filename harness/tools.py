@@ -43,6 +43,7 @@ class Tool:
     def schema(self) -> dict[str, Any]:
         """The function schema in the OpenAI `tools=` form (the prompt transport prints it too)."""
         parameters = _without_titles(self.arguments.model_json_schema())
+        parameters.pop("description", None)  # the class's docstring, written for programmers
         function = {"name": self.name, "description": self.description, "parameters": parameters}
         return {"type": "function", "function": function}
 

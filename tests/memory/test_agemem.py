@@ -599,6 +599,18 @@ def test_options_are_identity_and_choose_the_tools() -> None:
     assert full.memory.identity["embedder"] == full.embedder.identity
 
 
+def test_schemas_show_the_agent_nothing_that_was_written_for_programmers() -> None:
+    for tool in Bench().memory.tools:
+        schema = tool.schema()["function"]
+        assert schema["parameters"].keys() == {
+            "type",
+            "properties",
+            "required",
+            "additionalProperties",
+        }
+        assert all(p["description"] for p in schema["parameters"]["properties"].values())
+
+
 async def test_a_tool_switched_off_is_unknown() -> None:
     bench = await Bench(st_tools="false").begin()
     assert (await bench.call("Retrieve_memory", query="x")).status is S.UNKNOWN_TOOL

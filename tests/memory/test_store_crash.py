@@ -46,15 +46,17 @@ def test_kill_loses_no_committed_entry(tmp_path: Path) -> None:
     kept: dict[str, str] = {}  # id -> content, as the writer was told
     rng = random.Random(7)
     for _ in range(5):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
-        )
-        assert writer.stdout is not None
-        first = writer.stdout.readline()  # it is writing now
+        log = tmp_path / "log"  # not a pipe: a full one would stop the writer
+        with log.open("w") as out:
+            writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=out)
+        while not log.stat().st_size:
+            assert writer.poll() is None
+            time.sleep(0.005)
         time.sleep(rng.uniform(0, 0.15))
         os.kill(writer.pid, signal.SIGKILL)
-        lines = [first, *writer.stdout.read().splitlines()]
         writer.wait()
+        told = log.read_text()
+        lines = told[: told.rindex("\n")].splitlines()
         maybe_gone = ""
         for op, id_, *n in map(str.split, lines):
             if op == "add":
