@@ -82,7 +82,7 @@ async def run_episode(
     Raises:
         UsageError: for what no retry can mend, e.g. a context budget below the first prompt.
     """
-    loop = _Loop(env, memory, model, task, key, config, meter, scope_id or key.id)
+    loop = _Loop(env, memory, model, task, key, config, meter, scope_id or key.scope_id)
     return await loop.run()
 
 
@@ -237,6 +237,7 @@ class _Loop:
             completion_tokens=completion.usage.completion_tokens,
             estimated=completion.usage.estimated,
             context_tokens=self.context.tokens,
+            malformed=list(completion.malformed),
             finish=completion.finish,
             latency_s=round(time.perf_counter() - clock, 6),
         )

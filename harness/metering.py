@@ -95,6 +95,7 @@ class MeteredModel:
             text=completion.text,
             prompt_tokens=completion.usage.prompt_tokens,
             completion_tokens=completion.usage.completion_tokens,
+            estimated=completion.usage.estimated,
         )
         return completion
 

@@ -17,7 +17,11 @@ from . import registry
 from .config import AgentConfig, Execution, RunConfig, make_config
 from .errors import DataError, UsageError, unknown_name
 
-PLACES = ("data", "base_url")  # constructor options that `Execution` holds, not the identity
+PLACES = (
+    "data",
+    "base_url",
+    "runs_dir",
+)  # constructor options that `Execution` holds, not the identity
 
 
 def resolve(given: dict[str, Any]) -> tuple[RunConfig, Execution]:

@@ -40,7 +40,7 @@ class Cell:
 
     def streams(self) -> Iterator[tuple[str, list[Job]]]:
         """One ordered stream of episodes a repeat, with the name of its memory."""
-        name = stable_hash([asdict(self.base), self.memory_name], 12)
+        name = stable_hash([self.base.scope_id, self.memory_name], 12)
         for repeat in range(self.repeats):
             keys = [replace(self.base, task=task.id, repeat=repeat) for task in self.tasks]
             pairs = zip(keys, self.tasks, strict=True)

@@ -13,6 +13,17 @@ from .types import Status
 
 HARNESS_SCHEMA = 1  # changes whenever a record's meaning does; results of two schemas never mix
 
+_SCOPE_FIELDS = (
+    "env",
+    "env_version",
+    "data_hash",
+    "split",
+    "task",
+    "memory_hash",
+    "seed",
+    "repeat",
+)
+
 
 def stable_hash(value: Any, length: int = 16) -> str:
     """Hex SHA-256 of a JSON value, the same on every machine and in every key order."""
@@ -41,6 +52,11 @@ class EpisodeKey:
     def id(self) -> str:
         """A short name of the key, used in file names."""
         return stable_hash(asdict(self), 20)
+
+    @property
+    def scope_id(self) -> str:
+        """Names the memory of this episode: the same whichever model plays, so replays agree."""
+        return stable_hash([asdict(self)[name] for name in _SCOPE_FIELDS], 20)
 
     @property
     def cell(self) -> tuple[str, str, str, str]:

@@ -132,10 +132,12 @@ def default_name(config: RunConfig) -> str:
 
 
 def model_options(config: RunConfig, execution: Execution) -> dict[str, str]:
-    """The options of the model, with the place where it is served."""
+    """The options of the model, with the places of this machine: endpoint, recorded runs."""
     options = config.options_of(config.model_name)
-    if execution.base_url is not None and takes("models", config.model_name, "base_url"):
-        options["base_url"] = execution.base_url
+    places = {"base_url": execution.base_url, "runs_dir": str(execution.runs_dir)}
+    for key, place in places.items():
+        if place is not None and takes("models", config.model_name, key):
+            options[key] = place
     return options
 
 

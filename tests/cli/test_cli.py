@@ -62,6 +62,19 @@ def test_workers_and_concurrency_do_not_change_a_number(tmp_path: Path) -> None:
     assert tables[0] == tables[1]
 
 
+def test_a_replay_gives_the_same_table_under_its_own_name(tmp_path: Path) -> None:
+    tables = []
+    where = ("--runs-dir", "here", "--json")
+    for name, model in (("a", "scripted:explorer"), ("b", "replay:a")):
+        done = cli(tmp_path, *RUN, "--model", model, "--name", name, *where)
+        assert done.returncode == 0, done.stderr
+        row = json.loads(done.stdout)["rows"][0]
+        assert row.pop("model").startswith(model.partition(":")[0])
+        row.pop("wall_s")
+        tables.append(row)
+    assert tables[0] == tables[1]
+
+
 def test_lifelong_memory_keeps_what_it_learned(tmp_path: Path) -> None:
     row = json.loads(cli(tmp_path, *RUN, "--memory-scope", "run", "--json").stdout)["rows"][0]
     alone = json.loads(cli(tmp_path, *RUN, "--json").stdout)["rows"][0]
