@@ -116,6 +116,7 @@ class _Loop:
         )
         self.max_steps = config.max_steps or env.spec.max_steps
         self.last: StepResult | None = None
+        self.current: tuple[str, str] | None = None  # id and bare text of the observation
         self.reward = 0.0
         self.invalid = self.malformed = self.forfeits = self.overflow = 0
         self.calls: dict[str, Counter[str]] = {}
@@ -325,13 +326,16 @@ class _Loop:
         await _backend(self.memory.after_turn(turn), "after_turn")
 
     async def _observe(self, text: str) -> None:
-        """Put an observation into the context; only the current one is pinned."""
-        before = self.context.find("observation")
-        if before is not None:
-            self.context.unpin(before.id)
+        """Put an observation into the context; only the current one is pinned.
+
+        The valid actions shown with it go when it is no longer current: they no longer hold.
+        """
+        if self.current is not None:
+            self.context.unpin(*self.current)
         always = self.config.show_valid_actions == "always"
         actions = await self.env.valid_actions() if always else None
-        self.context.add("user", "observation", observation_message(text, actions), pinned=True)
+        shown = observation_message(text, actions)
+        self.current = self.context.add("user", "observation", shown, pinned=True).id, text
 
     def _environment_tools(self) -> tuple[Tool, ...]:
         listed = self.config.show_valid_actions == "on-request"

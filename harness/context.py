@@ -98,11 +98,21 @@ class Context:
         kept = text[: max(1, len(text) * max_tokens // tokens)]
         return f"{kept} [… cut: {len(text) - len(kept)} of {len(text)} characters]"
 
-    def unpin(self, message_id: str) -> None:
-        """Let a message go the way of all others (an observation that is no longer current)."""
+    def unpin(self, message_id: str, content: str | None = None) -> None:
+        """Let a message go the way of all others (an observation that is no longer current).
+
+        Args:
+            message_id: Which.
+            content: What is left of it where a part held only while it was current; None: all.
+        """
         for index, message in enumerate(self._messages):
             if message.id == message_id:
-                self._messages[index] = replace(message, pinned=False)
+                kept = message.content if content is None else content
+                tokens = message.tokens if kept == message.content else self._count(kept)
+                self._messages[index] = replace(message, pinned=False, content=kept, tokens=tokens)
+                if kept != message.content:
+                    self._tokens += tokens - message.tokens
+                    self._trace.emit("rewrite", id=message_id, text=kept, tokens=tokens)
 
     def remove(self, ids: Iterable[str], reason: str) -> list[Message]:
         """Remove messages; pinned ones stay, and a call leaves together with its results."""

@@ -12,6 +12,7 @@ Event = dict[str, Any]
 
 Types and their fields:
     message: id, role, kind, text, tokens, pinned; a message entered the context
+    rewrite: id, text, tokens; a message lost what held only while it was current
     remove: ids, reason (`filter` | `overflow` | `summary`); messages left it
     completion: text, tool_calls, malformed, finish, tokens, latency_s; the agent's model answered
     malformed: problem; part of the output could not be used

@@ -321,6 +321,14 @@ async def test_valid_actions_are_shown_as_asked(mode: str) -> None:
     assert ("win; wait" in model.prompt(1)) == (mode != "never")
 
 
+async def test_valid_actions_are_shown_for_the_present_only() -> None:
+    model = ListModel(WAIT, WAIT, WIN)
+    _, trace = await play(model, show_valid_actions="always")
+    assert [model.prompt(i).count("Valid actions: ") for i in range(3)] == [1, 1, 1]
+    assert "observation 1" in model.prompt(2)
+    assert [e["text"] for e in trace.of("rewrite")][1] == "observation 1"
+
+
 async def test_native_calls_come_back_with_their_ids() -> None:
     def call(i: str) -> ToolCall:
         return ToolCall("Note", {"text": "a"}, i)
