@@ -50,6 +50,12 @@ def test_hashing_gives_unit_vectors_for_anything(texts: list[str]) -> None:
         assert np.linalg.norm(vector) == pytest.approx(0 if empty else 1, abs=1e-5)
 
 
+def test_no_character_hashes_to_nothing() -> None:
+    characters = [c for c in map(chr, range(0x21, 0x3000)) if c.strip()]
+    norms = np.linalg.norm(HashingEmbedder().embed(characters), axis=1)
+    assert np.allclose(norms, 1, atol=1e-5)
+
+
 def test_hashing_is_the_same_in_every_process() -> None:
     text = "You open the fridge 1. In it, you see an égg 2 🦜"
     program = (
