@@ -12,6 +12,8 @@ from rich.table import Table
 from .metrics import Row
 
 MEMORY_ROLES = ("memory_write", "memory_read", "embedding")
+WIDE = 165  # characters that the whole table needs
+TITLE_WIDTH, CELL_WIDTH = 18, 24  # of the narrow form
 Column = tuple[str, Callable[[Row], str]]
 
 
@@ -65,25 +67,38 @@ def notes(rows: Sequence[Row]) -> list[str]:
 
 
 def print_table(rows: Sequence[Row], console: Console) -> None:
-    """The table, the tool calls and the notes on a terminal; narrow ones get one block a row."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    shown = columns(rows)
-    if console.width < 150 and len(rows) == 1:
-        table.show_header = False
-        table.add_column(style="bold")
-        table.add_column()
-        for title, cell in shown:
-            table.add_row(title, _plain(cell(rows[0])))
+    """The table, the tool calls and the notes on a terminal; a narrow one gets a column a row."""
+    if console.width >= WIDE:
+        console.print(_wide(rows))
     else:
-        for index, (title, _) in enumerate(shown):
-            table.add_column(title, justify="left" if index < 4 else "right", overflow="fold")
-        for row in rows:
-            table.add_row(*(_plain(cell(row)) for _, cell in shown))
-    console.print(table)
+        beside = max(1, (console.width - TITLE_WIDTH) // CELL_WIDTH)
+        for start in range(0, len(rows), beside):
+            console.print(_narrow(rows[start : start + beside]))
     for line in tool_lines(rows):
         console.print(f"calls an episode, {line}", markup=False, highlight=False)
     for line in notes(rows):
         console.print(line, style="dim", markup=False, highlight=False)
+
+
+def _wide(rows: Sequence[Row]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    shown = columns(rows)
+    for index, (title, _) in enumerate(shown):
+        table.add_column(title, justify="left" if index < 4 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(_plain(cell(row)) for _, cell in shown))
+    return table
+
+
+def _narrow(rows: Sequence[Row]) -> Table:
+    """Metrics downwards, rows side by side."""
+    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False, padding=(0, 1))
+    table.add_column(style="bold", no_wrap=True)
+    for _ in rows:
+        table.add_column(justify="right", overflow="fold")
+    for title, cell in columns(rows):
+        table.add_row(title, *(_plain(cell(row)) for row in rows))
+    return table
 
 
 def markdown(rows: Sequence[Row]) -> str:
