@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..harness.context import Context, Message
-from ..harness.errors import InfraError, UsageError
+from ..harness.errors import UsageError
 from ..harness.ledger import Role
 from ..harness.tools import (
     Tool,
@@ -157,9 +157,8 @@ class AgeMem:
     async def call(self, call: ToolCall, context: Context) -> ToolResult:
         """Answer a tool call; whatever is wrong with it is a status and a message.
 
-        Raises:
-            InfraError: if the endpoint failed for good while it wrote a summary: the episode is
-                then owed again and must not be scored.
+        What is not the call's fault is raised, so that the episode is owed again and not scored:
+        an endpoint that fails for good in a summary, a full disk, a bug.
         """
         tool = find_tool(self.tools, call.name)
         name = tool.name if tool is not None else call.name
@@ -169,11 +168,6 @@ class AgeMem:
             content, data = await self._run(_checked(tool, call.arguments), context)
         except ToolFailure as failure:
             return ToolResult(name, failure.status, str(failure), call.id)
-        except InfraError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a bug or a full disk is told to the agent
-            message = f"{name} failed inside: {type(error).__name__}: {error}"
-            return ToolResult(name, ToolStatus.ERROR, message, call.id)
         return ToolResult(name, ToolStatus.SUCCESS, content, call.id, data)
 
     def entries(self) -> list[Json]:

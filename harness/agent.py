@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from .config import AgentConfig
 from .context import Context, ContextOverflow, Message
-from .errors import AgememError, InfraError, MemoryBackendError, UsageError
+from .errors import InfraError, UsageError, backend_errors
 from .ledger import Role
 from .metering import Meter
 from .prompts import (
@@ -29,7 +29,7 @@ from .prompts import (
     tool_message,
 )
 from .protocol import ParsedTurn, parse_completion
-from .records import Episode, EpisodeKey
+from .records import Episode, EpisodeKey, stable_hash
 from .tools import Tool, ToolCall, ToolFailure, ToolResult, ToolStatus, find_tool
 from .types import (
     ChatMessage,
@@ -112,7 +112,7 @@ class _Loop:
         meter.bind(model, self.model)
         self.context = Context(config.context_tokens, self.model.count_tokens, self.trace)
         self.sampling = Sampling(
-            config.max_tokens, config.temperature, config.top_p, key.seed + key.repeat
+            config.max_tokens, config.temperature, config.top_p, _sampling_seed(key)
         )
         self.max_steps = config.max_steps or env.spec.max_steps
         self.last: StepResult | None = None
@@ -128,15 +128,15 @@ class _Loop:
         entries: int | None = None
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
         try:
-            await self._begin()
-            status, reason = await self._play()
+            try:
+                await self._begin()
+                status, reason = await self._play()
+            except ContextOverflow:
+                status, reason = "limit", "context_overflow"
             outcome = Outcome(status, self._success(status), self._progress())
             await _backend(self.memory.end_episode(outcome), "end_episode")
-            entries = len(self.memory.entries())
-        except ContextOverflow as error:
-            if self.trace.turn == 0:  # nothing was asked yet: the budget is too small as such
-                raise UsageError(str(error)) from error
-            status, reason = "limit", "context_overflow"
+            with backend_errors("entries"):
+                entries = len(self.memory.entries())
         except InfraError as error:
             status, reason = "infra_error", f"{type(error).__name__}: {error}"
         return Episode(
@@ -170,6 +170,11 @@ class _Loop:
             self.env.spec.instructions, self.memory.instructions, self.tools, self.config
         )
         self.context.add("system", "system", prompt, pinned=True)
+        if self.context.tokens > self.context.budget:  # no task could be played
+            raise UsageError(
+                f"the system prompt needs {self.context.tokens} tokens, the context budget is "
+                f"{self.context.budget}: raise --context-tokens"
+            )
         self.context.add("user", "goal", goal_message(first.goal), pinned=True)
         await self._observe(first.text)
 
@@ -269,9 +274,10 @@ class _Loop:
                 content=result.content,
                 data=result.data,
             )
+        room = self.context.budget // max(4, 2 * len(results))  # half the budget for all of them
         for result in results:  # after all calls, so that no call removes another's result
             call_id = result.call_id if native_calls else ""
-            text = self.context.clip(tool_message(result), self.context.budget // 4)
+            text = self.context.clip(tool_message(result), room)
             self.context.add("tool", "tool_result", text, tool_call_id=call_id)
         self.context.unpin(asked.id)
         return tuple(results)
@@ -357,13 +363,11 @@ def _chat(message: Message) -> ChatMessage:
     return ChatMessage(message.role, message.content, message.tool_calls, message.tool_call_id)
 
 
+def _sampling_seed(key: EpisodeKey) -> int:
+    """A seed for the model's draws that no other seed and repeat share."""
+    return int(stable_hash([key.seed, key.repeat], 8), 16) % 2**31
+
+
 async def _backend(work: Awaitable[T], what: str) -> T:
-    """Await a memory's method; whatever it raises by mistake is the backend's failure."""
-    try:
+    with backend_errors(what):
         return await work
-    except AgememError:
-        raise
-    except Exception as error:  # a third party's backend may raise anything
-        raise MemoryBackendError(
-            f"the memory failed in {what}: {type(error).__name__}: {error}"
-        ) from error

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import registry
-from .errors import unknown_name
+from .errors import AgememError, UsageError, unknown_name
 
 
 def build(group: registry.Group, name: str, options: Mapping[str, str], *args: Any) -> Any:
@@ -24,7 +24,12 @@ def build(group: registry.Group, name: str, options: Mapping[str, str], *args: A
         for key in options:
             if key not in known:
                 raise unknown_name(f"option of {name}", key, known)
-    return factory(*args, **options)
+    try:
+        return factory(*args, **options)
+    except AgememError:
+        raise
+    except Exception as error:  # a third party's constructor may raise anything
+        raise UsageError(f"{name} cannot be built: {type(error).__name__}: {error}") from error
 
 
 def takes(group: registry.Group, name: str, option: str) -> bool:

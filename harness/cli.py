@@ -14,6 +14,8 @@ import typer
 
 from .errors import AgememError
 
+STOPPED = 130  # the shell's exit code for an interruption
+
 app = typer.Typer(
     name="agemem-eval",
     help="Which memory makes an agent better, at what cost, and is the memory any good?",
@@ -188,12 +190,14 @@ def main(arguments: list[str] | None = None) -> None:
     except AgememError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("stopped; the same command resumes", 130)
+        _fail("stopped; the same command resumes", STOPPED)
     except Exception as error:  # typer's usage errors share no public base across its versions
         if not hasattr(error, "format_message"):
             raise
         _fail(error.format_message(), 2)
     else:
+        if code == STOPPED:  # typer made an exit code of the interruption
+            _fail("stopped; the same command resumes", STOPPED)
         sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -9,10 +9,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from .errors import UsageError, unknown_name
 from .records import stable_hash
+
+
+def split_model(spec: str) -> tuple[str, str]:
+    """Registered name and the rest: `openai`, `gpt-4o-mini`; or `package.module:Class` and rest."""
+    provider, _, name = spec.partition(":")
+    if "." in provider:  # an explicit class
+        class_name, _, name = name.partition(":")
+        provider = f"{provider}:{class_name}"
+    return provider, name
 
 
 class _Strict(BaseModel):
@@ -51,10 +60,17 @@ class RunConfig(_Strict):
     options: dict[str, dict[str, str]] = {}
     allow_short: bool = False  # accept a split with fewer tasks than it should hold
 
+    @field_validator("envs", "memories")
+    @classmethod
+    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError(f"one is named twice: {', '.join(names)}")
+        return names
+
     @property
     def model_name(self) -> str:
         """The registered name of the model: `openai` of `openai:gpt-4o-mini`."""
-        return self.model.partition(":")[0]
+        return split_model(self.model)[0]
 
     def options_of(self, name: str) -> dict[str, str]:
         """The options of one environment, memory or model, by its registered name."""
@@ -73,6 +89,7 @@ class Execution(_Strict):
     name: str | None = None  # None: made from the configuration
     data: Path | None = None  # environments' `data` option: where their files are on this machine
     base_url: str | None = None  # the model's `base_url` option: where it is served
+    model_options: dict[str, str] = {}  # those the model lists in `execution_options`: timeouts, …
     concurrency: int = Field(8, ge=1, le=10_000)
     workers: int | None = Field(None, ge=0)  # None: as many as cores; 0: in this process
     step_timeout_s: float = Field(60.0, gt=0)

@@ -7,8 +7,9 @@ as `infra_error` and is never scored.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class AgememError(Exception):
@@ -59,6 +60,19 @@ class EpisodeTimeout(InfraError):
 
 class MemoryBackendError(InfraError):
     """A memory backend raised: a bug of the backend, so the episode is not scored."""
+
+
+@contextlib.contextmanager
+def backend_errors(what: str) -> Iterator[None]:
+    """Whatever a memory raises by mistake is a `MemoryBackendError`: its failure, never a score."""
+    try:
+        yield
+    except AgememError:
+        raise
+    except Exception as error:  # a third party's backend may raise anything
+        raise MemoryBackendError(
+            f"the memory failed in {what}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -35,6 +35,16 @@ class RoleUsage:
     estimated_calls: int = 0
 
 
+def add_usages(into: dict[str, RoleUsage], more: dict[str, RoleUsage]) -> None:
+    """Add the sums of one table of roles to another."""
+    for role, usage in more.items():
+        row = into.setdefault(role, RoleUsage())
+        row.calls += usage.calls
+        row.prompt_tokens += usage.prompt_tokens
+        row.completion_tokens += usage.completion_tokens
+        row.estimated_calls += usage.estimated_calls
+
+
 @dataclass(slots=True)
 class Ledger:
     """Token sums by role; it closes when the sum over roles is what the endpoint served."""

@@ -34,6 +34,7 @@ class Row:
     invalid_action_rate: float | None  # invalid and missing actions over all steps
     malformed_rate: float | None  # outputs with a format problem over all model calls
     tokens: dict[str, dict[str, float | bool]]  # role -> means an episode, and whether estimated
+    tokens_lost: int  # of all roles, on tries that the infrastructure broke
     tool_calls: dict[str, dict[str, Any]]  # tool -> mean calls an episode, counts by status
     memory_entries_mean: float | None
     wall_s: float | None  # seconds an episode took, mean
@@ -75,6 +76,7 @@ def cell_row(planned: Sequence[EpisodeKey], episodes: Mapping[EpisodeKey, Episod
         invalid_action_rate=sum(e.invalid_actions for e in scored) / steps if steps else None,
         malformed_rate=sum(e.malformed_outputs for e in scored) / turns if turns else None,
         tokens=_tokens(scored),
+        tokens_lost=sum(map(_lost, found)),
         tool_calls=_tool_calls(scored),
         memory_entries_mean=_mean(e.memory_entries for e in scored if e.memory_entries is not None),
         wall_s=_mean(e.wall_s for e in scored),
@@ -114,6 +116,13 @@ def _tokens(scored: Sequence[Episode]) -> dict[str, dict[str, float | bool]]:
         }
         for role in roles
     }
+
+
+def _lost(episode: Episode) -> int:
+    """Tokens spent on this episode's failed tries; all of them if none was scored."""
+    tables = [episode.tokens_lost] + ([] if episode.scored else [episode.tokens])
+    usages = [usage for table in tables for usage in table.values()]
+    return sum(usage.prompt_tokens + usage.completion_tokens for usage in usages)
 
 
 def _tool_calls(scored: Sequence[Episode]) -> dict[str, dict[str, Any]]:

@@ -35,7 +35,11 @@ def resolve(given: dict[str, Any]) -> tuple[RunConfig, Execution]:
     file = given.pop("config", None)
     values = _read_yaml(file) if file is not None else {}
     pairs = given.pop("option", None) or []
-    agent = {**_section(values, "agent"), **_take(given, AgentConfig.model_fields)}
+    agent = {
+        **_take(values, AgentConfig.model_fields),
+        **_section(values, "agent"),
+        **_take(given, AgentConfig.model_fields),
+    }
     execution = {**_take(values, Execution.model_fields), **_take(given, Execution.model_fields)}
     for plural, singular in (("envs", "env"), ("memories", "memory")):
         for source in (values, given):
@@ -50,19 +54,22 @@ def resolve(given: dict[str, Any]) -> tuple[RunConfig, Execution]:
     for plural, flag in (("envs", "--env"), ("memories", "--memory")):
         if not merged.get(plural):
             raise UsageError(f"{flag} is missing; see: agemem-eval list {plural}")
-        if len(set(merged[plural])) < len(merged[plural]):
-            raise UsageError(f"{flag} names one twice: {', '.join(merged[plural])}")
     config = make_config(merged)
     options = _route(config, pairs)
+    of_model = options.get(config.model_name, {})
+    free = getattr(registry.load("models", config.model_name), "execution_options", ())
+    moved = {key: of_model.pop(key) for key in list(of_model) if key in free}
+    execution = {**execution, "model_options": {**execution.get("model_options", {}), **moved}}
+    options = {name: values for name, values in options.items() if values}
     return config.model_copy(update={"options": options}), _execution(execution)
 
 
-def accepted(group: registry.Group, name: str) -> list[str]:
-    """The options that a registered name's constructor takes."""
+def accepted(group: registry.Group, name: str) -> dict[str, Any]:
+    """The options that a registered name's constructor takes, with their defaults."""
     skip = {"self", "services", "name", "allow_short", *PLACES}
     parameters = inspect.signature(registry.load(group, name)).parameters.values()
     kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [p.name for p in parameters if p.kind in kinds and p.name not in skip]
+    return {p.name: p.default for p in parameters if p.kind in kinds and p.name not in skip}
 
 
 def _route(config: RunConfig, pairs: list[str]) -> dict[str, dict[str, str]]:
@@ -93,10 +100,14 @@ def _route(config: RunConfig, pairs: list[str]) -> dict[str, dict[str, str]]:
             raise unknown_name("option", key, {k for keys in owners.values() for k in keys})
         for taker in takers:
             routed.setdefault(taker, {})[key] = value
-    return routed
+    # A default that was written out changes nothing, so it is no part of the identity.
+    return {
+        name: {key: value for key, value in given.items() if value != owners[name][key]}
+        for name, given in routed.items()
+    }
 
 
-def _check(key: str, owner: str, keys: list[str]) -> None:
+def _check(key: str, owner: str, keys: dict[str, Any]) -> None:
     if key not in keys:
         raise unknown_name(f"option of {owner}", key, keys)
 
@@ -110,7 +121,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise DataError(f"the configuration {path} is not YAML: {error}") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise DataError(f"the configuration {path} must be a mapping of keys to values")
-    known = {*RunConfig.model_fields, *Execution.model_fields, "env", "memory"}
+    fields = (RunConfig.model_fields, AgentConfig.model_fields, Execution.model_fields)
+    known = {"env", "memory", *(key for group in fields for key in group)}
     for key in values:
         if key not in known:
             raise unknown_name(f"key in {path}", key, known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from . import registry
 from .build import build, takes
 from .config import Execution, RunConfig
-from .errors import DataError, UsageError
+from .errors import DataError, MemoryBackendError, UsageError, backend_errors
 from .ledger import Ledger, Role
 from .metering import Embedder, Meter, MeteredEmbedder, MeteredModel
 from .prompts import PROMPT_VERSION
@@ -71,6 +72,8 @@ class Cell:
         try:
             base = EpisodeKey(**value["key"])
             tasks = tuple(Task(id_, base.split, type_) for id_, type_ in value["tasks"])
+            if not tasks or not isinstance(value["repeats"], int) or value["repeats"] < 1:
+                raise ValueError("a cell without episodes")
             return cls(value["memory"], base, tasks, value["repeats"])
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"the plan of the run is damaged: {error!r}") from error
@@ -111,6 +114,12 @@ def make_memory(
     return memory, meter
 
 
+async def close_memory(memory: Memory) -> None:
+    """Close a memory; one that fails at that takes nothing with it: its episodes are committed."""
+    with contextlib.suppress(MemoryBackendError), backend_errors("close"):
+        await memory.close()
+
+
 async def make_plan(
     config: RunConfig, execution: Execution, pool: EnvPool, model: Model, embedder: Embedder
 ) -> list[Cell]:
@@ -125,8 +134,8 @@ async def make_plan(
     for name in config.memories:
         memory, _ = make_memory(config, name, model, embedder)
         memories[name] = stable_hash(memory.identity)
-        await memory.close()
-    cells = []
+        await close_memory(memory)
+    cells: list[Cell] = []
     for env in config.envs:
         options = env_options(config, execution, env)
         found = await pool.describe(env, options, config.split or "")
@@ -146,6 +155,8 @@ async def make_plan(
                 seed=config.seed,
                 repeat=0,
             )
+            if any(cell.base == base for cell in cells):
+                raise UsageError(f"--memory names {memory_label(name, model.info)} twice")
             cells.append(Cell(name, base, tasks, config.repeats))
     return cells
 

@@ -17,6 +17,7 @@ from .tools import ToolCall
 from .types import Completion
 
 _TAG = re.compile(r"<(/?)(think|tool_call|tool_calls|answer)>", re.IGNORECASE)
+_THINK = re.compile(r"</?think>", re.IGNORECASE)
 _FENCE = re.compile(r"^\s*```[a-zA-Z]*\s*|\s*```\s*$")
 
 
@@ -122,8 +123,12 @@ def _blocks(text: str) -> list[tuple[str, str, bool]]:
     inside a closed `<think>` are thoughts about tools, not calls.
     """
     blocks: list[tuple[str, str, bool]] = []
-    lower = text.lower()
     position = 0
+    first = _THINK.search(text)
+    if first is not None and first.group().startswith("</"):
+        # A chat template that opens the thought itself: the output begins inside it.
+        blocks.append(("think", text[: first.start()], True))
+        position = first.end()
     while True:
         opening = _TAG.search(text, position)
         if opening is None:
@@ -132,11 +137,10 @@ def _blocks(text: str) -> list[tuple[str, str, bool]]:
         if opening.group(1):  # a closing tag without its opening one says nothing
             continue
         tag = opening.group(2).lower()
-        end = lower.find(f"</{tag}>", position)
-        closed = end >= 0
-        if not closed:
-            later = _TAG.search(text, position)
-            end = later.start() if later is not None else len(text)
+        closing = re.compile(f"</{tag}>", re.IGNORECASE).search(text, position)
+        stop = closing or _TAG.search(text, position)
+        end = stop.start() if stop is not None else len(text)
+        closed = closing is not None
         blocks.append((tag.removesuffix("s"), text[position:end], closed))
         position = end
 
@@ -166,6 +170,8 @@ def _calls(body: str, problems: list[str]) -> list[ToolCall]:
             calls.append(call)
         else:
             problems.append(f"<tool_call>: {call}")
+    if not items and not problems:
+        problems.append("the <tool_call> holds no call")
     return calls
 
 

@@ -88,6 +88,8 @@ class Episode:
     reason: str = ""  # why it ended: `solved`, `step_limit`, or one line of the error
     attempt: int = 1  # how often this episode was tried
     order: int = 0  # place in the plan; of meaning in a lifelong stream
+    # What earlier tries cost that the infrastructure broke: billed, but no part of the score.
+    tokens_lost: dict[str, RoleUsage] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)  # embedder, summaries, prompts, expert
 
     @property

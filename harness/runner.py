@@ -20,12 +20,12 @@ from . import registry
 from .agent import run_episode
 from .build import takes
 from .config import Execution, RunConfig
-from .errors import AgememError, EpisodeTimeout, InfraError
-from .ledger import Ledger
+from .errors import AgememError, EpisodeTimeout, InfraError, backend_errors
+from .ledger import Ledger, RoleUsage, add_usages
 from .metering import Embedder, Meter
 from .metrics import Row, cell_row
 from .models import make_model
-from .plan import Cell, Job, env_options, make_memory, make_plan
+from .plan import Cell, Job, close_memory, env_options, make_memory, make_plan
 from .prompts import PROMPT_VERSION
 from .records import Episode
 from .store import RunStore, check_name
@@ -134,6 +134,7 @@ def default_name(config: RunConfig) -> str:
 def model_options(config: RunConfig, execution: Execution) -> dict[str, str]:
     """The options of the model, with the places of this machine: endpoint, recorded runs."""
     options = config.options_of(config.model_name)
+    options |= execution.model_options
     places = {"base_url": execution.base_url, "runs_dir": str(execution.runs_dir)}
     for key, place in places.items():
         if place is not None and takes("models", config.model_name, key):
@@ -220,17 +221,20 @@ class _Part:
     async def _play_alone(self, unit: _Unit) -> None:
         """One episode with a memory of its own."""
         (job,) = unit.jobs
+        lost = self._lost_before(job)
         for attempt in range(1, self.execution.retries + 2):
             memory, meter = make_memory(
                 self.config, unit.cell.memory_name, self.model, self.embedder
             )
             try:
                 episode = await self._episode(unit.cell, job, memory, meter, None, attempt)
+                episode.tokens_lost = lost
+                if episode.scored or attempt > self.execution.retries or self.stopped is not None:
+                    self._commit(episode, meter.trace, None)
+                    return
+                add_usages(lost, episode.tokens)
             finally:
-                await memory.close()
-            if episode.scored or attempt > self.execution.retries or self.stopped is not None:
-                self._commit(episode, meter.trace, None)
-                return
+                await close_memory(memory)
 
     async def _play_stream(self, unit: _Unit, stream: str) -> None:
         """Episodes in order with one memory; a failed one ends the stream, the rest is owed.
@@ -252,21 +256,54 @@ class _Part:
         )
         try:
             for job in unit.jobs[done:]:
+                lost = self._lost_before(job)
                 for attempt in range(1, self.execution.retries + 2):
-                    await memory.begin(Scope(stream, "", Trace()))
-                    memory.restore(snapshot)
-                    episode = await self._episode(unit.cell, job, memory, meter, stream, attempt)
+                    episode, after = await self._next_of_stream(
+                        unit.cell, job, memory, meter, stream, attempt, snapshot
+                    )
+                    episode.tokens_lost = lost
                     if episode.scored or self.stopped is not None:
                         break
-                if not episode.scored:
-                    self._commit(episode, meter.trace, None)
+                    if attempt <= self.execution.retries:
+                        add_usages(lost, episode.tokens)
+                self._commit(episode, meter.trace, (stream, after) if episode.scored else None)
+                if not episode.scored or self.stopped is not None:
                     return
-                snapshot = memory.snapshot()
-                self._commit(episode, meter.trace, (stream, snapshot))
-                if self.stopped is not None:
-                    return
+                snapshot = after
         finally:
-            await memory.close()
+            await close_memory(memory)
+
+    async def _next_of_stream(
+        self,
+        cell: Cell,
+        job: Job,
+        memory: Memory,
+        meter: Meter,
+        stream: str,
+        attempt: int,
+        before: bytes,
+    ) -> tuple[Episode, bytes]:
+        """One try of a stream's next episode, and the memory after it."""
+        try:
+            with backend_errors("begin and restore"):
+                await memory.begin(Scope(stream, "", Trace()))
+                memory.restore(before)
+            episode = await self._episode(cell, job, memory, meter, stream, attempt)
+            if not episode.scored:
+                return episode, before
+            with backend_errors("snapshot"):
+                return episode, memory.snapshot()
+        except InfraError as error:
+            return _failed(job, error, meter), before
+
+    def _lost_before(self, job: Job) -> dict[str, RoleUsage]:
+        """What an earlier part of the run spent on an episode and has no score to show for."""
+        lost: dict[str, RoleUsage] = {}
+        before = self.store.episodes().get(job.key)
+        if before is not None:
+            add_usages(lost, before.tokens_lost)
+            add_usages(lost, before.tokens)
+        return lost
 
     async def _episode(
         self, cell: Cell, job: Job, memory: Memory, meter: Meter, stream: str | None, attempt: int
@@ -276,9 +313,9 @@ class _Part:
         options = env_options(self.config, self.execution, cell.base.env)
         limit = self.execution.episode_timeout_s
         try:
-            async with asyncio.timeout(limit):
-                env = await self.pool.acquire(cell.base.env, options, alone=attempt > 1)
-                try:
+            env = await self.pool.acquire(cell.base.env, options, alone=attempt > 1)
+            try:
+                async with asyncio.timeout(limit):  # waiting for an environment is not playing
                     episode = await run_episode(
                         env,
                         memory,
@@ -289,8 +326,8 @@ class _Part:
                         meter=meter,
                         scope_id=stream,
                     )
-                finally:
-                    await env.close()
+            finally:
+                await env.close()
         except TimeoutError:
             error = EpisodeTimeout(f"the episode took longer than {limit:g} s")
             episode = _failed(job, error, meter)

@@ -21,7 +21,7 @@ class ToolStatus(StrEnum):
     UNKNOWN_TOOL = "unknown_tool"
     NOT_FOUND = "not_found"  # a memory id that does not exist
     CANCELLED = "cancelled"  # not confirmed, or beyond the limit on calls a turn
-    ERROR = "error"  # the backend failed while doing it
+    ERROR = "error"  # the backend could not do this call, though nothing is wrong with it
 
 
 class ToolArguments(BaseModel):

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..build import build
+from ..config import split_model
 from ..context import MESSAGE_OVERHEAD
 from ..errors import UsageError
 from ..ledger import Role, Usage
@@ -51,10 +52,7 @@ def make_model(spec: str, options: Mapping[str, str] | None = None) -> Model:
     Raises:
         UsageError: for an unknown model or option, naming the nearest one, or a bad value.
     """
-    provider, _, name = spec.partition(":")
-    if "." in provider:  # an explicit class
-        class_name, _, name = name.partition(":")
-        provider = f"{provider}:{class_name}"
+    provider, name = split_model(spec)
     keywords = {key.replace("-", "_"): value for key, value in (options or {}).items()}
     model: Model = build("models", provider, keywords, name)
     return model

@@ -99,7 +99,7 @@ def test_a_configuration_file_gives_way_to_the_command_line(tmp_path: Path) -> N
     [
         (("run", "--env", "alfwrld", "--memory", "none"), 2, "did you mean 'alfworld'"),
         (("run", "--env", "alfworld", "--memory", "agmem"), 2, "did you mean 'agemem'"),
-        (("run", "--env", "alfworld", "--memory", "none,none"), 2, "names one twice"),
+        (("run", "--env", "alfworld", "--memory", "none,none"), 2, "named twice"),
         ((*RUN, "--model", "scriptd"), 2, "did you mean 'scripted'"),
         ((*RUN, "--model", "scripted:me"), 2, "explorer, oracle"),
         ((*RUN, "--model", "replay:none"), 2, "no run"),
@@ -118,6 +118,11 @@ def test_a_configuration_file_gives_way_to_the_command_line(tmp_path: Path) -> N
         ((*RUN, "--evn", "x"), 2, "--evn"),
         ((*RUN, "--split", "valid_seen", "--data", "nowhere"), 2, "nowhere"),
         ((*RUN, "--config", "nowhere.yaml"), 2, "nowhere.yaml"),
+        (
+            ("run", "--env", "alfworld", "--memory", "agemem,agemem_eval.baselines.agemem:AgeMem"),
+            2,
+            "agemem-norl twice",
+        ),
         (("rnu",), 2, "Did you mean 'run'"),
         (("report", "nothing"), 2, "unknown run"),
         (("list", "env"), 2, "did you mean 'envs'"),
@@ -167,6 +172,15 @@ async def test_an_endpoint_plays_and_its_ledger_closes(tmp_path: Path) -> None:
         assert row["memory"] == "agemem-norl"
         total = sum(u["prompt"] + u["completion"] for u in row["tokens"].values()) * row["n_scored"]
         assert total == server.served.prompt_tokens + server.served.completion_tokens
+
+
+def test_an_endpoints_timeouts_and_written_out_defaults_are_no_identity(tmp_path: Path) -> None:
+    base = ("--model", "openai:m", "--base-url", "http://127.0.0.1:9/v1", "--retries", "0")
+    for options in (("-o", "max_retries=0"), ("-o", "max_retries=1", "-o", "engine=native")):
+        done = cli(tmp_path, *RUN, *base, *options, "-o", "backoff_s=0.01")
+        assert done.returncode == 1, done.stderr
+        assert "another configuration" not in done.stderr
+    assert len(list((tmp_path / "runs").iterdir())) == 1
 
 
 def test_list_and_doctor(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -265,13 +266,49 @@ async def test_a_memory_that_raises_is_no_score(where: str) -> None:
     assert "broken" in episode.reason
 
 
-async def test_a_budget_below_the_first_prompt_is_the_users_mistake() -> None:
+async def test_a_budget_below_the_system_prompt_is_the_users_mistake() -> None:
+    class Wordy(CountdownEnv):
+        spec = replace(SPEC, instructions=Instructions("1", "word " * 300, ""))
+
+    with pytest.raises(UsageError, match="--context-tokens"):
+        await play(ListModel(WIN), env=Wordy(), context_tokens=256)
+
+
+async def test_one_task_that_does_not_fit_does_not_stop_the_others() -> None:
     class Long(CountdownEnv):
         async def reset(self, task: Task, seed: int) -> Observation:
             return Observation("word " * 300, "say win")
 
-    with pytest.raises(UsageError, match="--context-tokens"):
-        await play(ListModel(WIN), env=Long(), context_tokens=256)
+    memory = NoteMemory()
+    episode, _ = await play(ListModel(WIN), env=Long(), memory=memory, context_tokens=256)
+    assert (episode.status, episode.reason, episode.turns) == ("limit", "context_overflow", 0)
+    assert memory.outcome == Outcome("limit", False, None)
+
+
+async def test_a_turns_results_stay_together_within_the_budget() -> None:
+    class Chatty(NoteMemory):
+        async def call(self, call: ToolCall, context: Context) -> ToolResult:
+            return ToolResult("Note", ToolStatus.SUCCESS, "word " * 2000)
+
+    calls = tuple(ToolCall("Note", {"text": "a"}, f"c{i}") for i in range(8))
+    model = ListModel(Completion("", Usage(1, 1), calls), Completion("win", Usage(1, 1)))
+    episode, _ = await play(model, memory=Chatty(), transport="native", context_tokens=1000)
+    assert episode.success
+    assert sum(m.role == "tool" for m in model.requests[1].messages) == 8
+
+
+async def test_seeds_and_repeats_never_share_their_draws() -> None:
+    seeds = set()
+    for seed, repeat in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        model = ListModel(WIN)
+        key = replace(KEY, seed=seed, repeat=repeat)
+        meter = Meter(Ledger(), Trace())
+        task = Task("t", "test")
+        await run_episode(
+            CountdownEnv(), NoteMemory(), model, task, key=key, config=AgentConfig(), meter=meter
+        )
+        seeds.add(model.requests[0].sampling.seed)
+    assert len(seeds) == 4
 
 
 async def test_overflow_keeps_system_prompt_goal_and_current_observation() -> None:

@@ -86,6 +86,7 @@ def test_arguments_written_as_a_json_string_are_decoded() -> None:
         "go to desk 1",
         "<think>only a thought</think>",
         "<tool_call></tool_call>",
+        "<tool_call>[]</tool_call>",
         "<tool_call>[{'name': 'x'}]</tool_call>",
         '<tool_call>["Add_memory"]</tool_call>',
         '<tool_call>[{"name": 3, "arguments": {}}]</tool_call>',
@@ -100,6 +101,18 @@ def test_unusable_outputs_say_why(text: str) -> None:
     assert not turn.usable
     assert len(turn.problems) == 1
     assert "\n" not in turn.problems[0]
+
+
+def test_letters_that_change_length_in_lower_case_move_nothing() -> None:
+    turn = parse_text("<think>" + "İ" * 12 + "</think><answer>İİgo to desk 1</answer>")
+    assert (turn.answer, turn.problems) == ("İİgo to desk 1", ())
+
+
+def test_a_thought_that_the_template_opened_is_a_thought() -> None:
+    text = "I could <answer>open fridge 1</answer> but no.</think><answer>go to desk 1</answer>"
+    turn = parse_text(text)
+    assert (turn.answer, turn.problems) == ("go to desk 1", ())
+    assert "open fridge 1" in turn.think
 
 
 def test_an_unclosed_answer_is_an_answer() -> None:

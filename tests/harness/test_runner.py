@@ -11,6 +11,7 @@ import pytest
 from agemem_eval.harness.config import Execution, RunConfig, make_config
 from agemem_eval.harness.errors import UsageError
 from agemem_eval.harness.runner import Progress, RunResult, default_name, rows_of, run
+from agemem_eval.harness.store import RunStore
 
 COUNT = "agemem_fakes.envs:CountEnv"
 FLAKY = "agemem_fakes.envs:Flaky"
@@ -50,11 +51,45 @@ def test_workers_that_die_now_and_then_change_no_number(tmp_path: Path) -> None:
         tmp_path, config(FLAKY, options=options), name="wild", retries=50, max_infra_errors=100
     )
     assert wild.complete
-    differs = {"statuses"}  # nothing but what went wrong on the way may differ
+    differs = {"statuses", "tokens_lost"}  # nothing but what went wrong on the way may differ
     for before, after in zip(table(calm), table(wild), strict=True):
         assert {k: v for k, v in before.items() if k not in differs} == {
             k: v for k, v in after.items() if k not in differs
         }
+
+
+@pytest.mark.parametrize("where", ["init", "begin", "entries", "snapshot", "close", "call"])
+@pytest.mark.parametrize("scope", ["episode", "run"])
+def test_a_backend_that_raises_anywhere_is_never_a_score_nor_a_traceback(
+    tmp_path: Path, where: str, scope: str
+) -> None:
+    name = "agemem_fakes.broken:BrokenMemory"
+    what = config(memories=[name], memory_scope=scope, options={name: {"where": where}})
+    if where == "init":
+        with pytest.raises(UsageError, match="cannot be built: ValueError: broken in init"):
+            go(tmp_path, what)
+        return
+    result = go(tmp_path, what, retries=0, max_infra_errors=2)
+    harmless = {"close", "call"} | ({"snapshot"} if scope == "episode" else set())
+    assert result.complete == (where in harmless)
+    if where not in harmless:
+        assert "MemoryBackendError: the memory failed in" in str(result.stopped or _reason(result))
+        assert result.rows[0].success_rate is None
+
+
+def _reason(result: RunResult) -> str:
+    return next(iter(RunStore.open(result.directory).episodes().values())).reason
+
+
+def test_tokens_of_failed_tries_are_booked_apart(tmp_path: Path) -> None:
+    options = {FLAKY: {"risk": "0.1"}}
+    result = go(
+        tmp_path, config(FLAKY, options=options), name="w", retries=60, max_infra_errors=100
+    )
+    calm = go(tmp_path, config(FLAKY, options={FLAKY: {"risk": "0"}}), name="c")
+    assert result.complete
+    assert result.rows[0].tokens == calm.rows[0].tokens
+    assert result.rows[0].tokens_lost > 0 == calm.rows[0].tokens_lost
 
 
 def test_failures_in_a_row_end_the_run_and_resuming_pays_them_back(tmp_path: Path) -> None:
@@ -89,8 +124,6 @@ def test_memories_of_episodes_are_apart_and_those_of_a_stream_are_one(
         {"envs": ["alfworld"], "memories": ["agemem"], "episodes": 5, "memory_scope": scope}
     )
     result = go(tmp_path, what, name="r")
-    from agemem_eval.harness.store import RunStore
-
     episodes = sorted(RunStore.open(tmp_path / "r").episodes().values(), key=lambda e: e.order)
     entries = [e.memory_entries or 0 for e in episodes]
     assert result.complete

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -327,11 +328,10 @@ async def test_unknown_ids(bench: Bench) -> None:
         assert "nope" in result.content
 
 
-async def test_a_failure_inside_is_a_status(bench: Bench) -> None:
+async def test_a_failure_inside_is_not_the_agents(bench: Bench) -> None:
     await bench.memory.close()
-    result = await bench.call("Add_memory", content="x")
-    assert result.status is S.ERROR
-    assert "closed database" in result.content
+    with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+        await bench.call("Add_memory", content="x")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,204 @@
+"""Workers under load and sudden death: queues, lone processes, orphans, random kills."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from agemem_eval.harness.errors import InfraError, WorkerError
+from agemem_eval.harness.types import Task
+from agemem_eval.harness.workers import WorkerEnv, WorkerPool
+
+SUPPORT = Path(__file__).resolve().parent.parent / "support"
+BAD = "agemem_fakes.envs:BadEnv"
+COUNT = "agemem_fakes.envs:CountEnv"
+TASK = Task("t0001", "test")
+
+ORPHAN = """
+import asyncio, sys
+from agemem_eval.harness.types import Task
+from agemem_eval.harness.workers import WorkerPool
+
+async def main():
+    pool = WorkerPool(workers=1)
+    env = await pool.acquire("agemem_fakes.envs:BadEnv", {})
+    await env.reset(Task("t0001", "test"), 0)
+    for action in ("pid", "child"):
+        print((await env.step(action)).observation, flush=True)
+    await env.step(sys.argv[1])
+
+asyncio.run(main())
+"""
+
+
+async def pid_of(env: WorkerEnv) -> int:
+    return int((await env.step("pid")).observation)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def all_gone(pids: set[int], within: float = 10) -> bool:
+    deadline = time.monotonic() + within
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not any(map(alive, pids))
+
+
+async def test_waiting_behind_another_session_is_no_timeout() -> None:
+    pool = WorkerPool(workers=1, step_timeout_s=1.0)
+    try:
+        envs = [await pool.acquire(BAD, {}) for _ in range(4)]
+        clock = time.monotonic()
+        await asyncio.gather(*(env.step("hang 0.4") for env in envs))
+        assert time.monotonic() - clock > 1.0, "they did not queue, so this shows nothing"
+    finally:
+        await pool.close()
+
+
+async def test_an_episode_played_alone_harms_no_other() -> None:
+    pool = WorkerPool(workers=1, step_timeout_s=5)
+    try:
+        shared = await pool.acquire(BAD, {})
+        lone = await pool.acquire(BAD, {}, alone=True)
+        pids = {await pid_of(shared), await pid_of(lone)}
+        assert len(pids) == 2
+        with pytest.raises(WorkerError, match="SIGKILL"):
+            await lone.step("kill")
+        await lone.close()
+        assert await pid_of(shared) in pids
+        again = await pool.acquire(BAD, {}, alone=True)
+        gone = await pid_of(again)
+        await again.close()
+        assert all_gone({gone}), "a lone process ends with its episode"
+    finally:
+        await pool.close()
+
+
+async def test_a_cancelled_call_spoils_no_later_episode() -> None:
+    pool = WorkerPool(workers=1, step_timeout_s=5)
+    try:
+        env = await pool.acquire(BAD, {})
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(env.step("hang 0.3"), 0.05)
+        await env.close()
+        after = await pool.acquire(BAD, {})
+        assert after.session != env.session
+        assert (await after.step("echo mine")).observation == "mine"
+    finally:
+        await pool.close()
+
+
+async def test_no_more_processes_than_asked_for_and_none_idle_while_one_is_crowded() -> None:
+    pool = WorkerPool(workers=2, concurrency=8)
+    try:
+        for _ in range(2):  # the second time with instances that are used again
+            envs = await asyncio.gather(*(pool.acquire(BAD, {}) for _ in range(8)))
+            pids = [await pid_of(env) for env in envs]
+            assert sorted(pids.count(pid) for pid in set(pids)) == [4, 4]
+            await asyncio.gather(*(env.close() for env in envs))
+    finally:
+        await pool.close()
+
+
+async def test_whoever_waits_for_the_only_instance_gets_it_even_if_its_process_dies() -> None:
+    pool = WorkerPool(workers=1, concurrency=4, step_timeout_s=5)
+    single = "agemem_fakes.envs:SingleEnv"
+    try:
+        first = await pool.acquire(single, {})
+        waiting = asyncio.create_task(pool.acquire(single, {}))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        first.worker._kill()
+        with pytest.raises(WorkerError):
+            await first.reset(TASK, 0)
+        await first.close()
+        second = await asyncio.wait_for(waiting, 10)
+        assert (await second.reset(TASK, 0)).text
+    finally:
+        await pool.close()
+
+
+async def test_workers_killed_at_random_moments_cost_only_calls_in_flight() -> None:
+    rng = random.Random(7)
+    pool = WorkerPool(workers=2, concurrency=4, step_timeout_s=5)
+    seen: set[int] = set()
+    finished = failed = 0
+
+    async def play() -> None:
+        nonlocal finished, failed
+        while finished < 40:
+            try:
+                env = await pool.acquire(BAD, {})
+            except InfraError:
+                failed += 1
+                continue
+            try:
+                seen.add(await pid_of(env))
+                for n in range(10):
+                    assert (await env.step(f"echo {n}")).observation == str(n)
+                    await asyncio.sleep(0.002)
+                finished += 1
+            except InfraError:
+                failed += 1
+            finally:
+                await env.close()
+
+    async def kill() -> None:
+        for _ in range(10):
+            await asyncio.sleep(rng.uniform(0.01, 0.15))
+            living = [pid for pid in seen if alive(pid)]
+            if living:
+                os.kill(rng.choice(living), signal.SIGKILL)
+
+    try:
+        async with asyncio.timeout(60):
+            await asyncio.gather(kill(), *(play() for _ in range(4)))
+    finally:
+        await pool.close()
+    assert finished >= 40
+    assert failed > 0, "no kill hit a game, so this shows nothing"
+    assert all_gone(seen)
+
+
+@pytest.mark.parametrize("action", ["hang", "spin"])
+def test_a_killed_parent_leaves_no_orphan_even_of_code_that_never_yields(action: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", ORPHAN, action],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(SUPPORT)},
+        text=True,
+    ) as parent:
+        assert parent.stdout is not None
+        worker, child = int(parent.stdout.readline()), int(parent.stdout.readline())
+        time.sleep(0.2)  # now it is inside the call
+        assert alive(worker)
+        parent.kill()
+        parent.wait()
+    try:
+        # A child of the environment is ended by the worker's watching thread, which code that
+        # keeps the interpreter lock stops; the worker itself the kernel ends in either case.
+        assert all_gone({worker} if action == "spin" else {worker, child})
+    finally:
+        if alive(child):
+            os.kill(child, signal.SIGKILL)
+
+
+def test_a_worker_starts_without_what_only_the_parent_needs() -> None:
+    program = "import sys, agemem_eval.harness.worker; print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for heavy in ("pydantic", "numpy", "asyncio", "rich", "aiohttp"):
+        assert f"'{heavy}'" not in done.stdout
