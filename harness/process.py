@@ -51,6 +51,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._stderr = b""
         self._sessions = 0
+        self._lifeline: int | None = None  # open as long as this process wants the worker alive
         self._transport: asyncio.SubprocessTransport | None = None
 
     async def start(self) -> None:
@@ -61,8 +62,15 @@ class WorkerProcess(asyncio.SubprocessProtocol):
         """
         command = [sys.executable, "-P", "-m", f"{__package__}.worker"]
         try:
-            await self._loop.subprocess_exec(lambda: self, *command, start_new_session=True)
+            theirs, self._lifeline = os.pipe()
+            try:
+                await self._loop.subprocess_exec(
+                    lambda: self, *command, str(theirs), pass_fds=(theirs,), start_new_session=True
+                )
+            finally:
+                os.close(theirs)
         except OSError as error:
+            self._close_lifeline()
             self.failure = WorkerError(f"cannot start worker {self.number}: {error}")
             raise self.failure from error
         self._forget(self.call("path", 0, [sys.path], OPEN_TIMEOUT_S))
@@ -169,6 +177,7 @@ class WorkerProcess(asyncio.SubprocessProtocol):
 
     def _report_exit(self) -> None:
         self.ended.set()
+        self._close_lifeline()
         if self._transport is not None:
             self._transport.close()
         if self.failure is None:
@@ -176,6 +185,11 @@ class WorkerProcess(asyncio.SubprocessProtocol):
             said = self._stderr.decode(errors="replace").strip().splitlines()
             last = f"; its last output: {said[-1][:300]}" if said else ""
             self._fail(WorkerError(f"{self._name} died{during}: {self._exit()}{last}"))
+
+    def _close_lifeline(self) -> None:
+        lifeline, self._lifeline = self._lifeline, None
+        if lifeline is not None:
+            os.close(lifeline)
 
     def _exit(self) -> str:
         code = self._transport.get_returncode() if self._transport is not None else None

@@ -1,11 +1,12 @@
 """The worker process: hosts environments for the parent, one call after the other.
 
-Started as `python -m agemem_eval.harness.worker`. Frames come on standard input and go to the
-descriptor that was standard output; whatever environment code prints goes to standard error.
+Started as `python -m agemem_eval.harness.worker LIFELINE`. Frames come on standard input and go
+to the descriptor that was standard output; whatever environment code prints goes to standard error.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -16,8 +17,6 @@ from typing import Any
 from .build import build
 from .types import Environment, Observation, StepResult, Task
 from .wire import Frames, failure, pack, plain
-
-_PR_SET_PDEATHSIG = 1  # Linux: the signal a process gets when its parent dies
 
 
 class Host:
@@ -114,17 +113,19 @@ def _take_pipes() -> tuple[int, int]:
     return source, target
 
 
-def _end_with_parent(source: int) -> None:
+def _end_with_parent(source: int, lifeline: int) -> None:
     """Leave no orphan: this process and its children end when the parent is gone.
 
-    A thread waits for the other end of standard input to close, even while environment code
-    runs. Code that never lets go of the interpreter lock would stop that thread too, so that on
-    Linux the kernel is asked as well.
+    Nothing is ever written to the lifeline; that its other end closes is the parent's end. Linux
+    is asked to kill the whole process group then, since environment code may keep the
+    interpreter lock for good. Elsewhere, and for a parent gone before that, a thread waits.
     """
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.set_inheritable(lifeline, False)
+    if sys.platform == "linux" and os.getpgrp() == os.getpid():
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
     threading.Thread(target=_wait_for_hangup, args=(source,), daemon=True).start()
 
 
@@ -138,9 +139,9 @@ def _wait_for_hangup(source: int) -> None:
 
 
 def main() -> None:
-    """Run one worker process."""
+    """Run one worker process; its argument is the descriptor of the lifeline."""
     source, target = _take_pipes()
-    _end_with_parent(source)
+    _end_with_parent(source, int(sys.argv[1]))
     serve(source, target)
 
 

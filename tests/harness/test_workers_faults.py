@@ -188,12 +188,25 @@ def test_a_killed_parent_leaves_no_orphan_even_of_code_that_never_yields(action:
         parent.kill()
         parent.wait()
     try:
-        # A child of the environment is ended by the worker's watching thread, which code that
-        # keeps the interpreter lock stops; the worker itself the kernel ends in either case.
-        assert all_gone({worker} if action == "spin" else {worker, child})
+        assert all_gone({worker, child})
     finally:
-        if alive(child):
-            os.kill(child, signal.SIGKILL)
+        for pid in filter(alive, (worker, child)):
+            os.kill(pid, signal.SIGKILL)
+
+
+async def test_processes_leave_no_descriptor_open() -> None:
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    counts = []
+    for _ in range(4):
+        pool = WorkerPool(workers=2, concurrency=2)
+        envs = [await pool.acquire(BAD, {}) for _ in range(2)]
+        with pytest.raises(WorkerError):
+            await envs[0].step("kill")
+        await pool.close()
+        counts.append(descriptors())
+    assert counts[1] == counts[-1]
 
 
 def test_a_worker_starts_without_what_only_the_parent_needs() -> None:
