@@ -171,7 +171,10 @@ def _tasks(config: RunConfig, env: str, found: EnvDescription) -> tuple[Task, ..
             f"{env}: --episodes {n}, but the split {split} holds {len(found.tasks)} tasks; "
             "--repeats plays them more than once"
         )
-    return found.tasks[:n]
+    tasks = found.tasks[:n]
+    if len({task.id for task in tasks}) < n:
+        raise DataError(f"{env}: the split {split} gives two tasks the same id")
+    return tasks
 
 
 def _protocol_hash(config: RunConfig, env: str, found: EnvDescription) -> str:

@@ -166,6 +166,12 @@ def test_an_environment_without_tasks_is_refused(tmp_path: Path) -> None:
         go(tmp_path, config(episodes=None, options={COUNT: {"tasks": "0"}}))
 
 
+def test_two_tasks_of_one_id_are_refused(tmp_path: Path) -> None:
+    twins = config(envs=["agemem_fakes.envs:TwinTasks"], episodes=None)
+    with pytest.raises(DataError, match="two tasks the same id"):
+        go(tmp_path, twins)
+
+
 def test_processes_change_no_number(tmp_path: Path) -> None:
     def numbers(workers: int) -> list[tuple[Any, ...]]:
         place = tmp_path / str(workers)

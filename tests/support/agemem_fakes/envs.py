@@ -142,6 +142,13 @@ class BadEnv(CountEnv):
         return StepResult("done", 0.0, None, None, False)
 
 
+class TwinTasks(CountEnv):
+    """Gives two tasks the same id."""
+
+    def tasks(self, split: str) -> Sequence[Task]:
+        return [*super().tasks(split), *super().tasks(split)]
+
+
 class NeedsExtra(CountEnv):
     """Cannot be built here."""
 
