@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..harness.metering import Embedder
-from .embedders import make_embedder
+from ..harness.plan import make_embedder
 
 MESSAGES: tuple[tuple[str, str], ...] = (  # text, topics
     ("Nothing happens.", "nothing"),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import Any
 
 from . import registry
 from .build import build, takes
-from .config import Execution, RunConfig
+from .config import Execution, RunConfig, split_model
 from .errors import DataError, MemoryBackendError, UsageError, backend_errors
 from .ledger import Ledger, Role
 from .metering import Embedder, Meter, MeteredEmbedder, MeteredModel
@@ -112,6 +114,30 @@ def make_memory(
     )
     memory: Memory = build("memories", name, config.options_of(name), services)
     return memory, meter
+
+
+@cache
+def make_embedder(name: str) -> Embedder:
+    """The embedder of a name; made once a process, since weights are large and never change.
+
+    Args:
+        name: A registered name, `st:MODEL`, or a hub's name of a model, which has a slash.
+
+    Raises:
+        UsageError: for an unknown name, or a model that cannot be loaded.
+        MissingExtraError: where its packages or weights are not installed.
+    """
+    provider, model = split_model(name)
+    if "/" in name and provider not in {plugin.name for plugin in registry.plugins("embedders")}:
+        provider, model = "st", name
+    factory = registry.load("embedders", provider)
+    takes_model = bool(inspect.signature(factory).parameters)
+    if takes_model and not model.strip("/ "):
+        raise UsageError(f"embedder {name!r} needs a model name, e.g. st:BAAI/bge-small-en-v1.5")
+    if model and not takes_model:
+        raise UsageError(f"the embedder {provider!r} takes no model: write {provider!r}")
+    embedder: Embedder = factory(model) if takes_model else factory()
+    return embedder
 
 
 async def close_memory(memory: Memory) -> None:

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import registry
 from .agent import run_episode
 from .build import takes
 from .config import Execution, RunConfig
@@ -25,7 +24,15 @@ from .ledger import Ledger, RoleUsage, add_usages
 from .metering import Embedder, Meter
 from .metrics import Row, cell_row
 from .models import make_model
-from .plan import Cell, Job, close_memory, env_options, make_memory, make_plan
+from .plan import (
+    Cell,
+    Job,
+    close_memory,
+    env_options,
+    make_embedder,
+    make_memory,
+    make_plan,
+)
 from .prompts import PROMPT_VERSION
 from .records import Episode
 from .store import RunStore, check_name
@@ -140,16 +147,6 @@ def model_options(config: RunConfig, execution: Execution) -> dict[str, str]:
         if place is not None and takes("models", config.model_name, key):
             options[key] = place
     return options
-
-
-def make_embedder(name: str) -> Embedder:
-    """The embedder of a registered name, or of `NAME:MODEL`; a name with `/` is a hub's model."""
-    provider, _, inner = name.partition(":")
-    if "/" in name and provider not in {p.name for p in registry.plugins("embedders")}:
-        provider, inner = "st", name
-    factory = registry.load("embedders", provider)
-    embedder: Embedder = factory(inner) if inner else factory()
-    return embedder
 
 
 class _Part:

@@ -20,9 +20,9 @@ from agemem_eval.baselines import embed_minilm, embed_st
 from agemem_eval.baselines.calibrate import calibrated_theta, rates
 from agemem_eval.baselines.embed_hashing import HashingEmbedder
 from agemem_eval.baselines.embed_minilm import MiniLMEmbedder, find_weights
-from agemem_eval.baselines.embedders import make_embedder
 from agemem_eval.harness.errors import DataError, MissingExtraError, UsageError
 from agemem_eval.harness.metering import Embedder
+from agemem_eval.harness.plan import make_embedder
 
 GOLDEN = Path(__file__).with_name("minilm_golden.json")
 
@@ -122,6 +122,7 @@ def test_embedders_are_found_by_name_and_shared() -> None:
         ("", "known:"),
         ("st:", "needs a model name"),
         ("st: ", "needs a model name"),
+        ("hashing:large", "takes no model"),
     ],
 )
 def test_unknown_names(name: str, hint: str) -> None:

@@ -9,7 +9,6 @@ from collections import Counter
 import pytest
 
 from agemem_eval.baselines.agemem import AgeMem
-from agemem_eval.baselines.embedders import make_embedder
 from agemem_eval.baselines.none import NoMemory
 from agemem_eval.envs.alfworld.env import AlfworldEnvironment
 from agemem_eval.harness.agent import run_episode
@@ -18,6 +17,7 @@ from agemem_eval.harness.ledger import Ledger, Role, Usage
 from agemem_eval.harness.metering import Meter, MeteredEmbedder, MeteredModel
 from agemem_eval.harness.models import make_model
 from agemem_eval.harness.models.openai import OpenAIModel
+from agemem_eval.harness.plan import make_embedder
 from agemem_eval.harness.protocol import render_calls
 from agemem_eval.harness.records import EpisodeKey
 from agemem_eval.harness.store import RunStore

@@ -17,11 +17,11 @@ from rich.table import Table
 
 from agemem_eval.baselines.agemem import AgeMem
 from agemem_eval.baselines.embed_minilm import MiniLMEmbedder, find_weights
-from agemem_eval.baselines.embedders import make_embedder
 from agemem_eval.baselines.store import MemoryStore
 from agemem_eval.harness.context import Context
 from agemem_eval.harness.ledger import Ledger, Role
 from agemem_eval.harness.metering import Meter, MeteredEmbedder, MeteredModel
+from agemem_eval.harness.plan import make_embedder
 from agemem_eval.harness.tools import ToolCall
 from agemem_eval.harness.trace import Trace
 from agemem_eval.harness.types import Scope, Services

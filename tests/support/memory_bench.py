@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from agemem_eval.baselines.agemem import AgeMem
-from agemem_eval.baselines.embedders import make_embedder
 from agemem_eval.harness.context import Context
 from agemem_eval.harness.ledger import Ledger, Role, Usage
 from agemem_eval.harness.metering import Meter, MeteredEmbedder, MeteredModel
+from agemem_eval.harness.plan import make_embedder
 from agemem_eval.harness.tools import ToolCall, ToolResult, ToolStatus
 from agemem_eval.harness.trace import Trace
 from agemem_eval.harness.types import Completion, EpisodeView, ModelInfo, Request, Scope, Services
