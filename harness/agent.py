@@ -42,6 +42,7 @@ from .types import (
     Request,
     Sampling,
     Scope,
+    Scores,
     Status,
     StepResult,
     Task,
@@ -114,8 +115,9 @@ class _Loop:
         self.sampling = Sampling(
             config.max_tokens, config.temperature, config.top_p, _sampling_seed(key)
         )
-        self.max_steps = config.max_steps or env.spec.max_steps
+        self.max_steps = config.max_steps or task.max_steps or env.spec.max_steps
         self.last: StepResult | None = None
+        self.metrics: Scores = {}
         self.current: tuple[str, str] | None = None  # id and bare text of the observation
         self.reward = 0.0
         self.invalid = self.malformed = self.forfeits = self.overflow = 0
@@ -145,6 +147,7 @@ class _Loop:
             status=status,
             success=self._success(status),
             progress=None if status == "infra_error" else self._progress(),
+            metrics={} if status == "infra_error" else self.metrics,
             reward=None if status == "infra_error" else self.reward,
             steps=self.trace.step,
             turns=self.trace.turn,
@@ -162,6 +165,7 @@ class _Loop:
 
     async def _begin(self) -> None:
         first = await self.env.reset(self.task, self.key.seed)
+        self.metrics = first.metrics
         await _backend(self.memory.begin(Scope(self.scope_id, first.goal, self.trace)), "begin")
         if self.native:
             schemas = [tool.schema() for tool in self.tools]
@@ -175,7 +179,7 @@ class _Loop:
                 f"the system prompt needs {self.context.tokens} tokens, the context budget is "
                 f"{self.context.budget}: raise --context-tokens"
             )
-        self.context.add("user", "goal", goal_message(first.goal), pinned=True)
+        self._set_goal(first.goal)
         await self._observe(first.text)
 
     async def _play(self) -> tuple[Status, str]:
@@ -316,6 +320,7 @@ class _Loop:
         result = self.last = await self.env.step(action)
         self.trace.step += 1
         self.reward += result.reward
+        self.metrics = result.metrics
         self.invalid += not result.valid
         self.trace.emit(
             "action",
@@ -323,13 +328,27 @@ class _Loop:
             valid=result.valid,
             reward=result.reward,
             progress=result.progress,
+            metrics=result.metrics,
             success=result.success,
             done=result.terminated or result.truncated,
             observation=result.observation,
         )
+        if result.new_context:
+            self.context.restart()
+            self.current = None
+        if result.goal is not None:
+            self._set_goal(result.goal)
         await self._observe(result.observation)
         turn = Turn(self.trace.turn, self.trace.step, completion, (), action, result.observation)
         await _backend(self.memory.after_turn(turn), "after_turn")
+
+    def _set_goal(self, goal: str) -> None:
+        """Pin the goal, in place of the one before."""
+        old = self.context.find("goal")
+        if old is not None:
+            self.context.unpin(old.id)
+            self.context.remove([old.id], "new_goal")
+        self.context.add("user", "goal", goal_message(goal), pinned=True)
 
     async def _observe(self, text: str) -> None:
         """Put an observation into the context; only the current one is pinned.

@@ -125,6 +125,13 @@ class Context:
             self._trace.emit("remove", ids=[m.id for m in removed], reason=reason)
         return removed
 
+    def restart(self) -> None:
+        """Begin anew: only the system prompt and the goal stay, pinned or not."""
+        for message in self._messages:
+            if message.kind not in ("system", "goal"):
+                self.unpin(message.id)
+        self.remove([m.id for m in self._messages if not m.pinned], "new_context")
+
     def summarise(self, ids: Iterable[str], text: str) -> Message | None:
         """Replace messages by one summary at the place of the earliest; None if none may go."""
         wanted = self._with_call_partners(set(ids))

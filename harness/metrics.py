@@ -29,6 +29,8 @@ class Row:
     success_rate: float | None
     success_ci: tuple[float, float] | None  # 95%, Wilson's score interval
     progress_rate: float | None  # mean of the best share of subgoals reached
+    scores: dict[str, dict[str, float]]  # the environment's further scores: mean, and of how many
+    within_cap: float | None  # share of planned tasks that the oracle solves under the step cap
     steps_mean: float | None
     turns_mean: float | None
     invalid_action_rate: float | None  # invalid and missing actions over all steps
@@ -46,12 +48,17 @@ class Row:
         return asdict(self)
 
 
-def cell_row(planned: Sequence[EpisodeKey], episodes: Mapping[EpisodeKey, Episode]) -> Row:
+def cell_row(
+    planned: Sequence[EpisodeKey],
+    episodes: Mapping[EpisodeKey, Episode],
+    within_cap: float | None = None,
+) -> Row:
     """The row of one cell.
 
     Args:
         planned: The keys of the cell's episodes; at least one.
         episodes: What was committed, of this cell and perhaps of others.
+        within_cap: See `Row`.
     """
     found = [episodes[key] for key in planned if key in episodes]
     scored = [episode for episode in found if episode.scored]
@@ -71,6 +78,8 @@ def cell_row(planned: Sequence[EpisodeKey], episodes: Mapping[EpisodeKey, Episod
         success_rate=_mean(successes),
         success_ci=wilson(sum(successes), len(successes)) if successes else None,
         progress_rate=_mean(e.progress for e in scored if e.progress is not None),
+        scores=_scores(scored),
+        within_cap=within_cap,
         steps_mean=_mean(e.steps for e in scored),
         turns_mean=_mean(e.turns for e in scored),
         invalid_action_rate=sum(e.invalid_actions for e in scored) / steps if steps else None,
@@ -100,6 +109,16 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
 def _mean(values: Iterable[float]) -> float | None:
     items = list(values)
     return sum(items) / len(items) if items else None
+
+
+def _scores(scored: Sequence[Episode]) -> dict[str, dict[str, float]]:
+    """Means over the episodes in which a score was given; None counts nowhere."""
+    values: dict[str, list[float]] = {}
+    for episode in scored:
+        for name, value in episode.metrics.items():
+            if value is not None:
+                values.setdefault(name, []).append(value)
+    return {name: {"mean": sum(v) / len(v), "n": len(v)} for name, v in sorted(values.items())}
 
 
 def _tokens(scored: Sequence[Episode]) -> dict[str, dict[str, float | bool]]:

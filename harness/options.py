@@ -49,8 +49,13 @@ def resolve(given: dict[str, Any]) -> tuple[RunConfig, Execution]:
             values[plural] = tuple(part.strip() for part in names.split(",") if part.strip())
             given.pop(plural, None)
     if isinstance(of_names := values.get("options"), dict):
-        values["options"] = {name: _strings(options) for name, options in of_names.items()}
+        values["options"] = {
+            registry.canonical("envs", name): _strings(options)
+            for name, options in of_names.items()
+        }
     merged = {**values, **given, "agent": agent}
+    if isinstance(envs := merged.get("envs"), list | tuple):
+        merged["envs"] = tuple(registry.canonical("envs", str(env)) for env in envs)
     for plural, flag in (("envs", "--env"), ("memories", "--memory")):
         if not merged.get(plural):
             raise UsageError(f"{flag} is missing; see: agemem-eval list {plural}")
@@ -89,6 +94,7 @@ def _route(config: RunConfig, pairs: list[str]) -> dict[str, dict[str, str]]:
         if not equals or not key:
             raise UsageError(f"-o {pair!r} is not of the form key=value")
         owner, dot, bare = key.rpartition(".")
+        owner = registry.canonical("envs", owner)
         if dot:
             if owner not in owners:
                 raise unknown_name("owner of options", owner, owners)

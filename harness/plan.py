@@ -40,6 +40,7 @@ class Cell:
     base: EpisodeKey  # with an empty task and repeat 0
     tasks: tuple[Task, ...]
     repeats: int
+    within_cap: float | None = None  # share of the tasks that the oracle solves under the cap
 
     def streams(self) -> Iterator[tuple[str, list[Job]]]:
         """One ordered stream of episodes a repeat, with the name of its memory."""
@@ -62,6 +63,7 @@ class Cell:
             "key": asdict(self.base),
             "repeats": self.repeats,
             "tasks": tasks,
+            "within_cap": self.within_cap,
         }
 
     @classmethod
@@ -76,7 +78,7 @@ class Cell:
             tasks = tuple(Task(id_, base.split, type_) for id_, type_ in value["tasks"])
             if not tasks or not isinstance(value["repeats"], int) or value["repeats"] < 1:
                 raise ValueError("a cell without episodes")
-            return cls(value["memory"], base, tasks, value["repeats"])
+            return cls(value["memory"], base, tasks, value["repeats"], value.get("within_cap"))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"the plan of the run is damaged: {error!r}") from error
 
@@ -183,7 +185,7 @@ async def make_plan(
             )
             if any(cell.base == base for cell in cells):
                 raise UsageError(f"--memory names {memory_label(name, model.info)} twice")
-            cells.append(Cell(name, base, tasks, config.repeats))
+            cells.append(Cell(name, base, tasks, config.repeats, within_cap(tasks, config, found)))
     return cells
 
 
@@ -201,6 +203,18 @@ def _tasks(config: RunConfig, env: str, found: EnvDescription) -> tuple[Task, ..
     if len({task.id for task in tasks}) < n:
         raise DataError(f"{env}: the split {split} gives two tasks the same id")
     return tasks
+
+
+def within_cap(tasks: tuple[Task, ...], config: RunConfig, found: EnvDescription) -> float | None:
+    """The share of tasks that the oracle solves under the step cap; None where it claims none."""
+    if all(task.oracle_steps is None for task in tasks):
+        return None
+    given, own = config.agent.max_steps, found.spec.max_steps
+    fits = [
+        task.oracle_steps is not None and task.oracle_steps <= (given or task.max_steps or own)
+        for task in tasks
+    ]
+    return sum(fits) / len(fits)
 
 
 def _protocol_hash(config: RunConfig, env: str, found: EnvDescription) -> str:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from .ledger import RoleUsage
-from .types import Status
+from .types import Scores, Status
 
 HARNESS_SCHEMA = 1  # changes whenever a record's meaning does; results of two schemas never mix
 
@@ -91,6 +91,7 @@ class Episode:
     # What earlier tries cost that the infrastructure broke: billed, but no part of the score.
     tokens_lost: dict[str, RoleUsage] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)  # embedder, summaries, prompts, expert
+    metrics: Scores = field(default_factory=dict)  # the environment's further scores
 
     @property
     def scored(self) -> bool:

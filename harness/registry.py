@@ -22,6 +22,14 @@ _SINGULAR = {
 }
 
 
+ALIASES: dict[tuple[str, str], str] = {("envs", "sciworld"): "scienceworld"}
+
+
+def canonical(group: Group, name: str) -> str:
+    """The registered name that another usual name stands for; any other name is its own."""
+    return ALIASES.get((group, name), name)
+
+
 @dataclass(frozen=True, slots=True)
 class Plugin:
     """A registered name and where it comes from."""

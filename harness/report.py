@@ -51,6 +51,21 @@ def tool_lines(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
+def score_lines(rows: Sequence[Row]) -> list[str]:
+    """One line for each row whose environment gives further scores: their means."""
+    lines = []
+    for row in rows:
+        parts = []
+        for name, score in row.scores.items():
+            few = f" (of {score['n']:.0f})" if score["n"] < row.n_scored else ""
+            parts.append(f"{name} {score['mean']:.3f}{few}")
+        if row.within_cap is not None:
+            parts.append(f"oracle within the step cap on {_percent(row.within_cap)} of the tasks")
+        if parts:
+            lines.append(f"{row.env}, {row.memory}: {', '.join(parts)}")
+    return lines
+
+
 def notes(rows: Sequence[Row]) -> list[str]:
     """What a reader must know to read the table right."""
     said = []
@@ -74,6 +89,8 @@ def print_table(rows: Sequence[Row], console: Console) -> None:
         beside = max(1, (console.width - TITLE_WIDTH) // CELL_WIDTH)
         for start in range(0, len(rows), beside):
             console.print(_narrow(rows[start : start + beside]))
+    for line in score_lines(rows):
+        console.print(f"scores, {line}", markup=False, highlight=False)
     for line in tool_lines(rows):
         console.print(f"calls an episode, {line}", markup=False, highlight=False)
     for line in notes(rows):
@@ -109,7 +126,8 @@ def markdown(rows: Sequence[Row]) -> str:
         "|" + "|".join("---" if i < 4 else "---:" for i in range(len(shown))) + "|",
     ]
     lines += ["| " + " | ".join(_escaped(cell(r)) for _, cell in shown) + " |" for r in rows]
-    calls = [f"- Calls an episode, {_escaped(line)}" for line in tool_lines(rows)]
+    calls = [f"- Scores, {_escaped(line)}" for line in score_lines(rows)]
+    calls += [f"- Calls an episode, {_escaped(line)}" for line in tool_lines(rows)]
     said = [f"- {_escaped(line)}" for line in notes(rows)]
     return "\n".join(lines + ([""] if calls or said else []) + calls + said) + "\n"
 

@@ -129,7 +129,8 @@ def rows_of(directory: Path) -> list[Row]:
     """
     store = RunStore.open(directory)
     episodes = store.episodes()
-    return [cell_row(Cell.from_json(value).keys, episodes) for value in store.plan()]
+    cells = [Cell.from_json(value) for value in store.plan()]
+    return [cell_row(cell.keys, episodes, cell.within_cap) for cell in cells]
 
 
 def default_name(config: RunConfig) -> str:
@@ -176,7 +177,7 @@ class _Part:
     def rows(self) -> list[Row]:
         """The table as it stands."""
         episodes = self.store.episodes()
-        return [cell_row(cell.keys, episodes) for cell in self.cells]
+        return [cell_row(cell.keys, episodes, cell.within_cap) for cell in self.cells]
 
     async def play(self) -> None:
         """Play all units, several at once; the first error that no retry mends ends the run."""

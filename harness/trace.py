@@ -13,13 +13,13 @@ Event = dict[str, Any]
 Types and their fields:
     message: id, role, kind, text, tokens, pinned; a message entered the context
     rewrite: id, text, tokens; a message lost what held only while it was current
-    remove: ids, reason (`filter` | `overflow` | `summary`); messages left it
+    remove: ids, reason (`filter`, `overflow`, `summary`, `new_context`, `new_goal`); they left it
     completion: text, tool_calls, malformed, finish, tokens, latency_s; the agent's model answered
     malformed: problem; part of the output could not be used
     tool: name, arguments, status, content, data; a tool call was answered
     memory: op (`add` | `update` | `delete` | `retrieve`), ids, content or query, changed
     model_call: role, text, tokens, estimated; a call that was not the agent's own turn
-    action: action, valid, reward, progress, done, observation; the environment moved on
+    action: action, valid, reward, progress, metrics, done, observation; the environment moved on
     forfeit: reason; a step passed without an action
 """
 

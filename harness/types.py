@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # what a worker process need not import: pydantic and numpy s
     from .trace import Trace
 
 Json = dict[str, Any]
+Scores = dict[str, float | None]  # None: not scored, which is not 0
 Status = Literal["completed", "limit", "agent_error", "infra_error"]
 
 
@@ -35,6 +36,8 @@ class Task:
     split: str
     type: str = ""  # the benchmark's own class of tasks, e.g. `pick_heat_then_place_in_recep`
     data: Json = field(default_factory=dict)  # what reset needs: a seed, a relative path
+    max_steps: int | None = None  # a step cap of this task's own; None: the environment's
+    oracle_steps: int | None = None  # steps in which the oracle solves it; None: no such claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class EnvSpec:
     experts: tuple[str, ...] = ("oracle",)  # names `expert_action` knows
     max_live: int | None = None  # live instances a process may hold; None: any number
     has_valid_actions: bool = True
+    metrics: dict[str, str] = field(default_factory=dict)  # name of a further score: its meaning
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class Observation:
 
     text: str
     goal: str
+    metrics: Scores = field(default_factory=dict)  # as they stand before the first step
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,9 @@ class StepResult:
     terminated: bool  # the task is over, solved or failed
     truncated: bool = False  # the environment's own cap ended it
     valid: bool = True  # False: the action was not one the environment could carry out
+    metrics: Scores = field(default_factory=dict)  # further scores as they stand; see `EnvSpec`
+    goal: str | None = None  # a goal that takes the place of the one before
+    new_context: bool = False  # the context begins anew with this observation; the memory stays
 
 
 class Environment(Protocol):

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from ...harness.errors import DataError, MissingExtraError, UsageError, unknown_name
 from ...harness.types import EnvSpec, Observation, SplitSpec, StepResult, Task
+from ..common import flag
 from . import generator, official
 from .engine import Engine
 from .experts import Oracle
@@ -78,9 +79,9 @@ class AlfworldEnvironment:
             raise unknown_name("value of engine:", engine, ("native", "textworld"))
         self._data = data
         self._on_reference = engine == "textworld"
-        self._allow_short = _flag("allow_short", allow_short)
-        self._normalise = _flag("normalise", normalise)
-        self._ignore_grammar = _flag("ignore_grammar", ignore_grammar)
+        self._allow_short = flag("allow_short", allow_short)
+        self._normalise = flag("normalise", normalise)
+        self._ignore_grammar = flag("ignore_grammar", ignore_grammar)
         if self._on_reference:
             _require_reference()
             # One game a process; the class cannot know that this instance is so limited.
@@ -232,10 +233,3 @@ def _require_reference() -> None:
     for module in ("textworld", "alfworld", "fast_downward"):
         if find_spec(module) is None:
             raise MissingExtraError(f"the reference engine (module {module})", "reference")
-
-
-def _flag(option: str, value: str) -> bool:
-    values = {"true": True, "false": False}
-    if value not in values:
-        raise unknown_name(f"value of {option}:", value, values)
-    return values[value]

@@ -1,0 +1,1 @@
+"""BabyAI: grid worlds of minigrid, told in words."""

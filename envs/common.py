@@ -1,0 +1,33 @@
+"""What several environments share: reading an action, and reading an option."""
+
+from __future__ import annotations
+
+import re
+
+from ..harness.errors import unknown_name
+
+MAX_ACTION = 1000  # characters; longer ones are no action anywhere
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def readable(action: str, max_chars: int = MAX_ACTION) -> str | None:
+    """The action with its blanks folded; None for one that is empty, huge or holds control codes.
+
+    Tabs and line breaks count as blanks. Such an action never reaches a simulator: it is answered
+    with an observation and `valid=False`.
+    """
+    if len(action) > max_chars or _CONTROL.search(action):
+        return None
+    return " ".join(action.split()) or None
+
+
+def flag(option: str, value: str) -> bool:
+    """The value of an option that is `true` or `false`.
+
+    Raises:
+        UsageError: for any other value.
+    """
+    values = {"true": True, "false": False}
+    if value not in values:
+        raise unknown_name(f"value of {option}:", value, values)
+    return values[value]

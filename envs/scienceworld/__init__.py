@@ -1,0 +1,1 @@
+"""ScienceWorld: science tasks in a simulated house."""
