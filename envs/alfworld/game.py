@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ...harness.errors import DataError
+from ..pddl_text import UNIVERSAL_TYPE
 from . import text
-from .goal import UNIVERSAL_TYPE, Atom, Goal, Grounder
+from .goal import Atom, Goal, Grounder
 from .problem import SIGNATURES, TYPES, Problem, display_names
 
 NONE = -1  # no object in hand, a receptacle that is nowhere

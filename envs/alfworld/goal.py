@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ...harness.errors import DataError
+from ..pddl_text import parse_typed
 from ..sexpr import SExpr
 
 Test: TypeAlias = Callable[..., bool]  # of a state, whatever its type
-Fact: TypeAlias = tuple[str, ...]  # (predicate, argument, …), ids in lower case
 
-UNIVERSAL_TYPE = "object"  # in PDDL every object is an `object`, whatever else it is
 MAX_TESTS = 200_000  # ground tests of one goal; real goals need some hundred
 
 
@@ -58,25 +57,6 @@ class Exists:
 
 
 Goal: TypeAlias = Atom | And | Or | Not | Exists
-
-
-def parse_typed(items: Sequence[SExpr], source: str) -> list[tuple[str, str]]:
-    """`a b - t c` as `[(a, t), (b, t), (c, "object")]`."""
-    typed: list[tuple[str, str]] = []
-    pending: list[str] = []
-    words = iter(items)
-    for word in words:
-        if word == "-":
-            kind = next(words, None)
-            if not isinstance(kind, str):
-                raise DataError(f"{source}: a typed list names no type after '-'")
-            typed += [(name, kind) for name in pending]
-            pending = []
-        elif isinstance(word, str):
-            pending.append(word)
-        else:
-            raise DataError(f"{source}: a typed list holds parentheses")
-    return typed + [(name, UNIVERSAL_TYPE) for name in pending]
 
 
 def parse_goal(expr: SExpr, source: str) -> Goal:

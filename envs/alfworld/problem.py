@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ...harness.errors import DataError
-from ..sexpr import SExpr, parse_sexpr
-from .goal import Fact, Goal, atoms, parse_goal, parse_typed
+from ..pddl_text import Fact, parse_definition, parse_fact, parse_typed
+from ..sexpr import SExpr
+from .goal import Goal, atoms, parse_goal
 
 # The predicates of the alfred domain with the types of their arguments.
 SIGNATURES: Mapping[str, tuple[str, ...]] = {
@@ -80,7 +81,7 @@ def parse_problem(text: str, source: str) -> Problem:
     Raises:
         DataError: anything that is not a problem of the alfred domain, naming `source`.
     """
-    sections = _sections(parse_sexpr(text, source), source)
+    sections = _sections(text, source)
     if sections[":domain"] != ("alfred",):
         raise DataError(f"{source}: not a problem of the domain 'alfred'")
     types: dict[str, str] = {}
@@ -103,15 +104,9 @@ def parse_problem(text: str, source: str) -> Problem:
     )
 
 
-def _sections(expr: tuple[SExpr, ...], source: str) -> dict[str, tuple[SExpr, ...]]:
-    if not expr or expr[0] != "define":
-        raise DataError(f"{source}: not a PDDL problem: it does not begin with '(define'")
-    sections: dict[str, tuple[SExpr, ...]] = {}
-    for part in expr[1:]:
-        if isinstance(part, str) or not part or not isinstance(part[0], str):
-            raise DataError(f"{source}: not a PDDL problem: a section has no name")
-        sections[part[0]] = part[1:]
-    missing = {"problem", ":domain", ":objects", ":init", ":goal"} - sections.keys()
+def _sections(text: str, source: str) -> dict[str, tuple[SExpr, ...]]:
+    sections = dict(parse_definition(text, source, "problem"))
+    missing = {":domain", ":objects", ":init", ":goal"} - sections.keys()
     if missing:
         raise DataError(f"{source}: not a PDDL problem: {', '.join(sorted(missing))} missing")
     return sections
@@ -119,13 +114,9 @@ def _sections(expr: tuple[SExpr, ...], source: str) -> dict[str, tuple[SExpr, ..
 
 def _facts(items: Iterable[SExpr], types: Mapping[str, str], source: str) -> Iterable[Fact]:
     for item in items:
-        if isinstance(item, str) or not item:
-            raise DataError(f"{source}: ':init' holds something that is no fact")
-        if item[0] in ("=", "not"):  # distances are not used, and what is not said is false
+        if item[:1] in (("=",), ("not",)):  # distances are not used; what is not said is false
             continue
-        fact = tuple(word for word in item if isinstance(word, str))
-        if len(fact) != len(item):
-            raise DataError(f"{source}: ':init' holds a fact with parentheses in it")
+        fact = parse_fact(item, source, "':init'")
         signature = SIGNATURES.get(fact[0])
         if signature is None or len(signature) != len(fact) - 1:
             raise DataError(f"{source}: the domain has no fact {' '.join(fact)[:80]!r}")
