@@ -180,6 +180,22 @@ def report(
     report_command(runs, format_, runs_dir)
 
 
+@app.command()
+def check(
+    target: Annotated[
+        str, typer.Argument(help="A registered environment or memory, or package.module:Class.")
+    ],
+    option: Annotated[
+        list[str] | None, typer.Option("-o", "--option", help="key=value to build it with.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that an environment or a memory, yours too, holds to what the harness relies on."""
+    from .commands import check_command
+
+    raise typer.Exit(check_command(target, option or [], as_json))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: errors become one line and an exit code.
 

@@ -7,8 +7,10 @@ import json
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from . import doctor, registry, report
 from .config import Execution, RunConfig
 from .errors import AgememError, UsageError, unknown_name
 from .metrics import Row
-from .options import accepted, resolve
+from .options import accepted, read_pair, resolve
 from .runner import Progress, RunResult, rows_of, run
 
 FORMATS = ("terminal", "markdown", "json")
@@ -97,6 +99,26 @@ def doctor_command(as_json: bool) -> int:
             table.add_row(mark, check.what, check.detail.replace("[", r"\["))
         _console().print(table)
     return 0 if all(check.ok or not check.required for check in checks) else 3
+
+
+def check_command(target: str, pairs: list[str], as_json: bool) -> int:
+    """`check`: exit code 1 if the environment or memory does not hold to its suite."""
+    from .conformance.check import suite_for
+
+    outcomes = []
+    for outcome in suite_for(target, dict(map(read_pair, pairs))).run():
+        outcomes.append(outcome)
+        if not as_json:
+            mark = {"passed": "ok  ", "failed": "FAIL", "not applicable": "  – "}[outcome.result]
+            print(f"{mark} {outcome.check}" + (f": {outcome.detail}" if outcome.detail else ""))
+    counts = Counter(outcome.result for outcome in outcomes)
+    if as_json:
+        checks = [asdict(outcome) for outcome in outcomes]
+        print(json.dumps({"target": target, "checks": checks, **counts}, ensure_ascii=False))
+    else:
+        said = ", ".join(f"{n} {result}" for result, n in sorted(counts.items(), reverse=True))
+        print(f"{target}: {said}")
+    return 1 if counts["failed"] else 0
 
 
 def _about(group: registry.Group, plugin: registry.Plugin) -> dict[str, Any]:

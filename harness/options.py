@@ -89,10 +89,7 @@ def _route(config: RunConfig, pairs: list[str]) -> dict[str, dict[str, str]]:
         for key, value in options.items():
             _check(key, name, owners[name])
             routed.setdefault(name, {})[key] = value
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise UsageError(f"-o {pair!r} is not of the form key=value")
+    for key, value in map(read_pair, pairs):
         owner, dot, bare = key.rpartition(".")
         owner = registry.canonical("envs", owner)
         if dot:
@@ -111,6 +108,18 @@ def _route(config: RunConfig, pairs: list[str]) -> dict[str, dict[str, str]]:
         name: {key: value for key, value in given.items() if value != owners[name][key]}
         for name, given in routed.items()
     }
+
+
+def read_pair(pair: str) -> tuple[str, str]:
+    """Key and value of `-o key=value`.
+
+    Raises:
+        UsageError: if it is not of that form.
+    """
+    key, equals, value = pair.partition("=")
+    if not equals or not key:
+        raise UsageError(f"-o {pair!r} is not of the form key=value")
+    return key, value
 
 
 def _check(key: str, owner: str, keys: dict[str, Any]) -> None:

@@ -62,7 +62,9 @@ def plugins(group: Group) -> list[Plugin]:
 
 
 def load(group: Group, name: str) -> Any:
-    """The class registered under a name, or the class at an explicit `package.module:Class`.
+    """The class registered under a name, or the class at an explicit `module:Class`.
+
+    Of models and embedders only `package.module:Class`, with a dot: `openai:NAME` is a model.
 
     Raises:
         UsageError: for an unknown name, or a plug-in that cannot be imported.
@@ -71,7 +73,7 @@ def load(group: Group, name: str) -> Any:
     entries = _entry_points(group)
     if name in entries:
         entry = entries[name]
-    elif ":" in name and "." in name.partition(":")[0]:
+    elif _is_class_path(group, name):
         entry = metadata.EntryPoint(name, name, f"agemem_eval.{group}")
     else:
         raise unknown_name(_SINGULAR[group], name, entries)
@@ -84,6 +86,11 @@ def load(group: Group, name: str) -> Any:
             f"the {_SINGULAR[group]} plug-in {name!r} of {_distribution(entry)} cannot be "
             f"loaded: {type(error).__name__}: {error}"
         ) from error
+
+
+def _is_class_path(group: Group, name: str) -> bool:
+    module, colon, _ = name.partition(":")
+    return bool(colon) and bool(module) and (group in ("envs", "memories") or "." in module)
 
 
 def _distribution(entry: metadata.EntryPoint) -> str:

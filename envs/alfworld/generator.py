@@ -109,11 +109,24 @@ def setting(index: int) -> tuple[str, str]:
 
 def split_hash(split: str) -> str:
     """A hash of all games of a split."""
+    return _whole(split)[0]
+
+
+def walkthrough_lengths(split: str) -> tuple[int, ...]:
+    """The number of commands of each game's walkthrough, in the order of the split."""
+    return _whole(split)[1]
+
+
+@cache
+def _whole(split: str) -> tuple[str, tuple[int, ...]]:
+    """What can only be told by making every game of a split, once a process."""
     total = hashlib.sha256(VERSION.encode())
+    lengths = []
     for index in range(SIZES[split]):
         game = generate(split, index)
         total.update("\0".join((game.id, game.task, game.problem)).encode())
-    return total.hexdigest()[:16]
+        lengths.append(len(game.walkthrough))
+    return total.hexdigest()[:16], tuple(lengths)
 
 
 # Floor plans.

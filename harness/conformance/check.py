@@ -1,0 +1,44 @@
+"""`agemem-eval check`: the suites, run on what somebody else has written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .. import registry
+from ..build import build
+from ..errors import UsageError, unknown_name
+from ..types import EnvSpec
+from .environments import EnvironmentConformance
+from .memories import MemoryConformance
+from .suite import Suite
+
+
+def suite_for(target: str, options: Mapping[str, str]) -> Suite:
+    """The suite that a registered name, or the class at `package.module:Class`, has to pass.
+
+    Raises:
+        UsageError: for an unknown name or option, or a class that is neither an environment nor
+            a memory.
+        MissingExtraError: where a prerequisite is missing, since nothing could be checked then.
+    """
+    target = registry.canonical("envs", target)
+    names = {group: [p.name for p in registry.plugins(group)] for group in _GROUPS}
+    group = next((group for group in _GROUPS if target in names[group]), None)
+    if group is None and ":" not in target:
+        raise unknown_name("environment or memory", target, [*names["envs"], *names["memories"]])
+    found = registry.load(group or "envs", target)
+    base: type[Suite] | None = None
+    if isinstance(getattr(found, "spec", None), EnvSpec):
+        base = EnvironmentConformance
+        build("envs", target, options).close()  # what is missing is one error, not twenty
+    elif all(hasattr(found, name) for name in ("begin", "call", "snapshot", "entries")):
+        base = MemoryConformance
+    if base is None:
+        raise UsageError(
+            f"{target} is neither an environment (a class with a `spec`) nor a memory (a class "
+            "with `begin`, `call`, `entries` and `snapshot`)"
+        )
+    return type("Checked", (base,), {"target": target, "options": dict(options)})()
+
+
+_GROUPS: tuple[registry.Group, ...] = ("envs", "memories")
