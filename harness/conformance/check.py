@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .. import registry
-from ..build import build
 from ..errors import UsageError, unknown_name
+from ..plan import make_embedder
 from ..types import EnvSpec
+from .bench import Bench
 from .environments import EnvironmentConformance
 from .memories import MemoryConformance
-from .suite import Suite
+from .suite import Suite, wait
 
 
 def suite_for(target: str, options: Mapping[str, str]) -> Suite:
@@ -27,18 +28,21 @@ def suite_for(target: str, options: Mapping[str, str]) -> Suite:
     if group is None and ":" not in target:
         raise unknown_name("environment or memory", target, [*names["envs"], *names["memories"]])
     found = registry.load(group or "envs", target)
-    base: type[Suite] | None = None
+    about = {"target": target, "options": dict(options)}
+    # Each is built once before: what is missing is one error then, not one a check.
     if isinstance(getattr(found, "spec", None), EnvSpec):
-        base = EnvironmentConformance
-        build("envs", target, options).close()  # what is missing is one error, not twenty
-    elif all(hasattr(found, name) for name in ("begin", "call", "snapshot", "entries")):
-        base = MemoryConformance
-    if base is None:
-        raise UsageError(
-            f"{target} is neither an environment (a class with a `spec`) nor a memory (a class "
-            "with `begin`, `call`, `entries` and `snapshot`)"
-        )
-    return type("Checked", (base,), {"target": target, "options": dict(options)})()
+        env_suite: EnvironmentConformance = type("Checked", (EnvironmentConformance,), about)()
+        env_suite.make().close()
+        return env_suite
+    if all(hasattr(found, name) for name in ("begin", "call", "snapshot", "entries")):
+        suite: MemoryConformance = type("Checked", (MemoryConformance,), about)()
+        bench = Bench(suite.make, suite.model(), make_embedder("hashing"))
+        wait(bench.memory.close())
+        return suite
+    raise UsageError(
+        f"{target} is neither an environment (a class with a `spec`) nor a memory (a class "
+        "with `begin`, `call`, `entries` and `snapshot`)"
+    )
 
 
 _GROUPS: tuple[registry.Group, ...] = ("envs", "memories")
