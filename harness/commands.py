@@ -44,7 +44,7 @@ def run_command(given: dict[str, Any]) -> int:
         }
         print(json.dumps(report.as_json(result.rows, **about), ensure_ascii=False))
     else:
-        report.print_table(result.rows, _console())
+        report.print_table(result.rows, standard_output())
         _say_how_it_went(result)
     return 0 if result.complete else 1
 
@@ -65,7 +65,7 @@ def report_command(runs: list[str], format_: str, runs_dir: Path) -> None:
     elif format_ == "markdown":
         print(report.markdown(rows), end="")
     else:
-        report.print_table(rows, _console())
+        report.print_table(rows, standard_output())
 
 
 def list_command(what: str | None, as_json: bool) -> None:
@@ -77,7 +77,7 @@ def list_command(what: str | None, as_json: bool) -> None:
     if as_json:
         print(json.dumps(found, ensure_ascii=False))
         return
-    console = _console()
+    console = standard_output()
     for group, items in found.items():
         table = Table("name", "what it is", "options", title=group, title_justify="left", box=None)
         for item in items:
@@ -97,7 +97,7 @@ def doctor_command(as_json: bool) -> int:
         for check in checks:
             mark = "[green]ok[/]" if check.ok else "[red]no[/]" if check.required else "–"
             table.add_row(mark, check.what, check.detail.replace("[", r"\["))
-        _console().print(table)
+        standard_output().print(table)
     return 0 if all(check.ok or not check.required for check in checks) else 3
 
 
@@ -170,8 +170,8 @@ def _say_how_it_went(result: RunResult) -> None:
         print("agemem-eval: incomplete; the same command resumes", file=sys.stderr)
 
 
-def _console() -> Console:
-    """Standard output; as wide as needed where it is no terminal."""
+def standard_output() -> Console:
+    """The console of standard output; as wide as needed where it is no terminal."""
     return Console() if sys.stdout.isatty() else Console(width=220, no_color=True)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from ...harness.datasets import installed
 from ...harness.errors import DataError
 from .gamefile import MAX_BYTES
 from .generator import TASK_TYPES
@@ -21,8 +22,8 @@ SIZES: Mapping[str, int] = {
     "train": 3553, "valid_train": 200, "valid_seen": 140, "valid_unseen": 134
 }  # fmt: skip
 _HOW = (
-    "get the games with alfworld-download (pip install alfworld), then pass the folder that holds "
-    f"{FOLDER} as --data or set ALFWORLD_DATA"
+    f"agemem-eval data get alfworld, or pass the folder that holds {FOLDER} as --data or in "
+    "ALFWORLD_DATA"
 )
 # ALFWorld does not play what its planner could not solve, nor tasks of slicing. A quote inside a
 # JSON string is escaped, so this can only be the key.
@@ -99,14 +100,14 @@ def open_split(data: str | None, name: str, *, allow_short: bool) -> OfficialSpl
 
     Args:
         data: the folder that holds `json_2.1.1`, or that folder itself; None or empty for
-            $ALFWORLD_DATA.
+            $ALFWORLD_DATA, or else what `agemem-eval data get alfworld` brought.
         name: of the split.
         allow_short: whether fewer games than the split has are accepted.
 
     Raises:
         DataError: no folder is named, or it is not there.
     """
-    place = data or os.environ.get("ALFWORLD_DATA")
+    place = data or os.environ.get("ALFWORLD_DATA") or installed("alfworld")
     if not place:
         raise DataError(f"the split {name} needs the official ALFWorld games: {_HOW}")
     root = Path(place).expanduser()

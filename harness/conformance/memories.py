@@ -31,7 +31,7 @@ OTHERS = (
     "The library of Tessin closes at six on Fridays.",
 )
 N_SCOPES = 16
-_WRONG = (None, [], {}, 3.5, True, "", "x" * 50_000, {"a": [1, {"b": None}]})
+_WRONG: tuple[Any, ...] = (None, [], {}, 3.5, True, "", "x" * 50_000, {"a": [1, {"b": None}]})
 
 
 class MemoryConformance(Suite):

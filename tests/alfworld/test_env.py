@@ -95,7 +95,7 @@ def test_another_instance_can_play_a_task_from_json(alfworld_data: Path) -> None
 
 
 def test_missing_data_say_how_to_get_them(tmp_path: Path, few: Path) -> None:
-    with pytest.raises(DataError, match=r"alfworld-download.*--data.*ALFWORLD_DATA"):
+    with pytest.raises(DataError, match=r"data get alfworld.*--data.*ALFWORLD_DATA"):
         AlfworldEnvironment().tasks("valid_seen")
     with pytest.raises(DataError, match=r"nowhere: no such folder; .*alfworld-download"):
         AlfworldEnvironment(data=str(tmp_path / "nowhere")).tasks("valid_seen")
