@@ -97,9 +97,9 @@ def test_another_instance_can_play_a_task_from_json(alfworld_data: Path) -> None
 def test_missing_data_say_how_to_get_them(tmp_path: Path, few: Path) -> None:
     with pytest.raises(DataError, match=r"data get alfworld.*--data.*ALFWORLD_DATA"):
         AlfworldEnvironment().tasks("valid_seen")
-    with pytest.raises(DataError, match=r"nowhere: no such folder; .*alfworld-download"):
+    with pytest.raises(DataError, match=r"nowhere: no such folder; .*data get alfworld"):
         AlfworldEnvironment(data=str(tmp_path / "nowhere")).tasks("valid_seen")
-    with pytest.raises(DataError, match=r"train: no such folder; .*alfworld-download"):
+    with pytest.raises(DataError, match=r"train: no such folder; .*data get alfworld"):
         AlfworldEnvironment(data=str(few)).tasks("train")
 
 
