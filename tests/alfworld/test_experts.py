@@ -11,6 +11,7 @@ import pytest
 
 from agemem_eval.envs.alfworld import explorer as explorer_module
 from agemem_eval.envs.alfworld.engine import Engine
+from agemem_eval.envs.alfworld.env import AlfworldEnvironment
 from agemem_eval.envs.alfworld.experts import Oracle
 from agemem_eval.envs.alfworld.explorer import Errand, Explorer, read_task
 from agemem_eval.envs.alfworld.game import Game
@@ -84,6 +85,18 @@ def test_the_oracle_is_about_as_short_as_the_walkthroughs(games: list[Game]) -> 
             engine.step(action)
             steps += 1
     assert steps <= 1.05 * sum(len(game.walkthrough) for game in games)
+
+
+def test_the_oracle_needs_no_more_steps_than_its_tasks_claim() -> None:
+    environment = AlfworldEnvironment()
+    for task in [*environment.tasks("generated"), *environment.tasks("generated-train")]:
+        environment.reset(task, 0)
+        assert task.oracle_steps is not None
+        for _ in range(task.oracle_steps):
+            result = environment.step(environment.expert_action() or "")
+            if result.terminated:
+                break
+        assert result.success, task.id
 
 
 def test_the_oracle_gives_up_where_nothing_helps(official: list[Game]) -> None:
