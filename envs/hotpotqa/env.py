@@ -1,0 +1,260 @@
+"""HotpotQA as an environment of the harness: questions that need several paragraphs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+from ...harness.errors import DataError, UsageError, unknown_name
+from ...harness.types import EnvSpec, Json, Observation, SplitSpec, StepResult, Task
+from ..common import flag
+from . import files, generator
+from .distractors import MAX_DISTRACTORS, distractors
+from .experts import Oracle
+from .forms import Form, Interactive, Script, ThreeStage, exposure
+from .instructions import INTERACTIVE, THREE_STAGE
+from .metrics import METRICS
+from .reader import Reader
+from .records import Question
+
+_FORMS = ("interactive", "three-stage")
+_EXPOSURES = ("together", "each")
+_SPLITS = (
+    SplitSpec("generated", generator.SIZES["generated"], "made by a seeded generator, for testing"),
+    SplitSpec(
+        "generated-train",
+        generator.SIZES["generated-train"],
+        "made by the same generator with other names, for training",
+    ),
+    SplitSpec("dev", files.SIZES["dev"], "official development questions, distractor setting"),
+    SplitSpec("train", files.SIZES["train"], "official training questions"),
+    SplitSpec("file", None, "the questions of any file in HotpotQA's form"),
+)
+
+
+class HotpotqaEnvironment:
+    """One question at a time.
+
+    `success` is an exact match of the answer by HotpotQA's own normalisation, and so is the
+    reward of the step that answers. There is no notion of progress. The official scores are
+    metrics (see `metrics`).
+    """
+
+    spec: ClassVar[EnvSpec] = EnvSpec(
+        name="hotpotqa",
+        version="1",
+        splits=_SPLITS,
+        default_split="generated",
+        max_steps=15,
+        instructions=INTERACTIVE,
+        experts=("oracle", "reader"),
+        has_valid_actions=False,  # what can be searched for is known only by reading
+        metrics=METRICS,
+    )
+
+    def __init__(
+        self,
+        data: str | None = None,
+        form: str = "interactive",
+        exposure: str = "together",
+        distractors: str = "5",
+        allow_short: str = "false",
+    ) -> None:
+        """Choose how questions are found and played.
+
+        Args:
+            data: a file or folder of questions, for the splits `dev`, `train` and `file`.
+            form: `interactive`, or `three-stage`: the paragraphs first, then small talk, then the
+                question, with the context reset after the paragraphs.
+            exposure: `together` tells the paragraphs in one message, `each` in one each.
+            distractors: how many messages of small talk there are.
+            allow_short: `true` accepts an official split with fewer questions than it has.
+
+        Raises:
+            UsageError: a value that an option does not have.
+        """
+        if form not in _FORMS:
+            raise unknown_name("value of form:", form, _FORMS)
+        if exposure not in _EXPOSURES:
+            raise unknown_name("value of exposure:", exposure, _EXPOSURES)
+        if not (distractors.isascii() and distractors.isdecimal() and len(distractors) < 4):
+            raise UsageError(f"distractors must be a number, not {distractors!r}")
+        self._n_distractors = int(distractors)
+        if self._n_distractors > MAX_DISTRACTORS:
+            raise UsageError(f"distractors must be at most {MAX_DISTRACTORS}, not {distractors}")
+        self._data = data
+        self._three_stage = form == "three-stage"
+        self._each = exposure == "each"
+        self._allow_short = flag("allow_short", allow_short)
+        if self._three_stage:
+            self._adapt_spec()
+        elif (exposure, distractors) != ("together", "5"):
+            raise UsageError("exposure and distractors are options of form=three-stage")
+        self._sources: dict[str, files.Source] = {}
+        self._listed: dict[str, tuple[list[Task], str]] = {}  # tasks and hash of a split
+        self._episode: Form | None = None
+        self._oracle: Oracle | None = None
+        self._reader: Reader | None = None
+        self._unread: list[tuple[str, StepResult]] = []  # what the reader has yet to be shown
+
+    def tasks(self, split: str) -> Sequence[Task]:
+        """The tasks of a split in their fixed order; see `Environment.tasks`."""
+        if split not in generator.SIZES:
+            return self._list(split)[0]
+        n_steps = self._n_steps(generator.N_PARAGRAPHS if self._each else 1)
+        return [
+            Task(
+                id=generator.task_id(split, index),
+                split=split,
+                type=generator.question_type(index),
+                data={"index": index},
+                max_steps=n_steps,
+                oracle_steps=n_steps or 3,  # two paragraphs support each answer
+            )
+            for index in range(generator.SIZES[split])
+        ]
+
+    def data_hash(self, split: str) -> str:
+        """The hash of a split's questions; see `Environment.data_hash`."""
+        return generator.split_hash(split) if split in generator.SIZES else self._list(split)[1]
+
+    def reset(self, task: Task, seed: int) -> Observation:
+        """Start a question.
+
+        Raises:
+            UsageError: an unknown split.
+            DataError: a question that is not there.
+        """
+        del seed  # a question begins the same way each time
+        self._episode = self._oracle = self._reader = None
+        self._unread = []
+        question = self._read(task)
+        episode = self._episode = self._play(task, question)
+        return Observation(text=episode.text, goal=episode.goal, metrics=episode.scores)
+
+    def step(self, action: str) -> StepResult:
+        """Carry out one action."""
+        result = self._playing().step(action)
+        self._unread.append((action, result))
+        return result
+
+    def valid_actions(self) -> None:
+        """None: titles and answers are for the agent to find."""
+        self._playing()
+
+    def expert_action(self, name: str = "oracle") -> str | None:
+        """The next action of the `oracle` or the `reader`; None when the question is answered.
+
+        The oracle knows the answer and opens the supporting paragraphs before it gives it. The
+        reader knows what the agent has been shown since the start, all of it: in the three-stage
+        form it remembers what the context has lost, which makes it a bound for a memory.
+
+        Raises:
+            UsageError: an unknown expert.
+        """
+        if name not in self.spec.experts:
+            raise unknown_name("expert of hotpotqa:", name, self.spec.experts)
+        episode = self._playing()
+        if episode.over:
+            return None
+        if name == "oracle":
+            self._oracle = self._oracle or Oracle(episode)
+            return self._oracle.next_action()
+        if self._reader is None:
+            self._reader = Reader(episode.goal, episode.text)
+        for action, result in self._unread:
+            self._reader.observe(action, result.observation, result.goal)
+        self._unread = []
+        return self._reader.next_action()
+
+    def close(self) -> None:
+        """Forget the question."""
+        self._episode = self._oracle = self._reader = None
+
+    def _playing(self) -> Form:
+        if self._episode is None:
+            raise UsageError("no question is being played: reset a task first")
+        return self._episode
+
+    def _adapt_spec(self) -> None:
+        """The three-stage form has its own instructions and as many steps as messages."""
+        n_steps = self._n_steps(generator.N_PARAGRAPHS if self._each else 1)
+        assert n_steps is not None
+        vars(self)["spec"] = replace(type(self).spec, instructions=THREE_STAGE, max_steps=n_steps)
+
+    def _play(self, task: Task, question: Question) -> Form:
+        if not self._three_stage:
+            return Interactive(question)
+        seed = task.data.get("seed", 0)
+        if not isinstance(seed, int):
+            raise DataError(f"{task.id}: the task's 'seed' is not a whole number")
+        titles = [title for title, _ in question.facts]
+        talk = distractors(
+            task.id, seed, self._n_distractors, [question.text, question.answer, *titles]
+        )
+        return ThreeStage(question, Script(exposure(question, each=self._each), tuple(talk)))
+
+    # --- questions --------------------------------------------------------------------------
+
+    def _list(self, split: str) -> tuple[list[Task], str]:
+        """The tasks of a split in files, and the hash of its questions."""
+        if split not in self._listed:
+            source, total, tasks = self._source(split), hashlib.sha256(), []
+            for question, place in source.questions():
+                total.update(question.canonical())
+                tasks.append(self._task(split, question, place))
+            self._check_count(split, source, len(tasks))
+            self._listed[split] = tasks, total.hexdigest()[:16]
+        return self._listed[split]
+
+    def _task(self, split: str, question: Question, place: Json) -> Task:
+        told = exposure(question, each=self._each) if self._three_stage else ()
+        n_steps = self._n_steps(len(told))
+        titles = {paragraph.title for paragraph in question.context}
+        supporting = {title for title, _ in question.facts if title in titles}
+        return Task(
+            id=question.id,
+            split=split,
+            type=question.type,
+            data=place,
+            max_steps=n_steps,
+            oracle_steps=n_steps or len(supporting) + 1,
+        )
+
+    def _n_steps(self, n_exposure: int) -> int | None:
+        """The steps of a three-stage episode: one a message, and the answer."""
+        return n_exposure + self._n_distractors + 1 if self._three_stage else None
+
+    def _check_count(self, split: str, source: files.Source, found: int) -> None:
+        expected = files.SIZES.get(split)
+        if found and expected in (None, found):
+            return
+        if found and expected is not None and found < expected and self._allow_short:
+            return
+        of = "questions" if expected is None else f"of the {expected} questions of {split}"
+        hint = "complete the data, accept the short split with --allow-short, or use the split file"
+        raise DataError(f"{source.path}: found {found} {of}; {hint}")
+
+    def _source(self, split: str) -> files.Source:
+        known = [spec.name for spec in self.spec.splits]
+        if split not in known:
+            raise unknown_name("split of hotpotqa:", split, known)
+        if split not in self._sources:
+            self._sources[split] = files.open_source(self._data, split)
+        return self._sources[split]
+
+    def _read(self, task: Task) -> Question:
+        if task.split in generator.SIZES:
+            index = task.data.get("index")
+            if not isinstance(index, int) or isinstance(index, bool):
+                raise DataError(f"{task.id}: the task has no 'index'")
+            return generator.generate(task.split, index).question
+        source = self._source(task.split)
+        question = source.read(task.data)
+        if question.id != task.id:
+            raise DataError(
+                f"{source.path}: holds {question.id} where {task.id} was: the file has changed"
+            )
+        return question

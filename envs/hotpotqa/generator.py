@@ -1,0 +1,309 @@
+"""Generated questions in HotpotQA's format: invented worlds of ten look-alike paragraphs.
+
+A *bridge* question describes a thing by another one that it names ("the director of the film X")
+and asks for one of its properties: one paragraph says which thing that is, a second one has the
+answer. A *comparison* names two things and asks which comes first in some respect, or whether
+they agree in one. The other paragraphs are about further things of the same kinds with the same
+properties. Every name occurs in one question only, so no paragraph answers another question.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from random import Random
+from string import Formatter
+
+from ...harness.errors import UsageError, unknown_name
+from .kinds import KINDS
+from .metrics import Fact
+from .names import Names
+from .records import Paragraph, Question
+from .schema import LITERALS
+
+VERSION = "1"  # changes whenever the bytes of any question do
+SIZES: Mapping[str, int] = {"generated": 500, "generated-train": 5000}
+_FIRST = {"generated": 0, "generated-train": 500}  # the number of a split's first question
+_TYPES = ("bridge", "comparison")
+N_PARAGRAPHS = 10
+_COUNTS = range(1200, 98_000)
+_BEFORE_VOWEL = re.compile(r"\ba(?= [aeiou])")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one sentence says: a property of a thing, both by name."""
+
+    subject: str
+    kind: str
+    property: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a question asks, for a solver.
+
+    Attributes:
+        form: `chain` follows `properties` from the thing; `least` and `most` compare two things
+            by a property; `same` asks whether they share its value.
+        things: one name or two.
+        properties: two of them for a chain, else one.
+    """
+
+    form: str
+    things: tuple[str, ...]
+    properties: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A question with all that is true in its world."""
+
+    question: Question
+    query: Query
+    claims: Mapping[Fact, tuple[Claim, ...]]  # by paragraph and sentence
+
+
+@dataclass(slots=True)
+class _Thing:
+    kind: str
+    name: str
+    gender: str = ""
+    values: dict[str, str] = field(default_factory=dict)
+
+
+def generate(split: str, index: int) -> Generated:
+    """The question at a position of a split.
+
+    Raises:
+        UsageError: an unknown split, or an index outside it.
+    """
+    if split not in SIZES:
+        raise unknown_name("generated split", split, SIZES)
+    if not 0 <= index < SIZES[split]:
+        raise UsageError(f"split {split!r} has the questions 0 to {SIZES[split] - 1}, not {index}")
+    rng = Random(f"hotpotqa question {VERSION} {split} {index}")
+    names = Names(_FIRST[split] + index, training=split == "generated-train", rng=rng)
+    world = _World(rng, names)
+    make = _bridge if question_type(index) == "bridge" else _comparison
+    text, answer, query, used = make(world, rng, index // 2)
+    rng.shuffle(world.things)
+    context: list[Paragraph] = []
+    claims: dict[Fact, tuple[Claim, ...]] = {}
+    for thing in world.things:
+        sentences = _paragraph(thing, rng)
+        context.append(Paragraph(thing.name, tuple(text for text, _ in sentences)))
+        claims |= {(thing.name, at): told for at, (_, told) in enumerate(sentences)}
+    places = {(c.subject, c.property): at for at, told in claims.items() for c in told}
+    question = Question(
+        id=task_id(split, index),
+        text=text,
+        answer=answer,
+        type=question_type(index),
+        level="generated",
+        facts=tuple(places[need] for need in used),
+        context=tuple(context),
+    )
+    return Generated(question, query, claims)
+
+
+def question_type(index: int) -> str:
+    """The types alternate, so that the first questions are a fair sample."""
+    return _TYPES[index % len(_TYPES)]
+
+
+def task_id(split: str, index: int) -> str:
+    """The id of a question; needs no generation."""
+    return f"{split}/{question_type(index)}/{index:04d}"
+
+
+@cache
+def split_hash(split: str) -> str:
+    """A hash of all questions of a split."""
+    total = hashlib.sha256(VERSION.encode())
+    for index in range(SIZES[split]):
+        total.update(generate(split, index).question.canonical())
+    return total.hexdigest()[:16]
+
+
+# --- worlds ---------------------------------------------------------------------------------
+
+
+class _World:
+    """The things of one question; no two share a value unless they are made to."""
+
+    def __init__(self, rng: Random, names: Names) -> None:
+        self.things: list[_Thing] = []  # those that get a paragraph
+        self._rng = rng
+        self._names = names
+        self._genders: dict[str, str] = {}  # of people, by name
+        self._literals = {name: rng.sample(all_, len(all_)) for name, all_ in LITERALS.items()}
+        self._numbers: set[int] = set()
+
+    @property
+    def full(self) -> bool:
+        """Whether there are as many paragraphs as a question has."""
+        return len(self.things) >= N_PARAGRAPHS
+
+    def add(self, kind: str, **values: str) -> _Thing:
+        """A thing with a paragraph; values not given are drawn."""
+        return self._describe(kind, self._name(kind), KINDS[kind].years, values)
+
+    def add_value(self, owner: _Thing, key: str) -> _Thing:
+        """The thing that is another one's value gets a paragraph; it is the older of the two."""
+        kind = KINDS[owner.kind].properties[key].value
+        years = KINDS[kind].years
+        if "year" in owner.values:
+            year = int(owner.values["year"])
+            years = (year - 80, year - 20)
+        return self._describe(kind, owner.values[key], years, {})
+
+    def _describe(
+        self, kind: str, name: str, years: tuple[int, int], values: Mapping[str, str]
+    ) -> _Thing:
+        thing = _Thing(kind, name, self._genders.get(name, ""))
+        for key, prop in KINDS[kind].properties.items():
+            thing.values[key] = values.get(key) or self._value(prop.value, years)
+        self.things.append(thing)
+        return thing
+
+    def _value(self, wanted: str, years: tuple[int, int]) -> str:
+        if wanted == "year":
+            return str(self._number(range(*years)))
+        if wanted == "count":
+            return f"{self._number(_COUNTS):,}"
+        if wanted in LITERALS:
+            return self._literals[wanted].pop()
+        return self._name(wanted)
+
+    def _number(self, among: range) -> int:
+        while True:
+            number = self._rng.choice(among)
+            if number not in self._numbers:
+                self._numbers.add(number)
+                return number
+
+    def _name(self, kind: str) -> str:
+        if kind == "river":
+            return f"{self._names.word()} River"
+        if kind == "person":
+            gender = self._rng.choice("fm")
+            name = self._names.person(gender)
+            self._genders[name] = gender
+            return name
+        return self._rng.choice(KINDS[kind].names).format(w=self._names.word())
+
+
+def _bridge(
+    world: _World, rng: Random, number: int
+) -> tuple[str, str, Query, list[tuple[str, str]]]:
+    kind, first, second = _CHAINS[number % len(_CHAINS)]
+    prop = KINDS[kind].properties[first]
+    bridge = KINDS[prop.value].properties[second]
+    start = world.add(kind)
+    middle = world.add_value(start, first)
+    # Other things that the start names are described too, where they could be mistaken for it.
+    for key, other in KINDS[kind].properties.items():
+        if key != first and other.value == prop.value:
+            world.add_value(start, key)
+    while not world.full:
+        other_start = world.add(kind)
+        if not world.full:
+            world.add_value(other_start, first)
+    phrase = rng.choice(prop.refs).format(x=KINDS[kind].noun + start.name)
+    text = rng.choice(bridge.asks).format(x=phrase)
+    query = Query("chain", (start.name,), (first, second))
+    return text, middle.values[second], query, [(start.name, first), (middle.name, second)]
+
+
+def _comparison(
+    world: _World, rng: Random, number: int
+) -> tuple[str, str, Query, list[tuple[str, str]]]:
+    # Every second question is one of yes or no, every second one of those has the answer yes.
+    by_order = number % 2 == 0
+    choices = _ORDERS if by_order else _SAMES
+    kind, key = choices[number // 2 % len(choices)]
+    prop = KINDS[kind].properties[key]
+    one = world.add(kind)
+    turn, position = divmod(number // 2, len(choices))
+    shared = not by_order and (turn + position) % 2 == 0
+    two = world.add(kind, **({key: one.values[key]} if shared else {}))
+    if rng.random() < 0.5:
+        one, two = two, one
+    if by_order:
+        form = rng.choice(("least", "most"))
+        wordings = prop.least if form == "least" else prop.most
+        smaller, larger = sorted((one, two), key=lambda thing: _as_number(thing.values[key]))
+        answer = smaller.name if form == "least" else larger.name
+    else:
+        form, wordings, answer = "same", prop.same, "yes" if shared else "no"
+    text = rng.choice(wordings).format(x=one.name, y=two.name)
+    related = [k for k, p in KINDS[kind].properties.items() if p.value in KINDS]
+    while not world.full:
+        thing = world.add(kind)
+        if related and not world.full and rng.random() < 0.5:
+            world.add_value(thing, rng.choice(related))
+    query = Query(form, (one.name, two.name), (key,))
+    return text, answer, query, [(one.name, key), (two.name, key)]
+
+
+def _as_number(value: str) -> int:
+    return int(value.replace(",", ""))
+
+
+def _chains() -> Iterator[tuple[str, str, str]]:
+    for kind, spec in KINDS.items():
+        for first, prop in spec.properties.items():
+            if prop.refs:
+                for second, bridge in KINDS[prop.value].properties.items():
+                    if bridge.asks:
+                        yield kind, first, second
+
+
+def _mixed(items: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """A fixed order in which neighbours are of different kinds, mostly."""
+    return Random(f"hotpotqa order {VERSION}").sample(items, len(items))
+
+
+_CHAINS = _mixed(list(_chains()))
+_ORDERS = _mixed([(k, p) for k, s in KINDS.items() for p, q in s.properties.items() if q.least])
+_SAMES = _mixed([(k, p) for k, s in KINDS.items() for p, q in s.properties.items() if q.same])
+
+
+# --- paragraphs -----------------------------------------------------------------------------
+
+
+def _paragraph(thing: _Thing, rng: Random) -> list[tuple[str, tuple[Claim, ...]]]:
+    """The sentences about a thing, each with what it claims."""
+    spec = KINDS[thing.kind]
+    opening = rng.choice(spec.openings)
+    told = [key for _, key, _, _ in Formatter().parse(opening) if key in spec.properties]
+    text = opening.format(name=thing.name, **thing.values)
+    sentences = [(_polished(text), tuple(_claim(thing, key) for key in told if key))]
+    rest = [key for key in spec.properties if key not in told]
+    rng.shuffle(rest)
+    for key in rest:
+        template = rng.choice(spec.properties[key].sentences)
+        sentences.append((_say(template, thing, rng, thing.values[key]), (_claim(thing, key),)))
+    for aside in rng.sample(spec.asides, rng.choice((0, 1, 1, 2))):
+        place = rng.randint(1, len(sentences))
+        sentences.insert(place, (_say(aside, thing, rng), ()))
+    return sentences
+
+
+def _claim(thing: _Thing, key: str) -> Claim:
+    return Claim(thing.name, thing.kind, key, thing.values[key])
+
+
+def _say(template: str, thing: _Thing, rng: Random, value: str = "") -> str:
+    pronoun, possessive = {"f": ("she", "her"), "m": ("he", "his"), "": ("it", "its")}[thing.gender]
+    choices = KINDS[thing.kind].it or (pronoun, pronoun, thing.name.split()[-1])
+    return _polished(template.format(it=rng.choice(choices), its=possessive, v=value))
+
+
+def _polished(text: str) -> str:
+    return _BEFORE_VOWEL.sub("an", text[:1].upper() + text[1:])

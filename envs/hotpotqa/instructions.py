@@ -1,0 +1,99 @@
+"""What an agent is told about HotpotQA: the situation, the action grammar, a worked example."""
+
+from __future__ import annotations
+
+from ...harness.types import Instructions
+
+_FACTS = """\
+Supporting facts are the sentences that the answer rests on. Cite each by the title of its \
+paragraph and the number of the sentence, counted from 0: `finish[answer] facts[Title # 0 | Other \
+title # 2]`. They are scored apart from the answer and may be left out."""
+_SHORT = """\
+Give the answer alone and as short as it can be: a name, a date, a number, `yes` or `no`."""
+
+_INTERACTIVE = f"""
+You have a question, and a few paragraphs in which to find the answer. Usually two of them are \
+needed: one leads to the other, or what they say is to be compared. The rest do not help. You see \
+no paragraph until you open it.
+
+Write an action exactly in one of these forms:
+- search[title or words]: opens the paragraph with that title; if there is none, the one that the \
+words fit best, and names titles that are similar
+- lookup[words]: shows the next sentence of the open paragraph that holds all of these words
+- finish[answer]: gives the answer and ends the episode
+- finish[answer] facts[…]: also cites the supporting facts
+
+{_SHORT}
+
+{_FACTS}
+"""
+
+_INTERACTIVE_EXAMPLE = """
+Your goal: answer the question: In which harbour was the ship of the captain Odo Brask built?
+
+There are 10 paragraphs to search.
+<think>I do not know the ship. The captain's paragraph should name it.</think>\
+<answer>search[Odo Brask]</answer>
+
+Odo Brask
+[0] Odo Brask (1802–1871) was a captain and a collector of shells.
+[1] For most of his life he commanded the Silver Heron.
+<think>The ship is the Silver Heron. Now I need where it was built.</think>\
+<answer>search[Silver Heron ship]</answer>
+
+No paragraph is titled “Silver Heron ship”. The nearest is this one.
+Also similar: Silver Heron Inn | Odo Brask.
+
+Silver Heron
+[0] The Silver Heron was a brig with two masts.
+[1] It was built in Port Tallow by a crew of forty.
+<think>Port Tallow. It follows from these two sentences.</think>\
+<answer>finish[Port Tallow] facts[Odo Brask # 1 | Silver Heron # 1]</answer>
+"""
+
+_THREE_STAGE = f"""
+Somebody talks to you, one message at a time. Anything in it may matter later, and nothing says \
+what will. Earlier messages can disappear from your context, so keep what you may need.
+
+Answer a message in a word, such as `ok`, to hear the next one. Once your goal is a question, \
+your next answer is taken as the answer to it and ends the episode.
+
+- To answer, write the answer itself, or `finish[answer]`, or `finish[answer] facts[…]`.
+
+{_SHORT}
+
+{_FACTS} Every line under a title is one sentence.
+"""
+
+_THREE_STAGE_EXAMPLE = """
+Your goal: keep in mind what you are told, since there may be a question about it later; answer \
+each message in a word, such as ok, to hear the next
+
+I have been looking through an old almanac.
+
+There is something about “Odo Brask”:
+Odo Brask was a captain and a collector of shells.
+For most of his life he commanded the Silver Heron.
+
+And here is “Silver Heron”:
+The Silver Heron was a brig with two masts.
+It was built in Port Tallow by a crew of forty.
+<think>Odo Brask commanded the Silver Heron (Odo Brask, sentence 1); it was built in Port Tallow \
+(Silver Heron, sentence 1). I should remember both.</think><answer>ok</answer>
+
+My bread will not rise. Should I use warmer water?
+<think>That has nothing to do with what I heard.</think><answer>ok</answer>
+
+Your goal: answer the question: In which harbour was the ship of the captain Odo Brask built?
+
+I have a question for you now: it is your new goal. Answer it.
+<think>His ship was the Silver Heron, and that came from Port Tallow.</think>\
+<answer>finish[Port Tallow] facts[Odo Brask # 1 | Silver Heron # 1]</answer>
+"""
+
+INTERACTIVE = Instructions(
+    version="1", text=_INTERACTIVE.strip(), example=_INTERACTIVE_EXAMPLE.strip()
+)
+THREE_STAGE = Instructions(
+    version="1", text=_THREE_STAGE.strip(), example=_THREE_STAGE_EXAMPLE.strip()
+)
