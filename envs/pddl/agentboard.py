@@ -1,0 +1,194 @@
+"""AgentBoard's 60 problems, in the user's copy of AgentBoard."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ...harness.errors import DataError
+from .dialects import read_foreign
+from .games import domain
+from .language import Problem, problem_text
+from .strips import Core
+
+# The games in AgentBoard's order, with the number of their problems and their folders.
+SIZES: Mapping[str, int] = {"gripper": 20, "blocksworld": 10, "barman": 20, "tyreworld": 10}
+_FOLDERS = {"blocksworld": ("blockworld", "blocksworld")}
+MAX_BYTES = 2**20  # of a problem; the largest has 2 kB
+_MAX_LABELS = 8 * 2**20
+# Where the folders of the games and the labels may be, from the folder the user names.
+_PLACES = ("", "pddl", "environment/pddl_env/pddlgym/pddl",
+           "agentboard/environment/pddl_env/pddlgym/pddl")  # fmt: skip
+_LABELS = ("test.jsonl", "pddl/test.jsonl", "data/pddl/test.jsonl")
+HOW = (
+    "pass as --data a copy of github.com/hkust-nlp/AgentBoard, or the folder with its folders "
+    "gripper, blockworld, barman and tyreworld"
+)
+
+
+@dataclass(frozen=True)
+class AgentBoard:
+    """The problems under a folder.
+
+    Attributes:
+        root: the folder that the user named.
+        allow_short: whether fewer problems than there are will do.
+    """
+
+    root: Path
+    allow_short: bool = False
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """The file of each problem by its id, such as `gripper/prob01`, games in turn.
+
+        Raises:
+            DataError: no such folder, or another number of problems.
+        """
+        if not self.root.is_dir():
+            raise DataError(f"{self.root}: no such folder; {HOW}")
+        found = {game: self._files_of(game) for game in SIZES}
+        total, expected = sum(map(len, found.values())), sum(SIZES.values())
+        exact = all(len(files) == SIZES[game] for game, files in found.items())
+        fewer = all(len(files) <= SIZES[game] for game, files in found.items())
+        if not exact and not (self.allow_short and fewer and total):
+            counts = ", ".join(f"{game} {len(f)} of {SIZES[game]}" for game, f in found.items())
+            hint = "or accept fewer with --allow-short" if fewer else "remove what is too much"
+            raise DataError(
+                f"{self.root}: found {total} of AgentBoard's {expected} problems ({counts}); "
+                f"{HOW}; {hint}"
+            )
+        # Spread evenly, so that the first few are of every game.
+        spread = sorted(
+            ((number + 0.5) / SIZES[game], place, number, game)
+            for place, game in enumerate(SIZES)
+            for number in range(len(found[game]))
+        )
+        return {
+            f"{game}/{found[game][number].stem}": found[game][number]
+            for _, _, number, game in spread
+        }
+
+    def problem(self, name: str) -> Problem:
+        """The problem with an id.
+
+        Raises:
+            DataError: there is none, the file is no problem of its game, or there is nothing to do.
+        """
+        if name not in self.files:
+            raise DataError(f"{self.root}: AgentBoard has no problem {name[:80]!r}")
+        file = self.files[name]
+        text = _read(file, MAX_BYTES, self.root)
+        problem = read_foreign(text, str(file), name.partition("/")[0])
+        true = set(problem.init)
+        if all((literal.fact in true) is literal.positive for literal in problem.goal):
+            raise DataError(f"{file}: the goal holds at the start")
+        return problem
+
+    @cached_property
+    def problems(self) -> dict[str, Problem]:
+        """The problems by id, all found playable.
+
+        Raises:
+            DataError: see `problem`; or no actions can lead to a goal.
+        """
+        problems = {name: self.problem(name) for name in self.files}
+        for name, problem in problems.items():
+            unreachable = Core(domain(problem.domain), problem).out_of_reach()
+            if unreachable is not None:
+                shown = " ".join(unreachable.fact)
+                raise DataError(f"{self.files[name]}: no actions can bring about ({shown})")
+        return problems
+
+    @cached_property
+    def difficulty(self) -> dict[str, str]:
+        """AgentBoard's own word for how hard a problem is, by id; empty without its labels.
+
+        A record says which problem it is about in `game_name` and `problem_index`; one that does
+        not stands in AgentBoard's order, which says nothing where problems are missing.
+
+        Raises:
+            DataError: labels that cannot be read.
+        """
+        path = next((p for p in (self.root / place for place in _LABELS) if p.is_file()), None)
+        if path is None:
+            return {}
+        order = [(game, number) for game, size in SIZES.items() for number in range(size)]
+        by_place = {}
+        for number, record in enumerate(_records(path, self.root)):
+            stated = (record.get("game_name"), record.get("problem_index"))
+            complete = len(self.files) == len(order)
+            if None not in stated:
+                by_place[stated] = record["difficulty"]
+            elif complete and number < len(order):
+                by_place[order[number]] = record["difficulty"]
+        aliases = {game: _FOLDERS.get(game, (game,)) for game in SIZES}
+        ranks = self._ranks()
+        return {
+            name: str(by_place[alias, rank])
+            for name, (game, rank) in ranks.items()
+            for alias in dict.fromkeys((game, *aliases[game]))
+            if (alias, rank) in by_place
+        }
+
+    def hash(self) -> str:
+        """A hash of the problems as read, and their difficulties."""
+        total = hashlib.sha256()
+        for name, problem in self.problems.items():
+            total.update(f"{name}\0{self.difficulty.get(name, '')}\0".encode())
+            total.update(problem_text(problem).encode())
+        return total.hexdigest()[:16]
+
+    def _files_of(self, game: str) -> list[Path]:
+        for place in _PLACES:
+            for folder in _FOLDERS.get(game, (game,)):
+                found = sorted((self.root / place / folder).glob("*.pddl"))
+                found = [file for file in found if file.stem != "domain"]
+                if found:
+                    return found
+        return []
+
+    def _ranks(self) -> dict[str, tuple[str, int]]:
+        """The game of each problem and its place among the game's, by file name."""
+        ranks: dict[str, tuple[str, int]] = {}
+        for game in SIZES:
+            names = sorted(name for name in self.files if name.partition("/")[0] == game)
+            ranks |= {name: (game, rank) for rank, name in enumerate(names)}
+        return ranks
+
+
+def _records(path: Path, root: Path) -> Iterator[Mapping[str, object]]:
+    for number, line in enumerate(_read(path, _MAX_LABELS, root).splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}: record {number} is not JSON: {error}") from error
+        if not isinstance(record, dict) or not isinstance(record.get("difficulty"), str):
+            raise DataError(f"{path}: record {number} has no 'difficulty'")
+        further = record.get("additional_info")
+        further = further if isinstance(further, dict) else {}
+        merged = {**further, **record}
+        merged.setdefault("game_name", further.get("subtask"))
+        yield merged
+
+
+def _read(path: Path, limit: int, root: Path) -> str:
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise DataError(f"{path}: leads out of the data folder")
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(limit + 1)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if len(content) > limit:
+        raise DataError(f"{path}: more than {limit} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not text in UTF-8 (byte {error.start})") from error

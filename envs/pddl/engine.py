@@ -1,0 +1,148 @@
+"""A problem played in words: actions come as text, and what they change is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from ..common import readable
+from .game import Game
+from .games import domain
+from .language import Problem
+from .strips import Core, State
+
+LOOK = "look"
+UNREADABLE = "This is no action: it is empty, too long, or holds control characters."
+WON = "The goal is reached."
+OVER = "The goal is reached already; there is nothing left to do."
+_MAX_REASONS = 3  # ways in which the same words can be meant that an answer goes into
+
+
+class Engine:
+    """One problem of a game, from its start.
+
+    Attributes:
+        core: the grounded problem.
+        state: the present state.
+        valid: whether the last action could be carried out.
+        won: whether the goal was reached; then nothing changes any more.
+        best: most literals of the goal that ever held at once.
+        at_start: how many held at the start.
+    """
+
+    def __init__(self, game: Game, problem: Problem) -> None:
+        """Ground a problem.
+
+        Raises:
+            DataError: it is too large.
+        """
+        self.game = game
+        self.core = Core(domain(game.name), problem)
+        operators = self.core.domain.operators
+        self._texts = [
+            game.words.action(operators[action.name], action.args) for action in self.core.actions
+        ]
+        self._numbers: dict[str, list[int]] = {}
+        for number, text in enumerate(self._texts):
+            self._numbers.setdefault(text, []).append(number)
+        self.state: State = self.core.initial
+        self.valid = True
+        self.at_start = self.best = self.satisfied()
+        self.won = self.best == self.n_goals
+
+    @property
+    def n_goals(self) -> int:
+        """How many literals the goal has."""
+        return len(self.core.problem.goal)
+
+    def satisfied(self) -> int:
+        """How many literals of the goal hold now."""
+        return sum(self.core.holds(self.state, literal) for literal in self.core.problem.goal)
+
+    def goal(self) -> str:
+        """The goal in words."""
+        return self.game.words.goal(self.core.problem.goal)
+
+    def introduction(self) -> str:
+        """What a player reads first."""
+        return f"{self.game.words.intro} {self.view()}"
+
+    def view(self) -> str:
+        """The whole state in words."""
+        return self.game.words.state(self.core.true_facts(self.state), self.core.problem.objects)
+
+    def admissible(self) -> list[str]:
+        """The actions that are possible now, sorted; none where the goal is reached."""
+        if self.won:
+            return []
+        return sorted({LOOK, *(self._texts[n] for n in self.core.applicable(self.state))})
+
+    def step(self, action: str) -> str:
+        """Carry out an action in words, and tell what it did or why it cannot be."""
+        self.valid = False
+        if self.won:
+            return OVER
+        plain = readable(action)
+        if plain is None:
+            return UNREADABLE
+        plain = plain.lower().removesuffix(".")
+        if plain == LOOK:
+            self.valid = True
+            return self.view()
+        meant = self._numbers.get(plain, ())
+        for number in meant:
+            if self.core.can(self.state, number):
+                return self._act(number)
+        reason = self._lacking(meant) if meant else self._senseless(plain)
+        return f"Nothing happens: {reason}."
+
+    def _act(self, number: int) -> str:
+        core, before = self.core, self.state
+        after = self.state = core.apply(before, number)
+        self.valid = True
+        held = self.satisfied()
+        self.best = max(self.best, held)
+        self.won = held == self.n_goals
+        changed = self.game.words.change(
+            (core.facts[fact] for fact in after - before),
+            (core.facts[fact] for fact in before - after),
+        )
+        return f"{changed} {WON}" if self.won else changed
+
+    def _lacking(self, meant: list[int] | tuple[int, ...]) -> str:
+        """The first condition that fails, of each nearest way to take the words."""
+        unmet = [self.core.unmet(self.state, number) for number in meant]
+        fewest = min(map(len, unmet))
+        said = dict.fromkeys(
+            self.game.words.literal(literals[0]) for literals in unmet if len(literals) == fewest
+        )
+        return f"it needs that {' or that '.join(list(said)[:_MAX_REASONS])}"
+
+    def _senseless(self, action: str) -> str:
+        """Why words that are no action of this problem are none."""
+        objects, parents = self.core.problem.objects, self.core.domain
+        wrong: list[str] = []
+        for names in _read(self.game, action):
+            for name, kind in names:
+                if name not in objects:
+                    wrong.append(f"there is no {kind} {name}")
+                    break
+                if not parents.is_a(objects[name], kind):
+                    wrong.append(f"{name} is no {kind}")
+                    break
+            else:
+                return "that can never be done here"
+        return wrong[0] if wrong else f"that is not written like an action of {self.game.name}"
+
+
+def _read(game: Game, action: str) -> Iterator[list[tuple[str, str]]]:
+    """The names in an action with the types they should have, once for each form it fits."""
+    for name, form in game.words.forms.items():
+        found = re.fullmatch(_pattern(form), action)
+        if found:
+            kinds: Mapping[str, str] = dict(domain(game.name).operators[name].parameters)
+            yield [(said, kinds[f"?{slot}"]) for slot, said in found.groupdict().items()]
+
+
+def _pattern(form: str) -> str:
+    return re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>\\S+)", re.escape(form))
