@@ -28,33 +28,21 @@ def power(hands: Hands, goal: str) -> Plan[None]:
     source = next((thing for thing in hands.notes.place.things if thing in sources), "")
     if not source:
         return
-    first, second, *_ = [*_wires(hands.notes), "", ""]
-    yield from hands.do(f"connect {source} anode to {first} terminal 1")
-    yield from hands.do(f"connect {source} cathode to {second} terminal 1")
-    yield from hands.do(f"connect {first} terminal 2 to {device} cathode")
-    yield from hands.do(f"connect {second} terminal 2 to {device} anode")
-    place = hands.notes.here
-    if source == "solar panel":  # needs the sun
-        yield from _outdoors(hands, source, device, [first, second])
-    if source != "battery":
+    wires = [*_wires(hands.notes), "", ""][:2]
+    if kind == "renewable":  # sun and wind are outside
+        parts = [source, device, *wires]
+        for part in parts:
+            yield from hands.fetch(part)
+        yield from hands.go("outside")
+        for part in parts:
+            yield from hands.do(f"put down {part}")
+    yield from hands.do(f"connect {source} anode to {wires[0]} terminal 1")
+    yield from hands.do(f"connect {source} cathode to {wires[1]} terminal 1")
+    yield from hands.do(f"connect {wires[0]} terminal 2 to {device} cathode")
+    yield from hands.do(f"connect {wires[1]} terminal 2 to {device} anode")
+    if kind:
         yield from hands.do(f"activate {source}")
     yield from hands.wait(3)
-    del place
-
-
-def _outdoors(hands: Hands, source: str, device: str, wires: list[str]) -> Plan[None]:
-    """Take the parts outside and wire them there."""
-    parts = [source, device, *wires]
-    for part in parts:
-        yield from hands.fetch(part)
-    yield from hands.go("outside")
-    for part in parts:
-        yield from hands.do(f"put down {part}")
-    first, second = wires
-    yield from hands.do(f"connect {source} anode to {first} terminal 1")
-    yield from hands.do(f"connect {source} cathode to {second} terminal 1")
-    yield from hands.do(f"connect {first} terminal 2 to {device} cathode")
-    yield from hands.do(f"connect {second} terminal 2 to {device} anode")
 
 
 def conductivity(hands: Hands, goal: str) -> Plan[None]:

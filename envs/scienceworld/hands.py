@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
-from .notes import Notes, names
+from .notes import Notes, Place, names
 from .simulator import AMBIGUOUS, NO_ACTION
 
 T = TypeVar("T")
@@ -76,26 +76,33 @@ class Hands:
         if self.notes.here == door:
             yield from self.look()
 
-    def search(self, wanted: Callable[[str], bool], places: Iterable[str] = HOUSE) -> Plan[str]:
-        """Go through places, opening what is shut, until a wanted thing is seen; "" if none is."""
-        places = list(places)
+    def search(
+        self, wanted: Callable[[str], bool], places: Iterable[str] = HOUSE, *, shut: bool = True
+    ) -> Plan[str]:
+        """Go through places until a wanted thing is seen; "" if none is.
+
+        With `shut`, what is shut in a place is opened before the next place.
+        """
+        places = list(dict.fromkeys(places))
         for place in places:  # what is known first
-            seen = self.notes.places.get(place)
-            for thing in seen.things if seen else ():
-                if wanted(thing):
-                    yield from self.go(place)
-                    return thing
+            found = self._seen(place, wanted)
+            if found:
+                yield from self.go(place)
+                return found
         for place in places:
             if not (yield from self.go(place)):
                 continue
-            for again in (False, True):
-                found = next((t for t in self.notes.place.things if wanted(t)), "")
-                if found:
-                    return found
-                if again or not (yield from self.open_all()):
-                    break
+            found = self._seen(place, wanted)
+            if not found and shut and (yield from self.open_all()):
                 yield from self.look()
+                found = self._seen(place, wanted)
+            if found:
+                return found
         return ""
+
+    def _seen(self, place: str, wanted: Callable[[str], bool]) -> str:
+        things = self.notes.places.get(place, Place()).things
+        return next((thing for thing in things if wanted(thing)), "")
 
     def open_all(self) -> Plan[bool]:
         """Open what is shut here; False if nothing was."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from .hands import HOUSE, Hands, Plan
 
 _MEASURED = re.compile(r"measures a temperature of (-?[\d.]+) degrees")
-_STOVES = ("stove", "blast furnace", "oven")
+_HEATERS = ("stove", "oven", "blast furnace")
+_METALS = ("lead", "tin", "aluminum", "copper", "iron", "gold", "silver", "zinc", "caesium")
 _ROOM_OF = {"stove": "kitchen", "oven": "kitchen", "blast furnace": "foundry"}
-_PATIENCE = 60
+_PATIENCE = 20  # looks at a heated thing before another device is tried
 
 
 def temperature(hands: Hands, goal: str) -> Plan[None]:
@@ -38,7 +40,7 @@ def melting_point(hands: Hands, goal: str) -> Plan[None]:
     yield from hands.search(lambda name: name == thing, [where, *HOUSE])
     yield from hands.focus(thing)
     vessel = yield from _into_pot(hands, thing)
-    degrees = yield from _heat(hands, thing, vessel, "liquid")
+    degrees = yield from _heat(hands, thing, vessel, _changed, measure=True)
     box, room = _answer(goal, degrees, "focus on")
     yield from hands.go(room)
     yield from hands.focus(box)
@@ -60,10 +62,32 @@ def change_state(hands: Hands, goal: str) -> Plan[None]:
     yield from hands.focus(thing)
     if not vessel:
         vessel = yield from _into_pot(hands, thing)
-    if verb == "freeze" or (verb == "melt" and thing == "water"):
-        yield from _cool(hands, thing, vessel)
-    if verb != "freeze":
-        yield from _heat(hands, thing, vessel, "gaseous" if verb == "boil" else "liquid", True)
+    if verb == "freeze":
+        if thing != "water":
+            yield from _heat(hands, thing, vessel, _liquid)
+        yield from _cool(hands, vessel)
+    elif thing == "water" and verb == "melt":
+        yield from _cool(hands, vessel)
+        yield from _heat(hands, thing, vessel, _liquid)
+    else:
+        yield from _heat(hands, thing, vessel, _gone)
+
+
+def _liquid(thing: str, first: str, now: str) -> bool:
+    """Whether it is liquid now."""
+    del thing, first
+    return now.startswith(("liquid", "a substance called liquid", "a substance called water"))
+
+
+def _changed(thing: str, first: str, now: str) -> bool:
+    """Whether it is in another state than at first, or has long been liquid."""
+    return now != first or _liquid(thing, first, now)
+
+
+def _gone(thing: str, first: str, now: str) -> bool:
+    """Never: the task ends by itself when the right state is reached."""
+    del thing, first, now
+    return False
 
 
 def _thermometer(hands: Hands) -> Plan[None]:
@@ -124,40 +148,53 @@ def _water(hands: Hands) -> Plan[str]:
 
 
 def _heat(
-    hands: Hands, thing: str, vessel: str, state: str, long: bool = False
+    hands: Hands,
+    thing: str,
+    vessel: str,
+    enough: Callable[[str, str, str], bool],
+    *,
+    measure: bool = False,
 ) -> Plan[float | None]:
-    """Heat what a carried vessel holds until its state changes; the temperature before that."""
-    for heater in _STOVES:
+    """Heat what a carried vessel holds, on one device after the other, until it is enough.
+
+    Returns the last temperature measured.
+    """
+    degrees: float | None = None
+    first = ""
+    heaters = _HEATERS[::-1] if thing in _METALS else _HEATERS
+    for heater in heaters:
         yield from hands.go(_ROOM_OF[heater])
         if heater != "stove":
             yield from hands.do(f"open {heater}")
         yield from hands.put(vessel, heater)
         text = yield from hands.do(f"activate {heater}")
-        if "now activated" in text or "already activated" in text:
-            break
-        yield from hands.fetch(vessel)
-    degrees: float | None = None
-    for _ in range(_PATIENCE):
-        text = yield from hands.do(f"look at substance in {vessel}")
-        if text.startswith(state) or (state == "gaseous" and "steam" in text):
-            if not long:
+        working = "now activated" in text or "already activated" in text
+        for _ in range(_PATIENCE if working else 0):
+            now = yield from hands.do(f"look at substance in {vessel}")
+            first = first or now
+            if enough(thing, first, now):
                 break
-        reading = yield from hands.do(f"use thermometer in inventory on substance in {vessel}")
-        found = _MEASURED.search(reading)
-        degrees = float(found[1]) if found else degrees
-        if long:
-            yield from hands.wait()
+            if measure:
+                found = yield from _measure(hands, f"substance in {vessel}")
+                degrees = degrees if found is None else found
+            else:
+                yield from hands.wait()
+        else:
+            yield from hands.fetch(vessel)
+            continue
+        break
+    yield from hands.fetch(vessel)
     return degrees
 
 
-def _cool(hands: Hands, thing: str, vessel: str) -> Plan[None]:
-    """Keep a carried vessel in the freezer for long."""
+def _cool(hands: Hands, vessel: str) -> Plan[None]:
+    """Keep a carried vessel in the freezer until what it holds is solid."""
     yield from hands.go("kitchen")
     yield from hands.do("open freezer")
     yield from hands.put(vessel, "freezer")
-    for _ in range(_PATIENCE // 4):
-        text = yield from hands.do("look in freezer")
-        if "ice" in text or f"solid {thing}" in text:
+    for _ in range(_PATIENCE):
+        text = yield from hands.do(f"look at substance in {vessel}")
+        if not text.startswith(("liquid", "a substance called water", "gaseous")):
             break
         yield from hands.do("wait")
     yield from hands.fetch(vessel)

@@ -99,7 +99,8 @@ def life_stages(hands: Hands, goal: str) -> Plan[None]:
     if asked is None:
         return
     yield from hands.go("outside")
-    stages = _plant_stages(asked[1]) if asked["plant"] else _animal_stages(asked[1])
+    kind = {"moth": "(?:moth|butterfly)", "butterfly": "(?:moth|butterfly)"}.get(asked[1], asked[1])
+    stages = _plant_stages(kind) if asked["plant"] else _animal_stages(kind)
     number = re.search(r"the (\d+) life stages", goal)
     done = len(hands.notes.focused)  # several stages may have one name
     wanted = int(number[1]) if number else len(stages)

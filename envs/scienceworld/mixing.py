@@ -36,6 +36,7 @@ def paint(hands: Hands, goal: str) -> Plan[None]:
     yield from hands.focus(f"{first} paint")
     last = next((part for part in parts if part != first), "")
     if last in cups:
+        yield from hands.open_all()  # more paint is in the cupboard
         yield from hands.do(f"pour {cups[last]} in {bowl}", prefer="art studio")
         yield from hands.do(f"mix {bowl}")
         yield from hands.do(f"focus on {asked[1]} paint")

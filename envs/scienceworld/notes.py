@@ -13,7 +13,7 @@ _DOOR = re.compile(r"A door to the (.+?) \(that is (open|closed)\)")
 _MOVED = re.compile(r"You (?:move|teleport|move through the .*?) to the ([^.]+)\.")
 _FOCUS = re.compile(r"You focus on the (.+?)\.")
 _STATE = re.compile(r", which (?:is|are) [^,.()]*")
-_LEAD = re.compile(r"^(?:a substance called|an?|the|some)\s+")
+_LEAD = re.compile(r"^(?:a substance called|an?|the|some)\s+", re.IGNORECASE)
 _LISTED = re.compile(r"^.*?\b(?:On|In|Inside) the .*? (?:is|you see): ?|^On the .*? you see: ?")
 _READING = re.compile(r"currently reading")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from .hands import Hands, Plan
+from .hands import HOUSE, Hands, Plan
 
 _PERCENT = re.compile(r"approximately (\d+)% down the plane")
+_BLOCKS = ("brick", "marble", "ball")
 _LOOKS = 4  # on each plane
 
 
@@ -16,7 +17,9 @@ def compare(hands: Hands, goal: str) -> Plan[None]:
     if asked is None:
         return
     slowest = asked[3] in ("shallowest", "most")
-    found = yield from hands.search(lambda name: name.startswith("inclined plane"))
+    found = yield from hands.search(
+        lambda name: name.startswith("inclined plane"), ["workshop", *HOUSE], shut=False
+    )
     if not found:
         return
     planes = [name for name in hands.notes.place.things if name.startswith("inclined plane")]
@@ -25,9 +28,10 @@ def compare(hands: Hands, goal: str) -> Plan[None]:
         return
     if "stopwatch" in hands.notes.place.things:
         yield from hands.fetch("stopwatch")
+    blocks = [name for name in hands.notes.place.things if name in _BLOCKS or "block" in name]
     speeds = []
     for plane in wanted:
-        yield from hands.do(f"move block to {plane}")
+        yield from hands.do(f"move {blocks[0] if blocks else 'block'} to {plane}")
         yield from hands.do("activate stopwatch")
         slid = 0
         for _ in range(_LOOKS):
