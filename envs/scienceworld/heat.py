@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable
 
 from .hands import HOUSE, Hands, Plan
+from .notes import names
 
 _MEASURED = re.compile(r"measures a temperature of (-?[\d.]+) degrees")
 _HEATERS = ("stove", "oven", "blast furnace")
 _METALS = ("lead", "tin", "aluminum", "copper", "iron", "gold", "silver", "zinc", "caesium")
 _ROOM_OF = {"stove": "kitchen", "oven": "kitchen", "blast furnace": "foundry"}
+_KNOWN_LIQUID = re.compile("water|mercury|juice|milk|oil|vinegar")
 _PATIENCE = 20  # looks at a heated thing before another device is tried
 
 
@@ -40,7 +42,12 @@ def melting_point(hands: Hands, goal: str) -> Plan[None]:
     yield from hands.search(lambda name: name == thing, [where, *HOUSE])
     yield from hands.focus(thing)
     vessel = yield from _into_pot(hands, thing)
-    degrees = yield from _heat(hands, thing, vessel, _changed, measure=True)
+    line = yield from _content(hands, vessel)
+    degrees = None
+    if not _fluid(line):
+        degrees = yield from _heat(hands, thing, vessel, _changed, measure=True)
+    else:  # it has long melted, at a temperature below this
+        yield from _measure(hands, names(line)[0])
     box, room = _answer(goal, degrees, "focus on")
     yield from hands.go(room)
     yield from hands.focus(box)
@@ -63,31 +70,37 @@ def change_state(hands: Hands, goal: str) -> Plan[None]:
     if not vessel:
         vessel = yield from _into_pot(hands, thing)
     if verb == "freeze":
-        if thing != "water":
-            yield from _heat(hands, thing, vessel, _liquid)
+        if not _KNOWN_LIQUID.search(thing):
+            yield from _heat(hands, thing, vessel, _changed)
         yield from _cool(hands, vessel)
     elif thing == "water" and verb == "melt":
         yield from _cool(hands, vessel)
-        yield from _heat(hands, thing, vessel, _liquid)
+        yield from _heat(hands, thing, vessel, _gone)
     else:
         yield from _heat(hands, thing, vessel, _gone)
 
 
-def _liquid(thing: str, first: str, now: str) -> bool:
-    """Whether it is liquid now."""
-    del thing, first
-    return now.startswith(("liquid", "a substance called liquid", "a substance called water"))
+def _fluid(line: str) -> bool:
+    """Whether a line in a list of things is about a liquid or gas; some powders look the same."""
+    return bool(re.search(r"substance called|liquid|gaseous|steam", line))
 
 
-def _changed(thing: str, first: str, now: str) -> bool:
-    """Whether it is in another state than at first, or has long been liquid."""
-    return now != first or _liquid(thing, first, now)
+def _changed(first: str, now: str) -> bool:
+    """Whether something is in another state than at first."""
+    return now != first
 
 
-def _gone(thing: str, first: str, now: str) -> bool:
+def _gone(first: str, now: str) -> bool:
     """Never: the task ends by itself when the right state is reached."""
-    del thing, first, now
+    del first, now
     return False
+
+
+def _content(hands: Hands, vessel: str) -> Plan[str]:
+    """The line about what a vessel holds; empty for nothing."""
+    text = yield from hands.do(f"look in {vessel}")
+    lines = [line.strip() for line in text.splitlines() if line.startswith("\t")]
+    return next((line for line in lines if names(line)), "")
 
 
 def _thermometer(hands: Hands) -> Plan[None]:
@@ -151,7 +164,7 @@ def _heat(
     hands: Hands,
     thing: str,
     vessel: str,
-    enough: Callable[[str, str, str], bool],
+    enough: Callable[[str, str], bool],
     *,
     measure: bool = False,
 ) -> Plan[float | None]:
@@ -170,12 +183,12 @@ def _heat(
         text = yield from hands.do(f"activate {heater}")
         working = "now activated" in text or "already activated" in text
         for _ in range(_PATIENCE if working else 0):
-            now = yield from hands.do(f"look at substance in {vessel}")
+            now = yield from _content(hands, vessel)
             first = first or now
-            if enough(thing, first, now):
+            if enough(first, now):
                 break
             if measure:
-                found = yield from _measure(hands, f"substance in {vessel}")
+                found = yield from _measure(hands, (names(now) or [thing])[0])
                 degrees = degrees if found is None else found
             else:
                 yield from hands.wait()
@@ -193,8 +206,8 @@ def _cool(hands: Hands, vessel: str) -> Plan[None]:
     yield from hands.do("open freezer")
     yield from hands.put(vessel, "freezer")
     for _ in range(_PATIENCE):
-        text = yield from hands.do(f"look at substance in {vessel}")
-        if not text.startswith(("liquid", "a substance called water", "gaseous")):
+        line = yield from _content(hands, vessel)
+        if line and not _fluid(line):
             break
         yield from hands.do("wait")
     yield from hands.fetch(vessel)

@@ -30,6 +30,15 @@ _ANIMAL_STAGES = (
     ("juvenile", "froglet", "toadlet"),
     ("adult",),
 )
+# Animals whose young have a name of their own.
+_OWN_WORDS: dict[str, tuple[str, ...]] = {
+    "frog": ("tadpole", "froglet"),
+    "toad": ("tadpole", "toadlet"),
+    "butterfly": ("larva", "caterpillar", "pupa"),
+    "bee": ("larva", "pupa"),
+    "ant": ("larva", "pupa"),
+    "dragonfly": ("nymph",),
+}
 _PLANT_STAGES = ("seed", "seedling", "adult", "reproducing")
 _PATIENCE = 90  # units of time to wait for a life stage
 
@@ -130,10 +139,13 @@ def life_stages(hands: Hands, goal: str) -> Plan[None]:
 
 def _animal_stages(kind: str) -> list[re.Pattern[str]]:
     """What names an animal in each of its stages."""
-    return [
-        re.compile(rf"{kind} egg" if words == ("egg",) else rf"(?:{'|'.join(words)})(?: {kind})?")
-        for words in _ANIMAL_STAGES
-    ]
+    own = next((words for kinds, words in _OWN_WORDS.items() if kinds in kind), ())
+    patterns = []
+    for words in _ANIMAL_STAGES:
+        alone = [word for word in words if word in own]
+        named = [f"{kind} egg"] if words == ("egg",) else [f"{word} {kind}" for word in words]
+        patterns.append(re.compile("|".join([*named, *alone, *(f"{kind} {w}" for w in alone)])))
+    return patterns
 
 
 def _plant_stages(kind: str) -> list[re.Pattern[str]]:
