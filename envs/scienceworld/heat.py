@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from .hands import HOUSE, Hands, Plan
 from .notes import names
@@ -44,10 +43,10 @@ def melting_point(hands: Hands, goal: str) -> Plan[None]:
     vessel = yield from _into_pot(hands, thing)
     line = yield from _content(hands, vessel)
     degrees = None
-    if not _fluid(line):
-        degrees = yield from _heat(hands, thing, vessel, _changed, measure=True)
-    else:  # it has long melted, at a temperature below this
-        yield from _measure(hands, names(line)[0])
+    if _KNOWN_LIQUID.search(thing):  # it has long melted, at a temperature below this
+        yield from _measure(hands, (names(line) or [thing])[0])
+    else:
+        degrees = yield from _heat(hands, thing, vessel, measure=True)
     box, room = _answer(goal, degrees, "focus on")
     yield from hands.go(room)
     yield from hands.focus(box)
@@ -71,29 +70,12 @@ def change_state(hands: Hands, goal: str) -> Plan[None]:
         vessel = yield from _into_pot(hands, thing)
     if verb == "freeze":
         if not _KNOWN_LIQUID.search(thing):
-            yield from _heat(hands, thing, vessel, _changed)
+            yield from _heat(hands, thing, vessel)
         yield from _cool(hands, vessel)
-    elif thing == "water" and verb == "melt":
-        yield from _cool(hands, vessel)
-        yield from _heat(hands, thing, vessel, _gone)
     else:
-        yield from _heat(hands, thing, vessel, _gone)
-
-
-def _fluid(line: str) -> bool:
-    """Whether a line in a list of things is about a liquid or gas; some powders look the same."""
-    return bool(re.search(r"substance called|liquid|gaseous|steam", line))
-
-
-def _changed(first: str, now: str) -> bool:
-    """Whether something is in another state than at first."""
-    return now != first
-
-
-def _gone(first: str, now: str) -> bool:
-    """Never: the task ends by itself when the right state is reached."""
-    del first, now
-    return False
+        if thing == "water" and verb == "melt":
+            yield from _cool(hands, vessel)
+        yield from _heat(hands, thing, vessel, on=True, hot=verb == "boil" and thing != "water")
 
 
 def _content(hands: Hands, vessel: str) -> Plan[str]:
@@ -164,18 +146,26 @@ def _heat(
     hands: Hands,
     thing: str,
     vessel: str,
-    enough: Callable[[str, str], bool],
     *,
     measure: bool = False,
+    on: bool = False,
+    hot: bool = False,
 ) -> Plan[float | None]:
-    """Heat what a carried vessel holds, on one device after the other, until it is enough.
+    """Heat what a carried vessel holds, on one device after the other, until it changes.
+
+    Args:
+        hands: who does it.
+        thing: what is heated.
+        vessel: what holds it.
+        measure: take its temperature between looks.
+        on: go on after it has changed: the task ends by itself in the right state.
+        hot: begin with the hottest device.
 
     Returns the last temperature measured.
     """
     degrees: float | None = None
     first = ""
-    heaters = _HEATERS[::-1] if thing in _METALS else _HEATERS
-    for heater in heaters:
+    for heater in _HEATERS[::-1] if hot or thing in _METALS else _HEATERS:
         yield from hands.go(_ROOM_OF[heater])
         if heater != "stove":
             yield from hands.do(f"open {heater}")
@@ -183,20 +173,20 @@ def _heat(
         text = yield from hands.do(f"activate {heater}")
         working = "now activated" in text or "already activated" in text
         for _ in range(_PATIENCE if working else 0):
+            if on:
+                yield from hands.wait()
+                continue
             now = yield from _content(hands, vessel)
             first = first or now
-            if enough(first, now):
-                break
+            if now != first:
+                yield from hands.fetch(vessel)
+                return degrees
             if measure:
                 found = yield from _measure(hands, (names(now) or [thing])[0])
                 degrees = degrees if found is None else found
             else:
                 yield from hands.wait()
-        else:
-            yield from hands.fetch(vessel)
-            continue
-        break
-    yield from hands.fetch(vessel)
+        yield from hands.fetch(vessel)
     return degrees
 
 
@@ -207,7 +197,7 @@ def _cool(hands: Hands, vessel: str) -> Plan[None]:
     yield from hands.put(vessel, "freezer")
     for _ in range(_PATIENCE):
         line = yield from _content(hands, vessel)
-        if line and not _fluid(line):
+        if "ice" in names(line):
             break
         yield from hands.do("wait")
     yield from hands.fetch(vessel)
