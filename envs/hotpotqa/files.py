@@ -258,8 +258,11 @@ class _Window:
                 value, end = _DECODER.raw_decode(self._text, self._at)
             except (ValueError, RecursionError) as error:
                 # Perhaps only the end of the record is not in the window yet.
-                if len(self._text) - self._at > MAX_RECORD or not self.more():
-                    raise ValueError("cut short" if self.ended else "not JSON") from error
+                if len(self._text) - self._at > MAX_RECORD:
+                    what = f"not JSON, or more than {MAX_RECORD} characters"
+                    raise ValueError(what) from error
+                if not self.more():
+                    raise ValueError("cut short, or not JSON") from error
             else:
                 return value, self.skip(end - self._at)
 
@@ -281,7 +284,7 @@ def _records(stream: BinaryIO) -> Iterator[tuple[object, int, int]]:
             if in_array and window.peek() == ",":
                 window.skip(1)
                 if window.peek() in ("", "]"):
-                    raise ValueError("cut short")
+                    raise ValueError("cut short after a comma")
             elif in_array and window.peek() == "{":
                 raise ValueError("no comma before it")
         if in_array and not following:

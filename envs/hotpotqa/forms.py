@@ -113,7 +113,7 @@ class Interactive(_Scored):
                 return self._answer(answer)
             return self._say("The answer is empty. Write finish[your answer].", valid=False)
         if not body:
-            return self._say(f"Nothing to {verb} for. Write {verb}[words].", valid=False)
+            return self._say(f"A {verb} needs words. Write {verb}[words].", valid=False)
         return self._search(body) if verb == "search" else self._look_up(body)
 
     def _search(self, query: str) -> StepResult:

@@ -25,7 +25,7 @@ STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
 # The longest first; what is left keeps at least three letters.
 _ENDINGS = (
     "ations", "ation", "ings", "ments", "ment", "ness", "ally", "edly", "ies", "ied", "ing",
-    "est", "ers", "ors", "ily", "ion", "ity", "es", "ed", "er", "or", "ly", "al", "ic", "y",
+    "est", "ers", "ors", "ens", "ily", "ion", "ity", "es", "ed", "er", "or", "en", "ly", "al", "ic", "y",
     "s", "e",
 )  # fmt: skip
 

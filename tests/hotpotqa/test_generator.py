@@ -1,0 +1,194 @@
+"""Generated questions: solvable in one way only, and only with both paragraphs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from agemem_eval.envs.hotpotqa.generator import SIZES, Generated, generate, task_id
+from agemem_eval.envs.hotpotqa.kinds import KINDS
+from agemem_eval.envs.hotpotqa.names import word
+from agemem_eval.envs.hotpotqa.records import read_record
+from agemem_eval.envs.hotpotqa.schema import LITERALS
+from agemem_eval.harness.errors import UsageError
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from solver import solutions
+
+_COMMON = {w for values in LITERALS.values() for v in values for w in v.split()}
+
+
+@cache
+def games() -> list[Generated]:
+    return [generate("generated", index) for index in range(SIZES["generated"])]
+
+
+def text_of(game: Generated, titles: set[str] | None = None) -> str:
+    return "\n".join(
+        f"{p.title}\n{' '.join(p.sentences)}"
+        for p in game.question.context
+        if titles is None or p.title in titles
+    )
+
+
+def invented(text: str) -> set[str]:
+    """The invented words of a text: capitalised ones that are not in any pattern."""
+    patterns = " ".join(n for kind in KINDS.values() for n in kind.names) + " River"
+    known = set(re.findall(r"\w+", patterns))
+    found = set(re.findall(r"(?<![.“] )(?<!^)\b[A-Z][a-z]{4,}\b", text, re.M)) - known
+    return {w for w in found if w.lower() not in _COMMON}
+
+
+def test_the_first_questions_are_of_both_types_and_all_forms() -> None:
+    assert [g.question.type for g in games()[:6]] == ["bridge", "comparison"] * 3
+    forms = Counter(g.query.form for g in games())
+    assert forms["chain"] == forms["least"] + forms["most"] + forms["same"] == 250
+    assert min(forms["least"], forms["most"]) >= 40
+    assert forms["same"] == 125
+    assert len({g.query.properties for g in games() if g.query.form == "chain"}) > 20
+    answers = Counter(g.question.answer for g in games())
+    assert abs(answers["yes"] - answers["no"]) <= 1
+    choices = [g for g in games() if g.query.form in ("least", "most")]
+    first_named = [g.question.answer == g.query.things[0] for g in choices]
+    assert 0.35 < sum(first_named) / len(first_named) < 0.65
+
+
+def test_yes_and_no_do_not_depend_on_what_is_compared() -> None:
+    by_property: dict[tuple[str, ...], set[str]] = {}
+    for split in SIZES:
+        for index in range(3, 500, 4):
+            game = generate(split, index)
+            assert game.query.form == "same"
+            key = (game.claims[game.question.facts[0]][0].kind, *game.query.properties)
+            by_property.setdefault(key, set()).add(game.question.answer)
+    assert all(answers == {"yes", "no"} for answers in by_property.values())
+
+
+def test_every_question_has_ten_short_paragraphs_in_the_official_form() -> None:
+    for game in games():
+        question = game.question
+        assert read_record(question.record()) == question
+        titles = [p.title for p in question.context]
+        assert len(titles) == len(set(titles)) == 10
+        assert all(2 <= len(p.sentences) <= 6 for p in question.context)
+        assert all(s[0].isupper() and s[-1] == "." for p in question.context for s in p.sentences)
+        assert len({title for title, _ in question.facts}) == len(question.facts) == 2
+        assert not re.search(r"\ba [aeiou]|[{}]|  ", text_of(game) + question.text)
+
+
+def test_a_brute_force_over_all_facts_finds_exactly_the_answer() -> None:
+    for split in SIZES:
+        for index in range(0, 500, 1 if split == "generated" else 3):
+            game = generate(split, index)
+            every = [claim for told in game.claims.values() for claim in told]
+            assert solutions(game.query, every) == {game.question.answer}, game.question.text
+
+
+def test_without_a_supporting_sentence_nothing_is_supported() -> None:
+    for game in games():
+        for missing in game.question.facts:
+            rest = [c for fact, told in game.claims.items() if fact != missing for c in told]
+            assert solutions(game.query, rest) == set(), game.question.text
+
+
+def test_sentences_say_what_they_claim() -> None:
+    for game in games():
+        texts = {p.title: p.sentences for p in game.question.context}
+        for (title, at), told in game.claims.items():
+            for claim in told:
+                assert claim.subject == title
+                assert claim.value in texts[title][at]
+        claims = [c for told in game.claims.values() for c in told]
+        assert len({(c.subject, c.property) for c in claims}) == len(claims)
+
+
+def test_the_answer_of_a_bridge_question_stands_in_one_sentence_only() -> None:
+    for game in games():
+        if game.query.form == "chain":
+            answer = rf"\b{re.escape(game.question.answer)}\b"
+            sentences = [
+                (p.title, at)
+                for p in game.question.context
+                for at, s in enumerate(p.sentences)
+                if re.search(answer, s)
+            ]
+            assert sentences == [game.question.facts[1]], game.question.text
+            assert not any(re.search(answer, p.title) for p in game.question.context
+                           if p.title not in dict(game.question.facts))  # fmt: skip
+
+
+def test_a_bridge_question_does_not_name_the_bridge_nor_does_that_name_the_start() -> None:
+    for game in games():
+        if game.query.form == "chain":
+            (start, _), (bridge, _) = game.question.facts
+            assert start in game.question.text
+            assert bridge not in game.question.text
+            assert not invented(bridge) & invented(game.question.text)
+            assert bridge in text_of(game, {start})
+            assert start not in text_of(game, {bridge})
+            assert not invented(start) & invented(text_of(game, {bridge}))
+
+
+def test_other_paragraphs_look_alike() -> None:
+    for game in games():
+        kinds = {fact[0]: told[0].kind for fact, told in game.claims.items() if told}
+        properties = Counter((c.kind, c.property) for told in game.claims.values() for c in told)
+        for title, at in game.question.facts:
+            wanted = {c.property for c in game.claims[title, at]}
+            assert any(properties[kinds[title], p] >= 4 for p in wanted), game.question.text
+
+
+def test_no_two_questions_share_an_invented_word() -> None:
+    seen: dict[str, str] = {}
+    first_names: dict[str, set[str]] = {"generated": set(), "generated-train": set()}
+    for split in SIZES:
+        for index in range(300):
+            game = generate(split, index)
+            people = {
+                c.subject for told in game.claims.values() for c in told if c.kind == "person"
+            }
+            firsts = {name.split()[0] for name in people}
+            first_names[split] |= firsts
+            names = " ".join(p.title for p in game.question.context)
+            for found in invented(f"the {names}") - firsts - {"Works", "Brothers"}:
+                assert seen.setdefault(found, game.question.id) == game.question.id, found
+    assert len(seen) > 5900
+    assert not first_names["generated"] & first_names["generated-train"]
+
+
+def test_invented_words_are_different_for_every_number_in_use() -> None:
+    n_words = sum(SIZES.values()) * 64
+    assert len({word(n) for n in range(n_words)}) == n_words
+
+
+def test_the_same_bytes_in_every_process() -> None:
+    code = (
+        "from agemem_eval.envs.hotpotqa.generator import generate, split_hash\n"
+        "print(split_hash('generated'), generate('generated-train', 4999).question.canonical())"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1", "4242")
+    }
+    assert len(outputs) == 1
+
+
+def test_only_questions_of_a_split_are_generated() -> None:
+    assert task_id("generated", 7) == generate("generated", 7).question.id
+    with pytest.raises(UsageError, match="did you mean 'generated'"):
+        generate("genrated", 0)
+    for index in (-1, 500):
+        with pytest.raises(UsageError, match="has the questions 0 to 499"):
+            generate("generated", index)
