@@ -1,0 +1,125 @@
+"""How far a mission is, by subgoals of our own read from minigrid's instruction tree.
+
+Each plain instruction counts for one: `go to`, `open` and `pick up` when done, `put` for a half
+when one of the things to move is carried and for one when it lies next to the other, `open` of a
+locked door for a half when its key is carried. In an ordered mission the second part counts only
+after the first. The progress is the mean, the best so far, and 1 when the mission is accomplished.
+minigrid's own verifier keeps state, so nothing of it is called here; the tree is only read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .commands import Primitive
+
+HALF = 0.5
+
+
+class Progress:
+    """The progress of one episode; `update` after every native action."""
+
+    def __init__(self, env: Any) -> None:
+        """Read the mission of a minigrid environment that has just been reset."""
+        self._env = env
+        self._root = _node(env.instrs)
+        self.value = 0.0
+
+    def update(self, primitive: Primitive, *, success: bool) -> float:
+        """Take note of the state after a native action; returns the best progress so far."""
+        self._root.update(self._env, primitive)
+        share = self._root.share
+        if share == 1.0 and not success:
+            share = 0.0  # our reading of the mission and minigrid's differ: claim nothing
+        self.value = 1.0 if success else max(self.value, share)
+        return self.value
+
+
+class _Leaf:
+    """A plain instruction."""
+
+    size = 1
+
+    def __init__(self, instruction: Any) -> None:
+        self._instruction = instruction
+        self._kind = type(instruction).__name__
+        self.share = 0.0
+        found = getattr(instruction, "desc", None)
+        self._locks = {
+            door.color
+            for door in (found.obj_set if found is not None and self._kind == "OpenInstr" else ())
+            if door.is_locked
+        }
+        self._carried: Any = None  # before the action
+
+    def update(self, env: Any, primitive: Primitive) -> None:
+        """Raise `share` to what the state after an action is worth."""
+        if self.share < 1.0:
+            self.share = max(self.share, self._worth(env, primitive))
+        self._carried = env.carrying
+
+    def _worth(self, env: Any, primitive: Primitive) -> float:
+        instruction, carried = self._instruction, env.carrying
+        if self._kind == "GoToInstr":
+            x, y = env.front_pos
+            return float(any(x == i and y == j for i, j in instruction.desc.obj_poss))
+        if self._kind == "OpenInstr":
+            if primitive == Primitive.TOGGLE:
+                front = env.grid.get(*env.front_pos)
+                if _among(front, instruction.desc.obj_set) and front.is_open:
+                    return 1.0
+            key = carried is not None and carried.type == "key" and carried.color in self._locks
+            return HALF if key else 0.0
+        if self._kind == "PickupInstr":
+            return float(
+                primitive == Primitive.PICKUP
+                and self._carried is None
+                and _among(carried, instruction.desc.obj_set)
+            )
+        return self._worth_of_putting(carried, primitive)
+
+    def _worth_of_putting(self, carried: Any, primitive: Primitive) -> float:
+        move, fixed = self._instruction.desc_move, self._instruction.desc_fixed
+        if _among(carried, move.obj_set):
+            return HALF
+        put = self._carried
+        if primitive == Primitive.DROP and carried is None and _among(put, move.obj_set):
+            x, y = put.cur_pos
+            if any(abs(x - i) + abs(y - j) == 1 for i, j in fixed.obj_poss):
+                return 1.0
+        return 0.0
+
+
+class _Both:
+    """Two instructions: in any order, or the second counting only after the first."""
+
+    def __init__(self, first: Any, second: Any, *, ordered: bool) -> None:
+        self._first, self._second, self._ordered = _node(first), _node(second), ordered
+        self.size: int = self._first.size + self._second.size
+
+    @property
+    def share(self) -> float:
+        """The mean over the plain instructions below."""
+        first, second = self._first, self._second
+        return float(first.share * first.size + second.share * second.size) / self.size
+
+    def update(self, env: Any, primitive: Primitive) -> None:
+        """Pass an action on to the parts that are due."""
+        self._first.update(env, primitive)
+        if not self._ordered or self._first.share == 1.0:
+            self._second.update(env, primitive)
+
+
+def _node(instruction: Any) -> _Leaf | _Both:
+    kind = type(instruction).__name__
+    if kind == "BeforeInstr":
+        return _Both(instruction.instr_a, instruction.instr_b, ordered=True)
+    if kind == "AfterInstr":
+        return _Both(instruction.instr_b, instruction.instr_a, ordered=True)
+    if kind == "AndInstr":
+        return _Both(instruction.instr_a, instruction.instr_b, ordered=False)
+    return _Leaf(instruction)
+
+
+def _among(thing: Any, things: Any) -> bool:
+    return thing is not None and any(thing is other for other in things)
