@@ -89,7 +89,7 @@ def test_the_oracle_is_about_as_short_as_the_walkthroughs(games: list[Game]) -> 
 
 def test_the_oracle_needs_no_more_steps_than_its_tasks_claim() -> None:
     environment = AlfworldEnvironment()
-    for task in [*environment.tasks("generated"), *environment.tasks("generated-train")]:
+    for task in [*environment.tasks("generated"), *environment.tasks("generated-train")[::7]]:
         environment.reset(task, 0)
         assert task.oracle_steps is not None
         for _ in range(task.oracle_steps):
