@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import pairwise
 
 from .reading import Clause, Description, read_mission, read_observation
@@ -18,8 +19,18 @@ from .worldmap import HEADINGS, Item, Pose, WorldMap, add
 
 _DEPTH = 6  # errands within errands: a key, behind an object, behind a door, ...
 _GLANCE = 3  # actions that a look around is worth before anything is taken out of the way
+_NEAR = 6  # actions that a good place to lay something down is worth
 _PATIENCE = 3  # times the same action is tried in the same situation
 _WANDER = ("turn left", "move forward", "turn right", "move forward")
+
+
+@dataclass(slots=True)
+class _Errand:
+    """Something to take away that lies in a way."""
+
+    item: Item
+    way: set[Cell]
+    arrived: bool = False  # what was carried has been brought up to it
 
 
 class Explorer:
@@ -33,7 +44,7 @@ class Explorer:
         self._refused: set[tuple[Pose, str]] = set()
         self._tried: Counter[tuple[Pose, str, str]] = Counter()
         self._start_room: set[Cell] = set()
-        self._errand: tuple[Item, set[Cell]] | None = None  # what to take away, from which way
+        self._errand: _Errand | None = None
         self._observe_view("", view)
 
     def inform(self, free: set[Cell], walls: set[Cell], items: Iterable[Item]) -> None:
@@ -287,23 +298,28 @@ class Explorer:
         """Begin to take away what lies in a way."""
         if item.name.split()[-1] not in PORTABLE:
             return None
-        self._errand = item, way
+        self._errand = _Errand(item, way)
         return self._run_errand(depth)
 
     def _run_errand(self, depth: int) -> str | None:
         """Go on taking something away: empty the hands, take it, lay it down off the way."""
-        if self._errand is None:
+        errand, world = self._errand, self._world
+        if errand is None:
             return None
-        world, (item, way) = self._world, self._errand
+        item = errand.item
         action = None
         before = facing(world, item.cell)
         if world.carried is item:
-            action = self._lay_down(depth, way)
+            action = self._lay_down(depth, errand.way)
             if action == "drop":
                 self._errand = None
         elif world.carried is not None:  # taken along up to there, since it will be wanted again
-            far = 1 < self._distance(before) < float("inf")
-            action = self._reach(before, "", None, depth) if far else self._lay_down(depth, way)
+            errand.arrived |= not 1 < self._distance(before) < float("inf")
+            action = (
+                self._lay_down(depth, errand.way)
+                if errand.arrived
+                else self._reach(before, "", None, depth)
+            )
         elif world.items.get(item.cell) is item:
             action = self._reach(before, "pick up", [item], depth)
         if action is None:
@@ -316,8 +332,11 @@ class Explorer:
         doors = {cell for cell, item in world.items.items() if item.is_door}
         free = sorted(world.free - world.items.keys())
         apart = [cell for cell in free if doors.isdisjoint(_beside(cell))]
-        for cells in ([cell for cell in apart if cell not in (way or ())], apart, free):
-            goals = [pose for cell in cells for pose in facing(world, cell)]
+        off = [cell for cell in free if cell not in (way or ())]
+        best = [cell for cell in apart if cell in off]
+        choices = [[p for c in cells for p in facing(world, c)] for cells in (best, off, free)]
+        near = [goals for goals in choices[:2] if self._distance(goals) <= _NEAR]
+        for goals in (*near, *choices):
             action = self._reach(goals, "drop", None, depth)
             if action is not None:
                 return action

@@ -18,6 +18,7 @@ from ...harness.types import Task
 
 _MINIGRID = "minigrid 3.2.0"  # the release that the extra pins; another may draw other games
 DEFAULT_CAP = 30  # actions; AgentBoard's published configuration
+LARGEST_CAP = 100
 GAMES = Path(__file__).with_name("games.tsv")
 HEADER = "level\tseed\tfingerprint\toracle_steps"
 
@@ -119,9 +120,11 @@ def _read(path: Path) -> Iterator[tuple[tuple[str, int], Fact]]:
 def cap(level: str) -> int:
     """The step cap of a level: twice what the oracle needs for the longest of its test games.
 
-    A cap for the whole level, so that it says nothing about the game at hand.
+    A cap for the whole level, so that it says nothing about the game at hand. The oracle knows the
+    building; twice its steps leaves a player some for looking around.
     """
-    return max([DEFAULT_CAP] + [2 * steps for steps in _oracle_steps().get(level, [])])
+    longest = max(_oracle_steps().get(level, [0]))
+    return min(max(DEFAULT_CAP, 2 * longest), LARGEST_CAP)
 
 
 @cache
