@@ -16,7 +16,9 @@ from .records import Paragraph, Titles
 NO_SENTENCE = -1  # the number in a citation that names none; no real fact has it
 _COMMAND = re.compile(r"(search|lookup|look up|finish)\s*(?:[\[:]\s*(.*)|\((.*)\))", re.I | re.S)
 _FACTS = re.compile(r"(?:\][\s,;.]*facts?\s*[:\[(]|(?<!\w)facts?\s*\[)", re.I)
-_CITATION = re.compile(r"(.*?)\s*(?:#|,)\s*(\d{1,6}(?:\s*(?:,|and|&)\s*\d{1,6})*)\s*[\])]*", re.S)
+_CITATION = re.compile(
+    r"(.*?)\s*(?:#|,)\s*(\d{1,6}(?:\s*(?:,|and|&)\s*\d{1,6}){0,30})\s*[\])]*", re.S
+)
 _NUMBER = re.compile(r"\d+")
 
 

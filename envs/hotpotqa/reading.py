@@ -210,7 +210,8 @@ class _Search:
         for at, sentence in enumerate(self._notes[title]):
             further = self._matched(sentence) - matched
             for value in _values(sentence, self._question, title)[:1]:
-                yield len(matched) + len(further) + 0.25, value, (*before, (title, at))
+                bonus = 0.25 if further else -0.75
+                yield len(matched) + len(further) + bonus, value, (*before, (title, at))
 
     def _back(
         self, title: str, sentences: tuple[str, ...]
@@ -225,7 +226,7 @@ class _Search:
 
     def _matched(self, sentence: str) -> set[str]:
         """The question's words that a sentence speaks of."""
-        stems = content_stems(sentence) | ({"from"} & {*words(sentence)})
+        stems = content_stems(sentence)
         return {word for word, senses in self._senses.items() if senses & stems}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from functools import lru_cache
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 # Words of the closed classes only; whatever else a text says counts as content.
@@ -25,9 +26,10 @@ STOP_WORDS = frozenset(_FUNCTION_WORDS.split())
 # The longest first; what is left keeps at least three letters.
 _ENDINGS = (
     "ations", "ation", "ings", "ments", "ment", "ness", "ally", "edly", "ies", "ied", "ing",
-    "est", "ers", "ors", "ens", "ily", "ion", "ity", "es", "ed", "er", "or", "en", "ly", "al", "ic", "y",
-    "s", "e",
+    "est", "ers", "ors", "ens", "ily", "ion", "ity", "es", "ed", "er", "or", "en", "ly", "al",
+    "ic", "y", "s", "e",
 )  # fmt: skip
+_SHORT = re.compile(r"([aeiou][a-z]|[a-z][iy])(?:ed|er|ers|ing)")  # used, using, died, tying
 
 
 def words(text: str) -> list[str]:
@@ -36,13 +38,17 @@ def words(text: str) -> list[str]:
     return [word.removesuffix("'s").replace("'", "") for word in found]
 
 
+@lru_cache(maxsize=2048)
 def fold(text: str) -> str:
     """What two spellings of a title have in common."""
     return " ".join(words(text)) or text.strip()
 
 
+@lru_cache(maxsize=8192)
 def stem(word: str) -> str:
     """A word without its ending; rather too short than too long."""
+    if short := _SHORT.fullmatch(word):
+        return short[1] + "e"
     while True:
         ending = next((e for e in _ENDINGS if word.endswith(e) and len(word) - len(e) >= 3), None)
         if ending is None:
@@ -51,11 +57,7 @@ def stem(word: str) -> str:
     return word[:-1] if len(word) > 3 and word[-1] == word[-2] else word
 
 
-def content_words(text: str) -> set[str]:
-    """The words of a text that carry meaning."""
-    return {word for word in words(text) if word not in STOP_WORDS}
-
-
-def content_stems(text: str) -> set[str]:
+@lru_cache(maxsize=2048)  # sentences are read again and again
+def content_stems(text: str) -> frozenset[str]:
     """The stems of the words of a text that carry meaning."""
-    return {stem(word) for word in content_words(text)}
+    return frozenset(stem(word) for word in words(text) if word not in STOP_WORDS)
