@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,12 +19,14 @@ from .strips import Core
 # The games in AgentBoard's order, with the number of their problems and their folders.
 SIZES: Mapping[str, int] = {"gripper": 20, "blocksworld": 10, "barman": 20, "tyreworld": 10}
 _FOLDERS = {"blocksworld": ("blockworld", "blocksworld")}
+_OWN_NAMES = {"blockworld": "blocksworld"}
 MAX_BYTES = 2**20  # of a problem; the largest has 2 kB
 _MAX_LABELS = 8 * 2**20
 # Where the folders of the games and the labels may be, from the folder the user names.
 _PLACES = ("", "pddl", "environment/pddl_env/pddlgym/pddl",
            "agentboard/environment/pddl_env/pddlgym/pddl")  # fmt: skip
 _LABELS = ("test.jsonl", "pddl/test.jsonl", "data/pddl/test.jsonl")
+_WORD = re.compile(r"[a-z]{1,20}")
 HOW = (
     "pass as --data a copy of github.com/hkust-nlp/AgentBoard, or the folder with its folders "
     "gripper, blockworld, barman and tyreworld"
@@ -118,22 +121,15 @@ class AgentBoard:
         if path is None:
             return {}
         order = [(game, number) for game, size in SIZES.items() for number in range(size)]
-        by_place = {}
-        for number, record in enumerate(_records(path, self.root)):
-            stated = (record.get("game_name"), record.get("problem_index"))
-            complete = len(self.files) == len(order)
-            if None not in stated:
-                by_place[stated] = record["difficulty"]
+        complete = len(self.files) == len(order)
+        by_place: dict[tuple[str, int], str] = {}
+        for number, (hard, stated) in enumerate(_records(path, self.root)):
+            if stated is not None:
+                by_place[_OWN_NAMES.get(stated[0], stated[0]), stated[1]] = hard
             elif complete and number < len(order):
-                by_place[order[number]] = record["difficulty"]
-        aliases = {game: _FOLDERS.get(game, (game,)) for game in SIZES}
-        ranks = self._ranks()
-        return {
-            name: str(by_place[alias, rank])
-            for name, (game, rank) in ranks.items()
-            for alias in dict.fromkeys((game, *aliases[game]))
-            if (alias, rank) in by_place
-        }
+                by_place[order[number]] = hard
+        places = self._places()
+        return {name: by_place[places[name]] for name in self.files if places[name] in by_place}
 
     def hash(self) -> str:
         """A hash of the problems as read, and their difficulties."""
@@ -152,16 +148,17 @@ class AgentBoard:
                     return found
         return []
 
-    def _ranks(self) -> dict[str, tuple[str, int]]:
+    def _places(self) -> dict[str, tuple[str, int]]:
         """The game of each problem and its place among the game's, by file name."""
-        ranks: dict[str, tuple[str, int]] = {}
+        places: dict[str, tuple[str, int]] = {}
         for game in SIZES:
             names = sorted(name for name in self.files if name.partition("/")[0] == game)
-            ranks |= {name: (game, rank) for rank, name in enumerate(names)}
-        return ranks
+            places |= {name: (game, place) for place, name in enumerate(names)}
+        return places
 
 
-def _records(path: Path, root: Path) -> Iterator[Mapping[str, object]]:
+def _records(path: Path, root: Path) -> Iterator[tuple[str, tuple[str, int] | None]]:
+    """The difficulty in each record, with the problem it names, if it does."""
     for number, line in enumerate(_read(path, _MAX_LABELS, root).splitlines(), 1):
         if not line.strip():
             continue
@@ -169,13 +166,16 @@ def _records(path: Path, root: Path) -> Iterator[Mapping[str, object]]:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path}: record {number} is not JSON: {error}") from error
-        if not isinstance(record, dict) or not isinstance(record.get("difficulty"), str):
-            raise DataError(f"{path}: record {number} has no 'difficulty'")
+        if not isinstance(record, dict):
+            raise DataError(f"{path}: record {number} is not an object")
         further = record.get("additional_info")
-        further = further if isinstance(further, dict) else {}
-        merged = {**further, **record}
-        merged.setdefault("game_name", further.get("subtask"))
-        yield merged
+        known = {**further, **record} if isinstance(further, dict) else record
+        hard, game, index = (known.get(key) for key in ("difficulty", "game_name", "problem_index"))
+        if not isinstance(hard, str) or not _WORD.fullmatch(hard):
+            raise DataError(f"{path}: record {number} has no 'difficulty' of one word")
+        if (game, index) != (None, None) and not (isinstance(game, str) and type(index) is int):
+            raise DataError(f"{path}: record {number} has a wrong 'game_name' or 'problem_index'")
+        yield hard, (game, index) if isinstance(game, str) and isinstance(index, int) else None
 
 
 def _read(path: Path, limit: int, root: Path) -> str:

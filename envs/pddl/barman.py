@@ -48,8 +48,8 @@ WORDS = Words(
 # Shots, recipes, cocktails wanted, ingredients wanted.
 _SIZES = {
     "easy": ((3, 4), (2, 3), (1, 1), (0, 1)),
-    "medium": ((4, 5), (3, 4), (2, 2), (0, 2)),
-    "hard": ((6, 8), (4, 6), (3, 4), (1, 2)),
+    "medium": ((4, 5), (3, 4), (1, 2), (1, 1)),
+    "hard": ((5, 7), (4, 6), (2, 3), (1, 2)),
 }
 
 

@@ -35,7 +35,7 @@ def _draw(rng: Random, size: str) -> Draft:
         init, goal = _towers(rng, blocks), _towers(rng, blocks)
         wanted = [fact for fact in goal if fact[0] == "on"]
         open_ = [fact for fact in wanted if fact not in init]
-        if len(wanted) >= 2 and len(open_) * 2 >= len(wanted):
+        if 2 * len(wanted) >= len(blocks) and 2 * len(open_) >= len(wanted):
             break
     return Draft(
         objects=dict.fromkeys(blocks, "block"),

@@ -25,7 +25,7 @@ WORDS = Words(
 )
 
 # Rooms and balls by size.
-_SIZES = {"easy": (2, 3, 3, 4), "medium": (3, 3, 5, 6), "hard": (3, 4, 7, 9)}
+_SIZES = {"easy": (2, 3, 3, 4), "medium": (3, 3, 5, 7), "hard": (3, 4, 8, 11)}
 
 
 def _draw(rng: Random, size: str) -> Draft:

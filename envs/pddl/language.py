@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -275,9 +275,15 @@ def check(problem: Problem, domain: Domain) -> Problem:
     return replace(problem, domain=domain.name, objects=objects)
 
 
-def problem_text(problem: Problem) -> str:
-    """The problem as PDDL, the inverse of `read_problem`."""
-    objects = "\n    ".join(f"{name} - {kind}" for name, kind in problem.objects.items())
+def problem_text(problem: Problem, constants: Collection[str] = ()) -> str:
+    """The problem as PDDL, the inverse of `read_problem`.
+
+    Args:
+        problem: to be written.
+        constants: objects that its domain declares already, which are left out.
+    """
+    own = ((name, kind) for name, kind in problem.objects.items() if name not in constants)
+    objects = "\n    ".join(f"{name} - {kind}" for name, kind in own)
     init = "\n    ".join(map(_shown, problem.init))
     goal = "\n    ".join(
         _shown(g.fact) if g.positive else f"(not {_shown(g.fact)})" for g in problem.goal

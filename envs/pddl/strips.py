@@ -8,12 +8,12 @@ those filed under a fact of the state are looked at.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from ...harness.errors import DataError
-from ..pddl_text import Fact
+from ..pddl_text import UNIVERSAL_TYPE, Fact
 from .language import Domain, Literal, Operator, Problem, substitute
 
 State: TypeAlias = frozenset[int]
@@ -55,33 +55,36 @@ class Core:
         self.domain = domain
         self.problem = problem
         self.static = frozenset(fact for fact in problem.init if fact[0] in domain.static)
-        ground = list(_ground_all(domain, problem, self.static))
-        dynamic = {fact for fact in problem.init if fact[0] not in domain.static}
-        for _, operator in ground:
-            dynamic.update(operator.adds, operator.deletes)
-            dynamic.update(c.fact for c in operator.conditions if _changes(c, domain))
-        dynamic.update(g.fact for g in problem.goal if g.fact[0] not in domain.static)
-        dynamic = {fact for fact in dynamic if fact[0] != "="}
-        self.facts = tuple(sorted(dynamic))
-        self.number = {fact: number for number, fact in enumerate(self.facts)}
-        self.actions = tuple(self._action(args, operator) for args, operator in ground)
-        self.initial: State = frozenset(
-            self.number[fact] for fact in problem.init if fact[0] not in domain.static
+        self.number: dict[Fact, int] = {}
+        self.initial: State = self._numbered(
+            fact for fact in problem.init if fact[0] not in domain.static
         )
+        self.actions = tuple(self._actions())
+        self._numbered(g.fact for g in problem.goal if g.fact[0] not in domain.static)
+        self.facts = tuple(self.number)
         self._filed, self._always = _file(self.actions)
 
-    def _action(self, args: tuple[str, ...], operator: Operator) -> Action:
-        needs, bars = (
-            frozenset(
-                self.number[c.fact]
-                for c in operator.conditions
-                if c.positive is positive and _changes(c, self.domain)
+    def _numbered(self, facts: Iterable[Fact]) -> State:
+        """The facts by number; a new one gets the next."""
+        number = self.number
+        return frozenset([number.setdefault(fact, len(number)) for fact in facts])
+
+    def _actions(self) -> Iterator[Action]:
+        for operator, found in _ground_all(self.domain, self.problem, self.static):
+            names = [name for name, _ in operator.parameters]
+            dynamic = [c for c in operator.conditions if _changes(c, self.domain)]
+            parts = (
+                [c.fact for c in dynamic if c.positive],
+                [c.fact for c in dynamic if not c.positive],
+                operator.adds,
+                operator.deletes,
             )
-            for positive in (True, False)
-        )
-        adds = frozenset(self.number[fact] for fact in operator.adds)
-        deletes = frozenset(self.number[fact] for fact in operator.deletes)
-        return Action(operator.name, args, needs, bars, adds, deletes - adds)
+            for args in found:
+                binding = dict(zip(names, args, strict=True))
+                needs, bars, adds, deletes = (
+                    self._numbered([substitute(fact, binding) for fact in part]) for part in parts
+                )
+                yield Action(operator.name, args, needs, bars, adds, deletes - adds)
 
     def applicable(self, state: State) -> list[int]:
         """The numbers of the actions that can be carried out, in order."""
@@ -155,21 +158,23 @@ def _changes(condition: Literal, domain: Domain) -> bool:
 
 def _ground_all(
     domain: Domain, problem: Problem, static: frozenset[Fact]
-) -> Iterator[tuple[tuple[str, ...], Operator]]:
+) -> Iterator[tuple[Operator, list[tuple[str, ...]]]]:
+    """Each operator with the objects that its parameters can stand for."""
     of_type: dict[str, list[str]] = {}
-    for kind in ("object", *domain.parents):
+    for kind in (UNIVERSAL_TYPE, *domain.parents):
         of_type[kind] = [o for o, k in problem.objects.items() if domain.is_a(k, kind)]
-    found, budget = 0, [MAX_BINDINGS]
+    left, budget = MAX_ACTIONS, [MAX_BINDINGS]
     for operator in domain.operators.values():
+        found: list[tuple[str, ...]] = []
         for args in _bindings(operator, domain, of_type, static, budget):
-            if budget[0] < 0 or found == MAX_ACTIONS:
+            if args is None or left == 0:
                 raise DataError(
                     f"{problem.source}: too large: more than {MAX_ACTIONS} ground actions, or "
                     f"{MAX_BINDINGS} bindings to try"
                 )
-            if args is not None:
-                found += 1
-                yield args, operator.ground(args)
+            left -= 1
+            found.append(args)
+        yield operator, found
 
 
 def _bindings(

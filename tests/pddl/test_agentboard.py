@@ -1,0 +1,333 @@
+"""AgentBoard's problems and other people's dialects, in small files of the same layout."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from agemem_eval.envs.pddl import agentboard
+from agemem_eval.envs.pddl.dialects import read_foreign
+from agemem_eval.envs.pddl.env import PddlEnvironment
+from agemem_eval.envs.pddl.language import Literal
+from agemem_eval.harness.errors import DataError
+from agemem_eval.harness.types import Task
+
+INNER = "agentboard/environment/pddl_env/pddlgym/pddl"
+
+
+def gripper(number: int) -> str:
+    balls = [f"ball{n}" for n in range(1, number + 2)]
+    kinds = " ".join(f"(ball {ball})" for ball in balls)
+    places = " ".join(f"(at {ball} rooma)" for ball in balls)
+    goals = " ".join(f"(at {ball} roomb)" for ball in balls)
+    return f"""(define (problem carry-{number}) (:domain gripper-strips)
+      (:objects rooma roomb {" ".join(balls)} left right)
+      (:init (room rooma) (room roomb) (gripper left) (gripper right) {kinds}
+             (at-robby rooma) (free left) (free right) {places})
+      (:goal (and {goals})))"""
+
+
+def blockworld(number: int) -> str:
+    blocks = [f"b{n}" for n in range(1, number + 3)]
+    stands = " ".join(f"(on-table {block}) (clear {block})" for block in blocks)
+    goals = " ".join(f"(on {a} {b})" for a, b in pairwise(blocks))
+    return f"""(define (problem tower-{number})
+      (:domain blocksworld-4ops)
+      (:objects {" ".join(blocks)} )
+      (:init (arm-empty) {stands}) (:goal (and {goals})))"""
+
+
+def barman(number: int) -> str:
+    shots = [f"shot{n}" for n in range(1, number % 3 + 3)]
+    stands = " ".join(f"(ontable {c}) (clean {c}) (empty {c})" for c in ["shaker1", *shots])
+    return f"""(define (problem prob) (:domain barman)
+      (:objects shaker1 - shaker left right - hand {" ".join(shots)} - shot
+        ingredient1 ingredient2 - ingredient cocktail1 - cocktail
+        dispenser1 dispenser2 - dispenser l0 l1 l2 - level)
+      (:init {stands} (handempty left) (handempty right)
+        (dispenses dispenser1 ingredient1) (dispenses dispenser2 ingredient2)
+        (shaker-empty-level shaker1 l0) (shaker-level shaker1 l0) (next l0 l1) (next l1 l2)
+        (cocktail-part1 cocktail1 ingredient1) (cocktail-part2 cocktail1 ingredient2))
+      (:goal (and (contains shot1 cocktail1) (contains shot2 ingredient{number % 2 + 1}))))"""
+
+
+def tyreworld(number: int) -> str:
+    numbers = range(1, number + 1)
+    init = " ".join(
+        f"(intact r{n}) (in r{n} boot) (not-inflated r{n}) (on w{n} the-hub{n}) "
+        f"(on-ground the-hub{n}) (tight nuts{n} the-hub{n}) (fastened the-hub{n})"
+        for n in numbers
+    )
+    return f"""(define (problem tyreworld-{number}) (:domain tyreworld)
+      (:objects wrench jack pump - tool
+        {" ".join(f"the-hub{n}" for n in numbers)} - hub
+        {" ".join(f"nuts{n}" for n in numbers)} - nut boot - container
+        {" ".join(f"r{n} w{n}" for n in numbers)} - wheel)
+      (:init (in jack boot) (in pump boot) (in wrench boot) (unlocked boot) (closed boot) {init})
+      (:goal (and (on r1 the-hub1) (inflated r1) (in w1 boot))))"""
+
+
+MAKERS = {"gripper": (gripper, "prob{:02}", 20), "blockworld": (blockworld, "problem{}", 10),
+          "barman": (barman, "p{:02}", 20), "tyreworld": (tyreworld, "p{:02}", 10)}  # fmt: skip
+DIFFICULTY = [("hard" if n % 3 else "easy") for n in range(60)]
+
+
+def write(folder: Path) -> Path:
+    for game, (make, name, count) in MAKERS.items():
+        (folder / game).mkdir(parents=True)
+        for number in range(1, count + 1):
+            (folder / game / f"{name.format(number)}.pddl").write_text(make(number))
+    return folder
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A folder laid out like a copy of AgentBoard, with labels."""
+    write(tmp_path / INNER)
+    labels = tmp_path / "data" / "pddl" / "test.jsonl"
+    labels.parent.mkdir(parents=True)
+    records = [{"id": n, "goal": "…", "subgoals": [], "difficulty": d}
+               for n, d in enumerate(DIFFICULTY)]  # fmt: skip
+    labels.write_text("\n".join(map(json.dumps, records)) + "\n\n")
+    return tmp_path
+
+
+def tasks(folder: Path, allow_short: str = "false") -> list[Task]:
+    return list(PddlEnvironment(data=str(folder), allow_short=allow_short).tasks("agentboard"))
+
+
+# --- the split ----------------------------------------------------------------------------------
+
+
+def test_a_copy_of_agentboard_has_sixty_tasks_and_both_experts_win_them(copy: Path) -> None:
+    environment = PddlEnvironment(data=str(copy))
+    found = environment.tasks("agentboard")
+    assert len(found) == 60 == len({task.id for task in found})
+    games = Counter(task.id.split("/")[1] for task in found)
+    assert games == agentboard.SIZES
+    assert {task.id.split("/")[1] for task in found[:6]} == set(agentboard.SIZES)
+    for task in found[::4]:
+        for expert in environment.spec.experts:
+            environment.reset(task, 0)
+            steps = 0
+            while (action := environment.expert_action(expert)) is not None:
+                result = environment.step(action)
+                steps += 1
+            assert result.success
+            assert steps == task.oracle_steps
+
+
+def test_the_known_length_of_large_gripper_problems_makes_their_cap(copy: Path) -> None:
+    by_id = {task.id: task for task in tasks(copy)}
+    # 12 balls in pairs: 6 trips there, 5 back, 24 picks and drops, by closed form.
+    task = by_id["agentboard/gripper/prob11"]
+    assert task.oracle_steps == 6 + 5 + 24
+    assert task.max_steps == 70
+
+
+def test_labels_are_in_the_order_of_the_games_and_of_file_names(copy: Path) -> None:
+    by_id = {task.id.removeprefix("agentboard/"): task.type for task in tasks(copy)}
+    assert by_id["gripper/prob01"] == "gripper-easy"
+    assert by_id["gripper/prob02"] == "gripper-hard"
+    # By name: problem1, problem10, problem2, ….
+    for name, place in (("problem1", 20), ("problem10", 21), ("problem2", 22)):
+        assert by_id[f"blocksworld/{name}"] == f"blocksworld-{DIFFICULTY[place]}"
+    assert by_id["barman/p01"] == f"barman-{DIFFICULTY[30]}"
+    assert by_id["tyreworld/p10"] == f"tyreworld-{DIFFICULTY[59]}"
+
+
+def test_labels_may_name_their_problem(copy: Path) -> None:
+    labels = copy / "data" / "pddl" / "test.jsonl"
+    labels.write_text(
+        '{"game_name": "blockworld", "problem_index": 1, "difficulty": "hard"}\n'
+        '{"additional_info": {"game_name": "gripper", "problem_index": 0}, "difficulty": "easy"}\n'
+    )
+    types = {task.id: task.type for task in tasks(copy)}
+    assert types["agentboard/blocksworld/problem10"] == "blocksworld-hard"
+    assert types["agentboard/gripper/prob01"] == "gripper-easy"
+    assert types["agentboard/barman/p01"] == "barman"
+
+
+def test_the_folder_of_the_games_will_do_and_labels_are_not_needed(copy: Path) -> None:
+    inner = tasks(copy / INNER)
+    assert [task.id for task in inner] == [task.id for task in tasks(copy)]
+    assert {task.type for task in inner} == set(agentboard.SIZES)
+    hashes = {PddlEnvironment(data=str(f)).data_hash("agentboard") for f in (copy, copy / INNER)}
+    assert len(hashes) == 2  # types are part of what is reported
+
+
+def test_the_hash_follows_what_a_file_says_and_not_how(copy: Path) -> None:
+    before = PddlEnvironment(data=str(copy)).data_hash("agentboard")
+    file = copy / INNER / "barman" / "p01.pddl"
+    file.write_text(file.read_text().replace("\n", "  \n") + "; a comment\n")
+    assert PddlEnvironment(data=str(copy)).data_hash("agentboard") == before
+    file.write_text(file.read_text().replace("(clean shot3)", ""))
+    assert PddlEnvironment(data=str(copy)).data_hash("agentboard") != before
+
+
+def test_another_instance_can_play_a_task(copy: Path) -> None:
+    first, other = (PddlEnvironment(data=str(copy)) for _ in range(2))
+    task = first.tasks("agentboard")[7]
+    assert other.reset(task, 3) == first.reset(task, 0)
+
+
+# --- what is wrong with data --------------------------------------------------------------------
+
+
+def test_missing_data_say_what_to_pass(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="needs AgentBoard's problems: pass as --data a copy of"):
+        PddlEnvironment().tasks("agentboard")
+    with pytest.raises(DataError, match="nowhere: no such folder; pass as --data"):
+        tasks(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="found 0 of AgentBoard's 60 problems"):
+        tasks(tmp_path)
+    with pytest.raises(DataError, match="found 0 of"):
+        tasks(tmp_path, "true")
+
+
+def test_a_short_split_is_refused_unless_allowed(copy: Path) -> None:
+    (copy / INNER / "gripper" / "prob07.pddl").unlink()
+    with pytest.raises(DataError, match=r"found 59 .*\(gripper 19 of 20, .*--allow-short"):
+        tasks(copy)
+    short = tasks(copy, "true")
+    assert len(short) == 59
+    assert {task.type for task in short} == set(agentboard.SIZES)  # whose labels is not certain
+
+
+def test_too_many_problems_are_refused(copy: Path) -> None:
+    (copy / INNER / "gripper" / "prob21.pddl").write_text(gripper(1))
+    for allow in ("false", "true"):
+        with pytest.raises(DataError, match=r"gripper 21 of 20.*remove what is too much"):
+            tasks(copy, allow)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("(define", "(defin", "does not begin with"),
+        ("(:goal", "(:gaol", ":goal missing"),
+        (")))", "", "ends before its parentheses are closed"),
+        ("(at-robby rooma)", "(at-robby rooma) (at-ease)", r"':init': the domain has no fact"),
+        ("(ball ball2)", "", "nothing says of what type 'ball2' is"),
+        ("(ball ball2)", "(room ball2) (ball ball2)", "'ball2' is a room and a ball"),
+        ("(at-robby rooma)", "", r"no actions can bring about \(at ball1 roomb\)"),
+        ("(at ball1 rooma) (at ball2 rooma)", "(at ball1 roomb) (at ball2 roomb)",
+         "the goal holds at the start"),
+        ("left right", "left right ü", "outside ASCII"),
+    ],
+)  # fmt: skip
+def test_a_broken_problem_is_named_with_what_is_wrong(
+    copy: Path, old: str, new: str, message: str
+) -> None:
+    file = copy / INNER / "gripper" / "prob01.pddl"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(DataError, match=rf"gripper/prob01\.pddl: .*{message}"):
+        tasks(copy)
+
+
+def test_huge_and_binary_files_are_refused(copy: Path) -> None:
+    file = copy / INNER / "gripper" / "prob01.pddl"
+    with file.open("wb") as stream:
+        stream.truncate(agentboard.MAX_BYTES + 1)
+    with pytest.raises(DataError, match=r"prob01\.pddl: more than 1048576 bytes"):
+        tasks(copy)
+    file.write_bytes(b"\xff\xfe(define")
+    with pytest.raises(DataError, match=r"prob01\.pddl: not text in UTF-8 \(byte 0\)"):
+        tasks(copy)
+
+
+def test_a_problem_with_too_many_objects_is_refused(copy: Path) -> None:
+    file = copy / INNER / "gripper" / "prob01.pddl"
+    file.write_text(gripper(600))
+    with pytest.raises(DataError, match="more than 500 objects"):
+        tasks(copy)
+
+
+def test_a_link_out_of_the_folder_is_refused(copy: Path, tmp_path_factory) -> None:
+    outside = tmp_path_factory.mktemp("outside") / "x.pddl"
+    outside.write_text(gripper(1))
+    file = copy / INNER / "gripper" / "prob01.pddl"
+    file.unlink()
+    file.symlink_to(outside)
+    with pytest.raises(DataError, match="leads out of the data folder"):
+        tasks(copy)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "record 2 is not JSON"),
+        ("[1]", "record 2 is not an object"),
+        ('{"difficulty": 3}', "record 2 has no 'difficulty'"),
+        ('{"difficulty": "so hard"}', "record 2 has no 'difficulty'"),
+        ('{"difficulty": "easy", "game_name": ["x"], "problem_index": {}}', "record 2"),
+    ],
+)
+def test_broken_labels_are_named_with_their_record(copy: Path, line: str, message: str) -> None:
+    labels = copy / "data" / "pddl" / "test.jsonl"
+    labels.write_text(f'{{"difficulty": "easy"}}\n{line}\n')
+    with pytest.raises(DataError, match=rf"test\.jsonl: {message}"):
+        tasks(copy)
+
+
+@pytest.mark.parametrize("name", ["../x", "gripper/prob99", "/etc/passwd", "", "gripper"])
+def test_a_task_can_name_only_a_problem_of_the_split(copy: Path, name: str) -> None:
+    environment = PddlEnvironment(data=str(copy))
+    task = Task(id="x", split="agentboard", data={"problem": name})
+    with pytest.raises(DataError, match="AgentBoard has no problem"):
+        environment.reset(task, 0)
+
+
+# --- dialects -----------------------------------------------------------------------------------
+
+
+def test_pddlgyms_blocks_with_a_robot_and_a_list_of_actions() -> None:
+    problem = read_foreign(
+        """(define (problem blocks) (:domain blocks)
+          (:objects D - block B - block robot - robot)
+          (:init (clear D) (clear B) (ontable D) (ontable B) (handempty robot)
+                 ; action literals
+                 (PickUp D) (PutDown D) (Unstack D) (Stack D B) (pick-up B) (put-down B))
+          (:goal (and (on D B))))""",
+        "x",
+        "blocksworld",
+    )
+    assert problem.objects == {"d": "block", "b": "block"}
+    assert set(problem.init) == {("clear", "d"), ("clear", "b"), ("on-table", "d"),
+                                 ("on-table", "b"), ("arm-empty",)}  # fmt: skip
+    assert problem.goal == (Literal(("on", "d", "b")),)
+
+
+def test_the_competitions_untyped_blocks() -> None:
+    text = """(define (problem BLOCKS-4-0) (:domain BLOCKS) (:objects D B)
+      (:init (CLEAR D) (ON D B) (ONTABLE B) (HANDEMPTY)) (:goal (AND (ONTABLE D))))"""
+    problem = read_foreign(text, "x", "blocksworld")
+    assert problem.goal == (Literal(("on-table", "d")),)
+
+
+def test_gripper_with_types_is_the_same_as_with_facts() -> None:
+    untyped = read_foreign(gripper(2), "x", "gripper")
+    text = gripper(2).replace("left right)", "left right - gripper)", 1)
+    text = text.replace("rooma roomb ball1", "rooma roomb - room ball1", 1)
+    typed = read_foreign(text.replace("ball3 left", "ball3 - ball left", 1), "x", "gripper")
+    assert typed == untyped
+    assert typed.objects["ball3"] == "ball"
+    assert ("ball", "ball3") not in typed.init
+
+
+def test_tyreworlds_open_is_read_as_a_state() -> None:
+    text = tyreworld(1).replace("(closed boot)", "(open boot)")
+    problem = read_foreign(text, "x", "tyreworld")
+    assert ("isopen", "boot") in problem.init
+    assert "wrench" in problem.objects
+
+
+def test_the_costs_of_a_later_competition_are_passed_over() -> None:
+    text = barman(1).replace("(:init", "(:init (= (total-cost) 0)")
+    text = text[:-1] + "(:metric minimize (total-cost)))"
+    assert read_foreign(text, "x", "barman") == read_foreign(barman(1), "x", "barman")
