@@ -79,6 +79,8 @@ def write_answer(text: str, facts: Iterable[tuple[str, int]] | None = None) -> s
 
 def _close(text: str) -> str:
     """A text without the bracket that ends it, and what follows that."""
+    if "[" not in text:
+        return text.partition("]")[0].strip()
     depth = 0
     for at, char in enumerate(text):
         if char == "[":

@@ -21,12 +21,13 @@ class Library:
     def __init__(self, paragraphs: Sequence[Paragraph]) -> None:
         self.paragraphs = tuple(paragraphs)
         self.titled = Titles(self.paragraphs).find
+        self._names = [paragraph.name for paragraph in self.paragraphs]
 
     def search(self, query: str) -> list[int]:
         """The numbers of the paragraphs that share words with the query, the best first."""
         weights = self._weights
-        wanted = content_stems(query) & weights.keys()
-        wanted = wanted or {stem(word) for word in words(query)} & weights.keys()
+        telling = content_stems(query) & weights.keys()
+        wanted = telling or {stem(word) for word in words(query)} & weights.keys()
         scores = [
             sum(
                 weights[word] * count * (_K1 + 1) / (count + norm)
@@ -46,13 +47,13 @@ class Library:
 
     def show(self, number: int) -> str:
         """A paragraph as it is read: its title, then its sentences with their numbers from 0."""
-        paragraph = self.paragraphs[number]
-        lines = [f"[{at}] {one_line(text)}" for at, text in enumerate(paragraph.sentences)]
-        return "\n".join([paragraph.name, *(lines or ["(This paragraph is empty.)"])])
+        sentences = self.paragraphs[number].sentences
+        lines = [f"[{at}] {one_line(text)}" for at, text in enumerate(sentences)]
+        return "\n".join([self._names[number], *(lines or ["(This paragraph is empty.)"])])
 
     def similar(self, ranking: Sequence[int]) -> list[str]:
         """Titles to name beside the best of a ranking."""
-        return [self.paragraphs[number].name for number in ranking[1 : 1 + _SIMILAR]]
+        return [self._names[number] for number in ranking[1 : 1 + _SIMILAR]]
 
     @cached_property
     def _counts(self) -> list[Counter[str]]:

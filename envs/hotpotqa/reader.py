@@ -63,7 +63,7 @@ class Reader:
             elif not self._interactive and (header := _HEADER.fullmatch(line)):
                 told = lines[at + 1 :]
                 end = told.index("") if "" in told else len(told)
-                self.notes[header[1]] = tuple(told[:end])
+                self.notes[header[1]] = tuple(told[:end] or ("",))
 
 
 def _question(goal: str) -> str | None:

@@ -139,26 +139,21 @@ def _agree(question: str, notes: Notes) -> Finding:
     if len(titles) < 2:
         return Finding("no", (), wanted)
     senses = _senses(_without(question, titles))
-    values: list[set[str]] = []
+    values: list[frozenset[str]] = []
     places: list[Place] = []
-    same = "same" in words(question) or "share" in words(question)
+    same = bool({"same", "share"} & {*words(question)})
     for title in titles:
-        pairs = list(enumerate(notes[title]))
         at, sentence = max(
-            pairs, key=lambda p: (_fit(p[1], senses), bool(_values(p[1], question, title)), -p[0])
+            enumerate(notes[title]),
+            key=lambda p: (_fit(p[1], senses), bool(_values(p[1], question, title)), -p[0]),
         )
         places.append((title, at))
-        given = _values(sentence, question, title)
-        values.append(
-            {fold(v).removeprefix("the ") for v in given}
-            if same
-            else content_stems(" ".join(notes[title]))
-        )
-    if same:
-        agree = bool(values[0] & values[1])
-    else:
-        what = {w for w in content_stems(_without(question, titles)) if len(w) > 2}
-        agree = bool(what) and all(len(what & v) >= min(1, len(what)) for v in values)
+        if same:
+            given = _values(sentence, question, title)
+            values.append(frozenset(fold(value).removeprefix("the ") for value in given))
+        else:  # whether both are what the question says
+            values.append(content_stems(" ".join(notes[title])) & senses.keys())
+    agree = bool(values[0] & values[1]) if same else all(values)
     return Finding("yes" if agree else "no", tuple(places), wanted)
 
 

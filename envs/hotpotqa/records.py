@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,14 @@ class Question:
         context = [[paragraph.title, paragraph.sentences] for paragraph in self.context]
         content = [self.id, self.text, self.answer, self.type, self.level, self.facts, context]
         return json.dumps(content, separators=(",", ":")).encode() + b"\n"
+
+    def texts(self) -> Iterator[str]:
+        """Every text of the question."""
+        yield from (self.id, self.text, self.answer, self.type, self.level)
+        yield from (title for title, _ in self.facts)
+        for paragraph in self.context:
+            yield paragraph.title
+            yield from paragraph.sentences
 
     def record(self) -> dict[str, Any]:
         """The question in the official form."""
@@ -123,7 +131,7 @@ def read_record(record: object) -> Question:
     if not question.context:
         raise RecordError("'context' holds no paragraph")
     try:
-        json.dumps(question.record(), ensure_ascii=False).encode()
+        "".join(question.texts()).encode()
     except UnicodeEncodeError as error:
         raise RecordError("a text holds half a surrogate pair") from error
     return question

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agemem_eval.envs.hotpotqa.answers import (
@@ -110,6 +110,7 @@ def test_a_title_is_found_as_written_before_it_is_found_alike() -> None:
     assert titles.find("Nick") is titles.find("") is None
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=300))
 @example("finish[" * 40)
 @example("finish[x] facts[" + "#" * 200)
@@ -123,6 +124,7 @@ def test_any_text_is_read(text: str) -> None:
     assert read_answer(body, CONTEXT) == answer
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.text(alphabet="abc [](),.|#:é", min_size=1, max_size=30).filter(str.strip),
        st.lists(st.tuples(st.sampled_from(CONTEXT), st.integers(0, 12)), max_size=4))  # fmt: skip
 def test_what_is_written_is_read_again(answer: str, cited: list[tuple[Paragraph, int]]) -> None:

@@ -194,7 +194,7 @@ def test_a_file_that_is_not_json_names_the_record(tmp_path: Path, text: bytes, w
         listed(path)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_a_file_cut_short_anywhere_is_refused(tmp_path_factory, data: st.DataObject) -> None:
     text = json.dumps([record(n) for n in range(3)]).encode()

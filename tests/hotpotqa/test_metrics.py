@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agemem_eval.envs.hotpotqa.metrics import METRICS, normalise, score
@@ -72,6 +72,7 @@ def test_the_golden_file_holds_no_text_of_the_questions(records) -> None:
         assert record["answer"] in ("yes", "no") or f'"{record["answer"]}"' not in text
 
 
+@settings(max_examples=100, deadline=None)
 @given(TEXTS)
 @example("The the")
 def test_an_answer_matches_itself_whatever_its_case_articles_and_punctuation(answer: str) -> None:
@@ -80,6 +81,7 @@ def test_an_answer_matches_itself_whatever_its_case_articles_and_punctuation(ans
     assert normalise(normalise(answer)) == normalise(answer)
 
 
+@settings(max_examples=100, deadline=None)
 @given(TEXTS, TEXTS, FACTS, FACTS)
 def test_scores_are_shares_that_agree_with_each_other(one, other, facts, gold) -> None:
     scores = score(one, facts, other, gold)
@@ -94,6 +96,7 @@ def test_scores_are_shares_that_agree_with_each_other(one, other, facts, gold) -
     assert scores["joint_f1"] <= min(scores["f1"], scores["sp_f1"]) + 1e-9
 
 
+@settings(max_examples=100, deadline=None)
 @given(TEXTS, TEXTS, FACTS, FACTS)
 def test_prediction_and_gold_swap_precision_and_recall(one, other, facts, gold) -> None:
     there, back = score(one, facts, other, gold), score(other, gold, one, facts)
@@ -103,6 +106,7 @@ def test_prediction_and_gold_swap_precision_and_recall(one, other, facts, gold) 
         assert there[f"{prefix}em"] == back[f"{prefix}em"]
 
 
+@settings(max_examples=100, deadline=None)
 @given(TEXTS, FACTS, FACTS)
 def test_facts_are_a_set(answer: str, facts, gold) -> None:
     assert score(answer, facts, answer, gold) == score(answer, facts[::-1] * 2, answer, gold)
