@@ -65,7 +65,8 @@ class HotpotqaEnvironment:
         """Choose how questions are found and played.
 
         Args:
-            data: a file or folder of questions, for the splits `dev`, `train` and `file`.
+            data: a file or folder of questions, for the splits `dev`, `train` and `file`; None for
+                what `agemem-eval data get` fetched.
             form: `interactive`, or `three-stage`: the paragraphs first, then small talk, then the
                 question, with the context reset after the paragraphs.
             exposure: `together` tells the paragraphs in one message, `each` in one each.

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeGuard
 
+from ...harness.datasets import how_to_get, installed
 from ...harness.errors import DataError, MissingExtraError
 from ...harness.types import Json
 from .records import Question, RecordError, read_record
@@ -25,10 +26,7 @@ _NAMES = {
     "train": ("hotpot_train_v1.1.json", "hotpot_train_v1.1.jsonl", "hotpot_train_v1.json"),
 }
 _HUB_NAMES = {"dev": "validation", "train": "train"}  # the splits' names on the Hugging Face hub
-_HOW = (
-    "get hotpot_dev_distractor_v1.json or hotpot_train_v1.1.json from https://hotpotqa.github.io "
-    "and pass the file, or its folder, as --data"
-)
+_SETS = {"dev": "hotpotqa-dev", "train": "hotpotqa-train"}  # in the catalogue of data sets
 
 
 class Source(Protocol):
@@ -56,22 +54,37 @@ class Source(Protocol):
 def open_source(data: str | None, split: str) -> Source:
     """The source of a split: `dev`, `train`, or `file`, which is whatever the data hold.
 
+    Args:
+        data: a file or folder; None or empty for the data set got with `agemem-eval data get`.
+        split: which.
+
     Raises:
         DataError: no data, or data in which the split is not found.
         MissingExtraError: data that need the library `datasets`, where it is not installed.
     """
-    if not data:
-        raise DataError(f"the split {split} needs HotpotQA's questions: {_HOW}")
-    path = Path(data).expanduser()
+    path = _place(data, split)
     if path.is_file():
         return HubFiles([path]) if path.suffix == ".parquet" else JsonFile(path)
     if not path.is_dir():
-        raise DataError(f"{path}: no such file or folder; {_HOW}")
+        raise DataError(f"{path}: no such file or folder; {_how(split)}")
     if (path / "dataset_dict.json").is_file():
         return HubFolder(_hub_split(path, split))
     if (path / "dataset_info.json").is_file() and (path / "state.json").is_file():
         return HubFolder(path)
     return _in_folder(path, split)
+
+
+def _place(data: str | None, split: str) -> Path:
+    if data:
+        return Path(data).expanduser()
+    found = installed(_SETS[split]) if split in _SETS else None
+    if found is None:
+        raise DataError(f"the split {split} needs HotpotQA's questions: {_how(split)}")
+    return found
+
+
+def _how(split: str) -> str:
+    return how_to_get(_SETS[split]) if split in _SETS else "pass a file of questions as --data"
 
 
 def _hub_split(path: Path, split: str) -> Path:
@@ -93,7 +106,7 @@ def _in_folder(path: Path, split: str) -> Source:
         for folder in (path, path / "distractor"):
             if parts := sorted(folder.glob(f"{_HUB_NAMES[split]}-*.parquet")):
                 return HubFiles(parts)
-        raise DataError(f"{path}: holds none of {', '.join(_NAMES[split])}; {_HOW}")
+        raise DataError(f"{path}: holds none of {', '.join(_NAMES[split])}; {_how(split)}")
     files = sorted(f for f in path.iterdir() if f.suffix in (".json", ".jsonl", ".parquet"))
     if len(files) != 1:
         raise DataError(f"{path}: holds {len(files)} data files; name the one to use as --data")

@@ -20,6 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from support_data import columns, record, write
 
 
+@pytest.fixture(autouse=True)
+def _no_data_sets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AGEMEM_DATA", str(tmp_path / "nothing"))
+
+
 @pytest.fixture
 def sample(data_dir: Path) -> Path:
     return data_dir / "hotpotqa" / "hotpot_sample.json"
@@ -107,9 +112,22 @@ def test_an_official_split_has_its_number_of_questions(tmp_path: Path, monkeypat
             listed(write(tmp_path / "none.json", []), split, allow_short="true")
 
 
+def test_the_data_set_that_was_got_needs_no_naming(tmp_path: Path) -> None:
+    folder = tmp_path / "nothing" / "hotpotqa-dev"
+    folder.mkdir(parents=True)
+    write(folder / "hotpot_dev_distractor_v1.json", [record(0)])
+    (folder / "manifest.json").write_text("{}")
+    environment = HotpotqaEnvironment(allow_short="true")
+    assert [task.id for task in environment.tasks("dev")] == ["id0"]
+    with pytest.raises(DataError, match="data get hotpotqa-train"):
+        environment.tasks("train")
+
+
 def test_data_that_are_not_there_say_how_to_get_them(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"dev needs .*hotpotqa.github.io.*--data"):
+    with pytest.raises(DataError, match=r"dev needs .*data get hotpotqa-dev, or pass .*--data"):
         HotpotqaEnvironment().tasks("dev")
+    with pytest.raises(DataError, match=r"file needs .*pass a file of questions as --data"):
+        HotpotqaEnvironment().tasks("file")
     with pytest.raises(DataError, match="nowhere: no such file or folder"):
         listed(tmp_path / "nowhere")
     with pytest.raises(DataError, match="holds none of hotpot_dev"):
