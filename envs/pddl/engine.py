@@ -26,6 +26,7 @@ class Engine:
         state: the present state.
         valid: whether the last action could be carried out.
         won: whether the goal was reached; then nothing changes any more.
+        n_goals: how many literals the goal has.
         best: most literals of the goal that ever held at once.
         at_start: how many held at the start.
     """
@@ -47,13 +48,9 @@ class Engine:
             self._numbers.setdefault(text, []).append(number)
         self.state: State = self.core.initial
         self.valid = True
+        self.n_goals = len(problem.goal)
         self.at_start = self.best = self.satisfied()
         self.won = self.best == self.n_goals
-
-    @property
-    def n_goals(self) -> int:
-        """How many literals the goal has."""
-        return len(self.core.problem.goal)
 
     def satisfied(self) -> int:
         """How many literals of the goal hold now."""

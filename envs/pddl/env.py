@@ -173,12 +173,13 @@ class _Episode:
         over = engine.won
         observation = engine.step(action)
         self._unread.append(observation)
+        won = engine.won
         return StepResult(
             observation=observation,
-            reward=float(engine.won and not over),
+            reward=1.0 if won and not over else 0.0,
             progress=engine.best / engine.n_goals,
-            success=engine.won,
-            terminated=engine.won,
+            success=won,
+            terminated=won,
             valid=engine.valid,
             metrics=self.metrics(),
         )

@@ -63,7 +63,8 @@ class Words:
         return [
             clause
             for predicate, phrase in self.phrases.items()
-            for clause in _clauses(phrase, by_predicate.get(predicate, ()))
+            if predicate in by_predicate
+            for clause in _clauses(phrase, by_predicate[predicate])
         ]
 
     def literal(self, literal: Literal) -> str:
