@@ -25,19 +25,24 @@ class Library:
 
     def search(self, query: str) -> list[int]:
         """The numbers of the paragraphs that share words with the query, the best first."""
+        scores = self.scores(query)
+        ranking = sorted(range(len(scores)), key=lambda number: (-scores[number], number))
+        return [number for number in ranking if scores[number] > 0]
+
+    def scores(self, query: str) -> list[float]:
+        """How well each paragraph fits the query: BM25 over stems."""
         weights = self._weights
         telling = content_stems(query) & weights.keys()
         wanted = telling or {stem(word) for word in words(query)} & weights.keys()
-        scores = [
+        terms = sorted(wanted)  # so that sums are the same in every process
+        return [
             sum(
-                weights[word] * count * (_K1 + 1) / (count + norm)
-                for word in sorted(wanted)
-                if (count := counts[word])
+                weights[term] * count * (_K1 + 1) / (count + norm)
+                for term in terms
+                if (count := counts[term])
             )
             for counts, norm in zip(self._counts, self._norms, strict=True)
         ]
-        ranking = sorted(range(len(scores)), key=lambda number: (-scores[number], number))
-        return [number for number in ranking if scores[number] > 0]
 
     def lookup(self, number: int, query: str) -> list[int]:
         """The numbers of the paragraph's sentences that hold every word of the query."""
