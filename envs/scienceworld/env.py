@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ...harness.errors import DataError, UsageError, unknown_name
+from ...harness.errors import DataError, UsageError, WorkerError, unknown_name
 from ...harness.types import EnvSpec, Observation, Scores, SplitSpec, StepResult, Task
 from ..common import readable
 from . import facts, simulator
@@ -26,8 +26,7 @@ _NO_ELECTRICAL = "noElectricalAction"
 _ELECTRICAL = re.compile("power-component|conductivity")  # the library's own test
 _UNREADABLE = "No known action matches that input."
 _MEGABYTES = range(128, 65537)
-# What the simulator says when it knows the words but does not do it. None of its own valid
-# actions is answered so.
+# What the simulator says when it knows the words but does not do it.
 _REFUSAL = re.compile(
     r"It'?s not clear how to |I'm not sure how to |That can't be moved|That container is empty"
     r"|You can't |[Tt]he .*? (?:is not (?:moveable|movable|openable|closeable|edible|open\.|"
@@ -135,7 +134,11 @@ class ScienceworldEnvironment:
         return self._playing().step(action)
 
     def valid_actions(self) -> list[str]:
-        """What the library calls valid, about a thousand; sorted, each once."""
+        """What the library calls valid, about a thousand; sorted, each once.
+
+        It lists what is plausible for things of their kind. Nearly a fifth, mostly about things
+        hidden in others, it does not understand itself, or refuses.
+        """
         return sorted(set(self._playing().simulator.valid_actions()))
 
     def expert_action(self, name: str = "oracle") -> str | None:
@@ -207,9 +210,10 @@ class _Episode:
             for action, before in [("look around", None), *self._history]:
                 again = self.simulator.step(action)
                 if before is not None and again != before:
-                    raise UsageError(
+                    self.simulator.close()
+                    raise WorkerError(
                         f"ScienceWorld answered {action!r} otherwise the second time: its Java "
-                        "process does not honour the options that make it deterministic"
+                        "does not honour the options that make it deterministic"
                     )
         for action, step in self._news("oracle"):
             self._oracle.observe(action, step.understood)

@@ -48,7 +48,7 @@ Your goal: Your task is to find out whether the pebble floats on water. First, f
 pebble. If it floats, place it in the white box. If it does not float, place it in the brown box. \
 The boxes are located around the cellar.
 
-This room is called the cellar. In it, you see: 
+This room is called the cellar. In it, you see:
 \tthe agent
 \ta brown box (containing nothing)
 \ta bucket (containing a substance called water)
@@ -73,7 +73,7 @@ You focus on the pebble.
 You move the pebble to the bucket.
 <think>What happened to it in the water?</think><answer>look in bucket</answer>
 
-Inside the bucket is: 
+Inside the bucket is:
 \ta substance called water
 \ta pebble, which has sunk
 <think>It does not float, so it belongs in the brown box.</think>\

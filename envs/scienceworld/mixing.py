@@ -24,7 +24,7 @@ def paint(hands: Hands, goal: str) -> Plan[None]:
     if not first or not (yield from hands.go("art studio")):
         return
     yield from hands.look()
-    cups = {color: "" for color in ("red", "yellow", "blue")}
+    cups = dict.fromkeys(("red", "yellow", "blue"), "")
     for line in hands.notes.place.lines:
         for color in cups:
             if f"{color} paint" in names(line):

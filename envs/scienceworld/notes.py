@@ -72,7 +72,7 @@ class Notes:
         """Take in an action, one's own or another's, and the answer."""
         if room := _ROOM.match(text):
             self.here = room[1]
-            doors = {to: state for to, state in _DOOR.findall(text)}
+            doors = dict(_DOOR.findall(text))
             self.places[self.here] = Place(text, doors)
         elif moved := _MOVED.match(text):
             if action.startswith(("go ", "teleport ")):

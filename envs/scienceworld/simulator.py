@@ -12,7 +12,10 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -109,15 +112,12 @@ class Simulator:
 
     def step(self, action: str) -> Step:
         """Carry out an action; free of the harness's caps."""
-        try:
+        with self._asking("step"):
             observation: str = self._do_step(action)
-            raw: float = self._get_score()
+            score = round(100 * self._get_score())
             completed: bool = self._get_completed()
-            score = round(100 * raw)
             if score == -100 and completed and self._broken():
                 raise WorkerError(f"the simulator broke down: {' '.join(observation.split())}")
-        except Exception as error:  # noqa: BLE001 - py4j raises all sorts
-            raise self._failed("step", error) from error
         return Step(observation, score, completed or score < 0)
 
     def look(self) -> str:
@@ -173,7 +173,7 @@ class Simulator:
             nothing = java.io.FileOutputStream(os.devnull)
             java.lang.System.setOut(java.io.PrintStream(nothing))
             server = gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface()
-        except Exception as error:  # noqa: BLE001 - py4j raises all sorts
+        except Exception as error:
             raise WorkerError(f"cannot reach ScienceWorld's simulator: {error}") from error
         self._server = server
         self._join = java.lang.String.join
@@ -181,14 +181,12 @@ class Simulator:
         self._get_completed = server.getCompleted
 
     def _load(self, task: str, variation: int, simplifications: str, *, gold: bool) -> str:
-        try:
+        with self._asking("load"):
             self._server.load(task, variation, simplifications, gold)
             refused: str = self._server.errorStr()
             if refused or self._broken():
                 raise WorkerError(f"the simulator refused {task} {variation}: {refused}")
             return str(self._server.getTaskDescription())
-        except Exception as error:  # noqa: BLE001 - py4j raises all sorts
-            raise self._failed("load", error) from error
 
     def _broken(self) -> bool:
         """Whether an exception inside the simulator has ended the game."""
@@ -201,33 +199,41 @@ class Simulator:
 
     def _strings(self, method: str) -> list[str]:
         """A Java list of strings, in one round trip instead of one for each."""
-        try:
+        with self._asking(method):
             listed = getattr(self._server, method)()
             text: str = self._join("\n", listed)
             self._gateway.detach(listed)
-        except Exception as error:  # noqa: BLE001 - py4j raises all sorts
-            raise self._failed(method, error) from error
         return text.split("\n") if text else []
 
     def _call(self, method: str, *arguments: Any) -> Any:
-        try:
+        with self._asking(method):
             return getattr(self._server, method)(*arguments)
-        except Exception as error:  # noqa: BLE001 - py4j raises all sorts
-            raise self._failed(method, error) from error
 
-    def _failed(self, what: str, error: Exception) -> WorkerError | EpisodeTimeout:
-        """The error to raise; the process is gone then."""
+    @contextmanager
+    def _asking(self, what: str) -> Iterator[None]:
+        """Any failure inside is an `InfraError`, and the end of the process."""
+        clock = time.monotonic()
         if not self._end.alive:
-            return WorkerError(f"ScienceWorld's simulator was closed before {what}")
-        code = self._process.poll()
-        self._end()
-        if isinstance(error, WorkerError):
-            return error
-        if code is not None:
-            return WorkerError(f"ScienceWorld's Java process died in {what}: exit code {code}")
-        if _is_timeout(error):
-            return EpisodeTimeout(f"{what} of ScienceWorld took over {ANSWER_TIMEOUT_S:g} s")
-        return WorkerError(f"ScienceWorld failed in {what}: {' '.join(str(error).split())[:300]}")
+            raise WorkerError(f"ScienceWorld's simulator was closed before {what}")
+        try:
+            yield
+        except Exception as error:
+            late = time.monotonic() - clock >= ANSWER_TIMEOUT_S
+            with suppress(subprocess.TimeoutExpired):  # one that is dying takes a moment for it
+                self._process.wait(0 if late else 0.5)
+            code = self._process.poll()
+            self._end()
+            if isinstance(error, WorkerError):
+                raise
+            if code is not None:
+                reason = f"ScienceWorld's Java process died in {what}: exit code {code}"
+            elif late:
+                raise EpisodeTimeout(
+                    f"{what} of ScienceWorld took over {ANSWER_TIMEOUT_S:g} s"
+                ) from error
+            else:
+                reason = f"ScienceWorld failed in {what}: {' '.join(str(error).split())[:300]}"
+            raise WorkerError(reason) from error
 
 
 # --- Java -----------------------------------------------------------------------------------
@@ -316,12 +322,3 @@ def _end(process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
         process.wait()
     process.stdout.close()
     errors.close()
-
-
-def _is_timeout(error: BaseException | None) -> bool:
-    """Whether waiting too long is at the bottom of an error of py4j."""
-    while error is not None:
-        if isinstance(error, TimeoutError):
-            return True
-        error = getattr(error, "cause", None) or error.__cause__ or error.__context__
-    return False

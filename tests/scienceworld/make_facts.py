@@ -30,7 +30,8 @@ def table(simulator: Simulator) -> list[str]:
         name, topic = infer_task(entry["task_name"]), entry["task_id"].split("-")[0]
         simulator.load(name, 0, "")
         sets = [simulator.ask(f"getVariations{part}") for part in ("Train", "Dev", "Test")]
-        if sum(sets, []) != list(range(simulator.ask("getTaskMaxVariations", name))):
+        joined = [variation for part in sets for variation in part]
+        if joined != list(range(simulator.ask("getTaskMaxVariations", name))):
             raise SystemExit(f"{name}: its splits are not stretches one after the other")
         ends = [sum(map(len, sets[: i + 1])) for i in range(3)]
         lines.append("\t".join([name, topic, *map(str, ends)]))
