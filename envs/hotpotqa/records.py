@@ -175,8 +175,8 @@ def _sentences(title: object, value: object) -> tuple[str, ...]:
 
 
 def _string(value: object, what: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise RecordError(f"{what} should be a text that is not empty")
+    if not isinstance(value, str):
+        raise RecordError(f"{what} should be a text, there is {_kind(value)}")
     return value
 
 

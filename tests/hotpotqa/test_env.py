@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -106,10 +107,30 @@ def test_instructions_differ_by_form_and_show_no_question_of_a_split() -> None:
         assert goal.removeprefix("answer the question: ") not in plain.instructions.example
 
 
-def test_the_examples_are_answered_as_they_say() -> None:
-    for form in ("interactive", "three-stage"):
-        example = HotpotqaEnvironment(form=form).spec.instructions.example
-        assert "finish[Port Tallow] facts[Odo Brask # 1 | Silver Heron # 1]" in example
+def test_the_interactive_example_is_what_would_be_shown(tmp_path: Path) -> None:
+    context = [
+        ["Odo Brask", ["Odo Brask (1802–1871) was a captain and a collector of shells.",
+                       "For most of his life he commanded the Silver Heron."]],
+        ["Silver Heron", ["The Silver Heron was a brig with two masts.",
+                          "It was built in Port Tallow by a crew of forty."]],
+        ["Silver Heron Inn", ["An inn by the sea, and a good one to stay at for the night."]],
+        *[[f"Other {n}", ["Nothing of use."]] for n in range(7)],
+    ]  # fmt: skip
+    made = record(
+        context=context,
+        answer="Port Tallow",
+        supporting_facts=[["Odo Brask", 1], ["Silver Heron", 1]],
+        question="In which harbour was the ship of the captain Odo Brask built?",
+    )
+    environment = HotpotqaEnvironment(data=str(write(tmp_path / "a.json", [made])))
+    first = environment.reset(environment.tasks("file")[0], 0)
+    turns = re.split(r"<think>.*?</think>", environment.spec.instructions.example)
+    assert turns[0] == f"Your goal: {first.goal}\n\n{first.text}\n"
+    for turn in turns[1:]:
+        action, observation = re.fullmatch(r"<answer>(.*?)</answer>\s*(.*)", turn, re.S).groups()
+        result = environment.step(action)
+        assert result.terminated or result.observation == observation.rstrip()
+    assert set(result.metrics.values()) == {1.0}
 
 
 def test_experts_are_known_by_name() -> None:

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from agemem_eval.envs.hotpotqa.answers import write_answer
+from agemem_eval.envs.hotpotqa.env import HotpotqaEnvironment
 from agemem_eval.envs.hotpotqa.metrics import METRICS, normalise, score
 
 HERE = Path(__file__).resolve().parent
@@ -19,6 +21,7 @@ import make_golden  # noqa: E402
 from perturb import perturbed  # noqa: E402
 
 GOLDEN = json.loads(make_golden.GOLDEN.read_text(encoding="utf-8"))
+NO_TALK = {"interactive": {}, "three-stage": {"distractors": "0"}}
 TEXTS = st.text(alphabet="abtheyno 0.,'-é", max_size=12)
 FACTS = st.lists(st.tuples(st.sampled_from("ABC"), st.integers(0, 3)), max_size=5)
 
@@ -53,6 +56,23 @@ def test_the_means_are_the_official_ones_even_where_predictions_are_missing(reco
             for name in sums:
                 sums[name] += ours[name] or 0.0  # the script counts what is missing as 0
         assert [sums[name] / len(records) for name in GOLDEN["names"]] == official, seed
+
+
+def test_an_answer_given_in_an_episode_scores_what_the_script_gives_it(records, data_dir) -> None:
+    path = str(data_dir / "hotpotqa" / "hotpot_sample.json")
+    for form in ("interactive", "three-stage"):
+        environment = HotpotqaEnvironment(data=path, form=form, **NO_TALK[form])
+        for record, task in zip(records, environment.tasks("file"), strict=True):
+            for seed in range(0, 12, 3):
+                answer, _ = perturbed(record, seed)
+                environment.reset(task, 0)
+                for _ in range(form == "three-stage"):
+                    environment.step("ok")
+                result = environment.step(write_answer(answer))
+                official = dict(zip(GOLDEN["names"], GOLDEN["each"][task.id][seed], strict=True))
+                assert result.terminated
+                for name in ("em", "f1", "prec", "recall"):
+                    assert result.metrics[name] == official[name], (answer, record["answer"])
 
 
 def test_the_golden_predictions_are_wrong_in_many_ways() -> None:
