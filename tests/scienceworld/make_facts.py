@@ -77,7 +77,7 @@ def main() -> None:
                     print(f"{task} {variation}: {error}", file=sys.stderr, flush=True)
                     simulator.close()
                     simulator = Simulator(MEGABYTES)
-                    steps = "-"
+                    continue  # nothing is known; the next run tries again
                 file.write(f"{task}\t{variation}\t{steps}\n")
                 file.flush()
                 took = time.monotonic() - clock
