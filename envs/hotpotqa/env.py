@@ -67,8 +67,7 @@ class HotpotqaEnvironment:
         Args:
             data: a file or folder of questions, for the splits `dev`, `train` and `file`; None for
                 what `agemem-eval data get` fetched.
-            form: `interactive`, or `three-stage`: the paragraphs first, then small talk, then the
-                question, with the context reset after the paragraphs.
+            form: `interactive`, or `three-stage`: paragraphs, a new context, small talk, question.
             exposure: `together` tells the paragraphs in one message, `each` in one each.
             distractors: how many messages of small talk there are.
             allow_short: `true` accepts an official split with fewer questions than it has.

@@ -19,7 +19,7 @@ Place = tuple[str, int]
 _SAME_SENSE = (
     "born birthplace birth native raised",
     "directed director", "wrote written author writer", "founded founder formed established",
-    "located lies lie stands stand based headquarters headquartered office seat buildings",
+    "located lies lie stands stand based headquarters headquartered office seat",
     "population inhabitants people live", "lead leading star stars starring role performer",
     "singer sings fronts fronted vocalist", "designed designer architect plans drawn",
     "published publisher publishes came out", "built builder manufacturer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agemem_eval.envs.hotpotqa.distractors import MAX_DISTRACTORS, distractors
+from agemem_eval.envs.hotpotqa.distractors import MAX_DISTRACTORS, VERSION, distractors
 from agemem_eval.envs.hotpotqa.generator import SIZES, generate
 from agemem_eval.envs.hotpotqa.text import STOP_WORDS
 from agemem_eval.harness.errors import DataError
@@ -119,3 +120,9 @@ def test_a_question_that_leaves_nothing_to_say_is_refused() -> None:
                           for n in range(MAX_DISTRACTORS))  # fmt: skip
     with pytest.raises(DataError, match="no 5 distractor messages avoid the words"):
         distractors("x", 0, 5, [everything])
+
+
+def test_the_bytes_are_those_of_this_version() -> None:
+    assert VERSION == "1"  # raise it, and the environment's, and change this, with any message
+    text = repr(distractors("x", 0, MAX_DISTRACTORS, []))
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "3e365114080cd0e0"

@@ -12,7 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from agemem_eval.envs.hotpotqa.generator import SIZES, Generated, generate, task_id
+from agemem_eval.envs.hotpotqa.generator import (
+    SIZES,
+    VERSION,
+    Generated,
+    generate,
+    split_hash,
+    task_id,
+)
 from agemem_eval.envs.hotpotqa.kinds import KINDS
 from agemem_eval.envs.hotpotqa.names import word
 from agemem_eval.envs.hotpotqa.records import read_record
@@ -193,3 +200,9 @@ def test_only_questions_of_a_split_are_generated() -> None:
     for index in (-1, 500):
         with pytest.raises(UsageError, match="has the questions 0 to 499"):
             generate("generated", index)
+
+
+def test_the_bytes_are_those_of_this_version() -> None:
+    assert VERSION == "1"  # raise it, and change these, whenever any question changes
+    assert split_hash("generated") == "4cd05167ef056a1d"
+    assert split_hash("generated-train") == "74965014bdefbe7e"
