@@ -76,6 +76,7 @@ class Paths:
 
     def __init__(self, view: View) -> None:
         start: Pose = ((0, 0), 0)
+        free = view.walkable()
         self._came: dict[Pose, tuple[Pose, Primitive] | None] = {start: None}
         self._facing: dict[Cell, Pose] = {}  # the first pose, so the nearest, that faces a cell
         self._standing: dict[Cell, Pose] = {}  # the first pose on a cell
@@ -90,7 +91,7 @@ class Paths:
                 ((cell, (heading - 1) % 4), Primitive.LEFT),
                 ((cell, (heading + 1) % 4), Primitive.RIGHT),
             ]
-            if front in view.walkable:
+            if front in free:
                 moves.insert(0, ((front, heading), Primitive.FORWARD))
             for following, primitive in moves:
                 if following not in self._came:
@@ -195,7 +196,7 @@ def _obstacle(primitive: Primitive, view: View) -> str:
     if primitive == Primitive.DROP:
         if not view.carried:
             return "You carry nothing."
-        free = view.kind_at((1, 0)) == EMPTY
+        free = view.front_kind == EMPTY
         return "" if free else f"There is no room: {_what(front, view)} is in front of you."
     if primitive == Primitive.TOGGLE:
         if front is None or front.kind not in ("door", "box"):
@@ -207,7 +208,7 @@ def _obstacle(primitive: Primitive, view: View) -> str:
 def _what(front: Thing | None, view: View) -> str:
     if front is not None:
         return str(front)
-    return "A wall" if view.kind_at((1, 0)) == WALL else "Something"
+    return "A wall" if view.front_kind == WALL else "Something"
 
 
 def _unliftable(thing: Thing, view: View) -> str:

@@ -133,6 +133,8 @@ class Game:
 
 def _folded(done: list[str]) -> str:
     """`turn left, move forward 3 times` and so on."""
+    if len(done) == 1:
+        return done[0]
     runs = [(words, len(list(run))) for words, run in groupby(done)]
     said = [words if count == 1 else f"{words} {count} times" for words, count in runs]
     return ", ".join(said)

@@ -39,34 +39,44 @@ left` are meant from where you start, in the room where you start. `a` means tha
 do. In some missions opening or taking the wrong thing is a failure.
 """
 
-# There is no lamp and no orange in BabyAI, so this is no mission of any level.
+# There are no lamps in BabyAI and none of these colours, so this is no mission of any level. A test
+# plays it in minigrid, with a red ball for the lamp and so on.
 _EXAMPLE = """
-Your goal: put the orange lamp next to the white key
+Your goal: put the white lamp next to the orange key
 
-You see white key 1, 2 steps ahead and 1 to the left; orange door 1 (closed), 4 steps ahead and \
-1 to the right. Walls: 4 steps ahead, 2 steps to the left. You carry nothing.
-<think>The key is here, the lamp may be behind the door.</think>\
-<answer>toggle and go through orange door 1</answer>
+You see orange key 1, 2 steps ahead and 1 to the left; pink door 1 (closed), 5 steps ahead and 1 \
+to the right. Walls: 5 steps ahead, 2 steps to the right. You carry nothing.
+<think>The key is here. The lamp is not in view, it may be behind the door.</think>\
+<answer>toggle and go through pink door 1</answer>
 
-You move forward 3 times, turn right, move forward, turn left, toggle the orange door, move \
-forward 2 times. You see orange lamp 1, 1 step ahead and 2 to the right. Walls: 3 steps ahead, \
-2 steps to the left, 3 steps to the right. You carry nothing.
-<think>There is the lamp.</think><answer>pick up orange lamp 1</answer>
+You move forward 4 times, turn right, move forward, turn left, toggle the pink door, move forward \
+2 times. You see white lamp 1, 2 steps ahead and 1 to the left; black lamp 1, 3 steps ahead and 3 \
+to the left. Walls: 5 steps ahead, 1 step to the right. You carry nothing.
+<think>There is the white lamp.</think><answer>pick up white lamp 1</answer>
 
-You move forward, turn right, move forward, pick up the orange lamp. You see no objects. Walls: \
-2 steps ahead, 2 steps to the left, 3 steps to the right. You carry a orange lamp.
-<think>Now back to the key. The door is on my right and behind me.</think>\
-<answer>turn right</answer>
+You move forward 2 times, turn left, pick up the white lamp. You see pink door 1 (open), 3 steps \
+to the left; black lamp 1, 3 steps ahead and 1 to the right. Walls: 5 steps ahead, 3 steps to the \
+right. You carry a white lamp.
+<think>Now back to the key. The door is open, on my left.</think>\
+<answer>go through pink door 1</answer>
 
-You turn right. You see orange door 1 (open), 2 steps ahead and 1 to the right. Walls: 2 steps \
-ahead, 2 steps to the left, 3 steps to the right. You carry a orange lamp.
-<think>It is open, so I walk through.</think><answer>go through orange door 1</answer>
+You turn left, move forward 4 times. You see orange key 1, 2 steps ahead and 2 to the right. \
+Walls: 5 steps ahead, 1 step to the left. You carry a white lamp.
+<think>Two steps on, the key is straight to my right with one free cell between us. If I turn \
+there and drop the lamp on that cell, it lies next to the key.</think><answer>move forward</answer>
 
-You move forward, turn right, move forward, turn left, move forward 2 times. You see white key 1, \
-1 step ahead and 2 to the right. Walls: 5 steps ahead, 1 step to the left. You carry a orange lamp.
-<think>The cell in front of me is two cells from the key. A step to the right would bring me in \
-line with the cell next to it: I turn right, and the cell in front of me is then diagonal to the \
-key; after one step forward it is the cell behind the next.</think><answer>turn right</answer>
+You move forward. You see orange key 1, 1 step ahead and 2 to the right. Walls: 4 steps ahead, 1 \
+step to the left. You carry a white lamp.
+<think>One more.</think><answer>move forward</answer>
+
+You move forward. You see orange key 1, 2 steps to the right. Walls: 3 steps ahead, 1 step to the \
+left. You carry a white lamp.
+<think>Now I turn to it.</think><answer>turn right</answer>
+
+You turn right. You see orange key 1, 2 steps ahead; pink door 1 (open), 3 steps to the right. \
+Walls: 5 steps ahead, 3 steps to the left. You carry a white lamp.
+<think>The cell in front of me is free and has a side in common with the key's.</think>\
+<answer>drop</answer>
 """
 
 INSTRUCTIONS = Instructions(version="1", text=_TEXT.strip(), example=_EXAMPLE.strip())

@@ -97,10 +97,15 @@ def facts() -> dict[tuple[str, int], Fact]:
     Raises:
         DataError: `games.tsv` is missing or broken.
     """
-    return dict(_read(GAMES))
+    return dict(read_facts(GAMES))
 
 
-def _read(path: Path) -> Iterator[tuple[tuple[str, int], Fact]]:
+def read_facts(path: Path) -> Iterator[tuple[tuple[str, int], Fact]]:
+    """The facts of a file, one game a line.
+
+    Raises:
+        DataError: a file that cannot be read, or a line that is no fact; it names the line.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -110,10 +115,14 @@ def _read(path: Path) -> Iterator[tuple[tuple[str, int], Fact]]:
     for number, line in enumerate(lines[1:], 2):
         row = line.split("\t")
         numbers = row[1:2] + [value for value in row[3:] if value]
-        if len(row) != 4 or not all(n.isascii() and n.isdigit() for n in numbers):
+        if len(row) != 4 or not all(_is_number(n) for n in numbers):
             raise DataError(f"{path}, line {number}: not a level, seed, fingerprint, steps")
         level, seed, fingerprint, steps = row
         yield (level, int(seed)), Fact(fingerprint, int(steps) if steps else None)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
 
 
 @cache

@@ -14,6 +14,7 @@ from typing import Any
 from .commands import Primitive
 
 HALF = 0.5
+_STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # by direction: to the right, down, left, up
 
 
 class Progress:
@@ -61,11 +62,10 @@ class _Leaf:
     def _worth(self, env: Any, primitive: Primitive) -> float:
         instruction, carried = self._instruction, env.carrying
         if self._kind == "GoToInstr":
-            x, y = env.front_pos
-            return float(any(x == i and y == j for i, j in instruction.desc.obj_poss))
+            return float(_front(env) in instruction.desc.obj_poss)
         if self._kind == "OpenInstr":
             if primitive == Primitive.TOGGLE:
-                front = env.grid.get(*env.front_pos)
+                front = env.grid.get(*_front(env))
                 if _among(front, instruction.desc.obj_set) and front.is_open:
                     return 1.0
             key = carried is not None and carried.type == "key" and carried.color in self._locks
@@ -119,6 +119,13 @@ def _node(instruction: Any) -> _Leaf | _Both:
     if kind == "AndInstr":
         return _Both(instruction.instr_a, instruction.instr_b, ordered=False)
     return _Leaf(instruction)
+
+
+def _front(env: Any) -> tuple[int, int]:
+    """The cell in front of the agent; minigrid's `front_pos` makes numpy arrays of it."""
+    x, y = env.agent_pos
+    dx, dy = _STEPS[env.agent_dir]
+    return int(x) + dx, int(y) + dy
 
 
 def _among(thing: Any, things: Any) -> bool:

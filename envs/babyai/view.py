@@ -7,10 +7,9 @@ to the left. The encoding of the image is minigrid's (`minigrid.core.constants`)
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Protocol
+import re
+from functools import cache
+from typing import NamedTuple, Protocol
 
 SIZE = 7  # cells along a side of the view; the agent stands in the middle of its last row
 _MIDDLE = SIZE // 2
@@ -32,8 +31,7 @@ class Image(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Thing:
+class Thing(NamedTuple):
     """An object in view; `number` tells it from others of its name, the nearest is 1."""
 
     color: str
@@ -71,7 +69,9 @@ def _place(ahead: int, right: int) -> str:
 
 
 _OWN = _offset(0, 0)
-# Every other cell, the nearest first and then from left to right, with its place in words.
+_FRONT = _offset(1, 0)
+# Every other cell, the nearest first and then from left to right: where the image holds it, where
+# it is, and where that is in words.
 _CELLS = tuple(
     (_offset(ahead, right), ahead, right, _place(ahead, right))
     for ahead, right in sorted(
@@ -79,6 +79,8 @@ _CELLS = tuple(
         key=lambda cell: (cell[0] + abs(cell[1]), cell[1]),
     )
 )
+_RANK = {at // 3: rank for rank, (at, *_) in enumerate(_CELLS)}  # of a cell, by its index
+_OBJECT = re.compile(rb"[%c-%c]" % (DOOR, LAVA))
 _LINES = tuple(
     tuple((_offset(*cell), _place(*cell)) for cell in line)
     for line in (
@@ -90,63 +92,68 @@ _LINES = tuple(
 
 
 class View:
-    """One observation: the things in it, the cells that can be walked on, and its text."""
+    """One observation: the things in it, the cells that can be walked on, and its text.
+
+    Everything is read from the image when first asked for: most views within a macro never are.
+    """
+
+    __slots__ = ("_cells", "_entries", "_text")
 
     def __init__(self, image: Image) -> None:
         self._cells = image.tobytes()
+        self._entries: list[tuple[Thing, str]] | None = None
+        self._text = ""
 
-    @cached_property
+    @property
     def things(self) -> tuple[Thing, ...]:
         """The objects in view, the nearest first."""
-        return tuple(thing for thing, _ in self._seen)
+        return tuple([thing for thing, _ in self._read()])
 
-    @cached_property
+    @property
     def carried(self) -> str:
         """The object carried, as `blue key`; empty for none."""
         kind, color = self._cells[_OWN : _OWN + 2]
         return f"{COLORS[color]} {KINDS[kind]}" if kind in KINDS else ""
 
-    @cached_property
+    @property
     def text(self) -> str:
         """The view in words."""
-        seen = "; ".join(
-            f"{thing} ({thing.state}), {place}" if thing.state else f"{thing}, {place}"
-            for thing, place in self._seen
-        )
-        walls = ", ".join(place for line in _LINES for place in self._wall(line))
-        carried = f"a {self.carried}" if self.carried else "nothing"
-        return (
-            f"You see {seen or 'no objects'}. "
-            f"Walls: {walls or 'none in a straight line'}. You carry {carried}."
-        )
+        if not self._text:
+            seen = "; ".join([words for _, words in self._read()]) or "no objects"
+            walls = ", ".join([place for line in _LINES if (place := self._wall(line))])
+            carried = self.carried
+            self._text = (
+                f"You see {seen}. Walls: {walls or 'none in a straight line'}. "
+                f"You carry {f'a {carried}' if carried else 'nothing'}."
+            )
+        return self._text
 
-    @cached_property
-    def walkable(self) -> frozenset[Cell]:
+    def walkable(self) -> set[Cell]:
         """The cells seen that can be entered, the agent's own among them."""
         cells = self._cells
-        free = [
-            (ahead, right)
-            for at, ahead, right, _ in _CELLS
-            if cells[at] in _WALKABLE or (cells[at] == DOOR and not cells[at + 2])
-        ]
-        return frozenset([(0, 0), *free])
+        free = {(ahead, right) for at, ahead, right, _ in _CELLS if cells[at] in _WALKABLE}
+        opened = {(t.ahead, t.right) for t in self.things if t.state == "open"}
+        return free | opened | {(0, 0)}
 
-    def kind_at(self, cell: Cell) -> int:
-        """The code of what a cell in view holds; UNSEEN where it is hidden."""
-        return self._cells[_offset(*cell)]
+    @property
+    def front_kind(self) -> int:
+        """The code of what is right in front."""
+        return self._cells[_FRONT]
 
     @property
     def front(self) -> Thing | None:
         """The object right in front, if there is one."""
-        for thing in self.things:
-            if thing.ahead == 1 and not thing.right:
-                return thing
+        if self._cells[_FRONT] in KINDS:
+            for thing in self.things:
+                if thing.ahead == 1 and not thing.right:
+                    return thing
         return None
 
     @property
     def front_is_walkable(self) -> bool:
         """Whether the agent can step forward."""
-        return (1, 0) in self.walkable
+        kind, _, state = self._cells[_FRONT : _FRONT + 3]
+        return kind in _WALKABLE or (kind == DOOR and STATES[state] == "open")
 
     def find(self, name: str, number: int) -> Thing | None:
         """The object of that name and number."""
@@ -155,27 +162,34 @@ class View:
                 return thing
         return None
 
-    @cached_property
-    def _seen(self) -> list[tuple[Thing, str]]:
-        cells, numbers = self._cells, Counter[int]()
-        seen = []
-        for at, ahead, right, place in _CELLS:
-            kind = cells[at]
-            if kind < DOOR:
-                continue
-            color = cells[at + 1]
-            numbers[kind << 8 | color] += 1
-            number = numbers[kind << 8 | color]
-            state = STATES[cells[at + 2]] if kind == DOOR else ""
-            thing = Thing(COLORS[color], KINDS[kind], number, ahead, right, state)
-            seen.append((thing, place))
-        return seen
+    def _read(self) -> list[tuple[Thing, str]]:
+        """The things in view and their words."""
+        if self._entries is None:
+            cells, numbers = self._cells, dict[tuple[int, int], int]()
+            indices = [hit.start() for hit in _OBJECT.finditer(cells[::3])]
+            self._entries = entries = []
+            for rank in sorted([_RANK[index] for index in indices if index != _OWN // 3]):
+                at = _CELLS[rank][0]
+                kind, color, state = cells[at : at + 3]
+                number = numbers[kind, color] = numbers.get((kind, color), 0) + 1
+                entries.append(_entry(kind, color, state, number, rank))
+        return self._entries
 
-    def _wall(self, line: tuple[tuple[int, str], ...]) -> list[str]:
+    def _wall(self, line: tuple[tuple[int, str], ...]) -> str:
         """The place of the first wall along a line; none where a closed door hides it."""
         for at, place in line:
-            if self._cells[at] == WALL:
-                return [place]
-            if not self._cells[at]:
+            kind = self._cells[at]
+            if kind == WALL:
+                return place
+            if not kind or (kind == DOOR and self._cells[at + 2]):
                 break
-        return []
+        return ""
+
+
+@cache
+def _entry(kind: int, color: int, state: int, number: int, rank: int) -> tuple[Thing, str]:
+    """A thing and its words, by codes and by the rank of its cell; there are a few thousand."""
+    _, ahead, right, place = _CELLS[rank]
+    door = STATES[state] if kind == DOOR else ""
+    thing = Thing(COLORS[color], KINDS[kind], number, ahead, right, door)
+    return thing, f"{thing} ({door}), {place}" if door else f"{thing}, {place}"
