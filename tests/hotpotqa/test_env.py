@@ -257,7 +257,7 @@ def test_senseless_actions_are_invalid_and_change_nothing(
     assert "x" * 100 not in result.observation
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.text(max_size=40) | st.sampled_from([*SENSELESS, "search[Odo", "lookup[is"])))
 def test_no_actions_break_an_episode(actions: list[str]) -> None:
     for form in ("interactive", "three-stage"):

@@ -65,7 +65,7 @@ def test_the_reader_answers_most_generated_questions(options) -> None:
 
 def test_the_reader_plays_real_questions(data_dir: Path) -> None:
     path = str(data_dir / "hotpotqa" / "hotpot_sample.json")
-    found = list(results(HotpotqaEnvironment(data=path), "file", "reader"))
+    found = list(results(HotpotqaEnvironment(data=path), "file", "reader", 2))
     assert 0.1 < mean(r.metrics["em"] for _, _, r in found) < 0.9
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -178,8 +179,8 @@ def test_invented_words_are_different_for_every_number_in_use() -> None:
 
 def test_the_same_bytes_in_every_process() -> None:
     code = (
-        "from agemem_eval.envs.hotpotqa.generator import generate, split_hash\n"
-        "print(split_hash('generated'), generate('generated-train', 4999).question.canonical())"
+        "from agemem_eval.envs.hotpotqa.generator import generate\n"
+        "for i in range(60): print(generate('generated', i).question.canonical())"
     )
     outputs = {
         subprocess.run(
@@ -188,7 +189,7 @@ def test_the_same_bytes_in_every_process() -> None:
             capture_output=True,
             check=True,
         ).stdout
-        for seed in ("0", "1", "4242")
+        for seed in ("0", "4242")
     }
     assert len(outputs) == 1
 
@@ -205,4 +206,7 @@ def test_only_questions_of_a_split_are_generated() -> None:
 def test_the_bytes_are_those_of_this_version() -> None:
     assert VERSION == "1"  # raise it, and change these, whenever any question changes
     assert split_hash("generated") == "4cd05167ef056a1d"
-    assert split_hash("generated-train") == "74965014bdefbe7e"
+    some = (
+        generate("generated-train", index).question.canonical() for index in range(0, 5000, 100)
+    )
+    assert hashlib.sha256(b"".join(some)).hexdigest()[:16] == "3025423188adb185"
