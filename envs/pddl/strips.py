@@ -133,21 +133,32 @@ class Core:
 
         Deleted facts are taken to stay, so what is found out of reach is; the converse may fail.
         """
-        true, false = set(self.initial), set(range(len(self.facts))) - self.initial
-        left = list(self.actions)
-        while True:
-            now = [a for a in left if a.needs <= true and a.bars <= false]
-            left = [a for a in left if not (a.needs <= true and a.bars <= false)]
-            for action in now:
-                true |= action.adds
-                false |= action.deletes
-            if not now:
-                break
+        # A fact is known true by its number, known false by the complement of its number.
+        known: set[int] = set()
+        fresh = [n if n in self.initial else ~n for n in range(len(self.facts))]
+        conditions = [[*action.needs, *(~fact for fact in action.bars)] for action in self.actions]
+        users: dict[int, list[int]] = {}
+        for number, needed in enumerate(conditions):
+            for condition in needed:
+                users.setdefault(condition, []).append(number)
+        lacking = [len(needed) for needed in conditions]
+        ready = [number for number, count in enumerate(lacking) if count == 0]
+        while fresh or ready:
+            if ready:
+                action = self.actions[ready.pop()]
+                fresh += [*action.adds, *(~fact for fact in action.deletes)]
+            elif (fact := fresh.pop()) not in known:
+                known.add(fact)
+                for number in users.get(fact, ()):
+                    lacking[number] -= 1
+                    if lacking[number] == 0:
+                        ready.append(number)
         for literal in self.problem.goal:
-            number = self.number.get(literal.fact)
-            if number is None and not self.holds(self.initial, literal):
-                return literal
-            if number is not None and number not in (true if literal.positive else false):
+            fact_number = self.number.get(literal.fact)
+            if fact_number is None:
+                if not self.holds(self.initial, literal):
+                    return literal
+            elif (fact_number if literal.positive else ~fact_number) not in known:
                 return literal
         return None
 
