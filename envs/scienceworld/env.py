@@ -39,7 +39,8 @@ class ScienceworldEnvironment:
 
     The score is ScienceWorld's, 0 to 100; a wrong `focus on` makes it −100, counted as 0, and
     ends the task. `progress` is the best score so far and the metric `score` the one that stands,
-    both as shares; the reward is the change of the latter; `success` is a score of 100.
+    both as shares; the reward is the change of the latter, so rewards add up to the final score
+    less the one that some tasks begin with; `success` is a score of 100.
     """
 
     spec: ClassVar[EnvSpec] = EnvSpec(
@@ -188,7 +189,7 @@ class _Episode:
 
     def step(self, action: str) -> StepResult:
         """Carry out an action, unless the task is over or the text is none."""
-        before = self._score
+        before = self._points
         clean = readable(action)
         if self.last.done:
             return self._result("The task is over.", 0.0, valid=False)
@@ -199,7 +200,7 @@ class _Episode:
         self.best = max(self.best, self._score)
         text = self.last.observation
         valid = self.last.understood and not _REFUSAL.match(text)
-        return self._result(text, self._score - before, valid=valid)
+        return self._result(text, (self._points - before) / 100, valid=valid)
 
     def oracle_action(self) -> str | None:
         if self._oracle is None:
@@ -227,8 +228,12 @@ class _Episode:
         return self._explorer.next_action()
 
     @property
+    def _points(self) -> int:
+        return max(0, self.last.score)
+
+    @property
     def _score(self) -> float:
-        return max(0, self.last.score) / 100
+        return self._points / 100
 
     def _metrics(self) -> Scores:
         return {"score": self._score}

@@ -21,6 +21,7 @@ _PLANS: tuple[tuple[str, Callable[[Hands, str], Plan[None]]], ...] = (
     (r"life span", living.life_spans),
     (r"life stages of", living.life_stages),
     (r"to grow a \w+ plant", living.grow_plant),
+    (r"dominant or recessive", living.inheritance),
     (r"create \S+ paint", mixing.paint),
     (r"use chemistry to create", mixing.recipe),
     (r"turn on the", circuits.power),

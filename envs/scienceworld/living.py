@@ -40,6 +40,17 @@ _OWN_WORDS: dict[str, tuple[str, ...]] = {
     "dragonfly": ("nymph",),
 }
 _PLANT_STAGES = ("seed", "seedling", "adult", "reproducing")
+# Mendel's findings on peas: whether a trait is dominant.
+_MENDEL = {
+    "tall plant height": True,
+    "short plant height": False,
+    "round seed shape": True,
+    "wrinkly seed shape": False,
+    "yellow seed color": True,
+    "green seed color": False,
+    "purple flower color": True,
+    "white flower color": False,
+}
 _PATIENCE = 90  # units of time to wait for a life stage
 
 
@@ -184,6 +195,28 @@ def grow_plant(hands: Hands, goal: str) -> Plan[None]:
         yield from hands.focus(f"{kind} seed in {pot}")
     for _ in range(_PATIENCE):
         yield from hands.wait()
+
+
+def inheritance(hands: Hands, goal: str) -> Plan[None]:
+    """Answer for a pea plant as Mendel found; other plants would have to be crossed."""
+    asked = re.search(
+        r"whether (.+?) is a .* in the (.+?) plant\. If the trait is dominant, focus on the "
+        r"(\w+ box)\. If the trait is recessive, focus on the (\w+ box)",
+        goal,
+    )
+    if asked is None:
+        return
+    trait, plant, dominant, recessive = asked.groups()
+    jar = yield from hands.search(
+        lambda name: name == "seed jar", ["greenhouse", "bathroom", "living room"], shut=False
+    )
+    if jar:
+        yield from hands.fetch(jar)
+    if plant != "pea" or trait not in _MENDEL:
+        return
+    box = dominant if _MENDEL[trait] else recessive
+    yield from hands.search(lambda name: name == box, ["greenhouse", *HOUSE], shut=False)
+    yield from hands.focus(box)
 
 
 def _fill_pot(hands: Hands, pots: list[str]) -> Plan[list[str]]:
