@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from ..common import readable
 from .game import Game
 from .games import domain
-from .language import Problem
+from .language import Literal, Operator, Problem, substitute
 from .strips import Core, State
 
 LOOK = "look"
@@ -117,28 +117,37 @@ class Engine:
 
     def _senseless(self, action: str) -> str:
         """Why words that are no action of this problem are none."""
-        objects, parents = self.core.problem.objects, self.core.domain
-        wrong: list[str] = []
-        for names in _read(self.game, action):
-            for name, kind in names:
-                if name not in objects:
-                    wrong.append(f"there is no {kind} {name}")
-                    break
-                if not parents.is_a(objects[name], kind):
-                    wrong.append(f"{name} is no {kind}")
-                    break
-            else:
-                return "that can never be done here"
-        return wrong[0] if wrong else f"that is not written like an action of {self.game.name}"
+        objects, rules = self.core.problem.objects, self.core.domain
+        reasons: list[str] = []
+        for operator, names in _read(self.game, action):
+            wrong = [
+                f"{name} is no {kind}" if name in objects else f"there is no {kind} {name}"
+                for variable, kind in operator.parameters
+                if (name := names.get(variable)) is not None
+                and not (name in objects and rules.is_a(objects[name], kind))
+            ]
+            if not wrong:
+                return self._never(operator, names)
+            reasons.append(wrong[0])
+        return reasons[0] if reasons else f"that is not written like an action of {rules.name}"
+
+    def _never(self, operator: Operator, names: Mapping[str, str]) -> str:
+        """Why an action that makes sense is never possible."""
+        for condition in operator.conditions:
+            fact = substitute(condition.fact, names)
+            known = fact[0] in self.core.domain.static and not any("?" in arg for arg in fact)
+            if known and (fact in self.core.static) is not condition.positive:
+                return f"it needs that {self.game.words.literal(Literal(fact, condition.positive))}"
+        return "that can never be done here"
 
 
-def _read(game: Game, action: str) -> Iterator[list[tuple[str, str]]]:
-    """The names in an action with the types they should have, once for each form it fits."""
+def _read(game: Game, action: str) -> Iterator[tuple[Operator, dict[str, str]]]:
+    """Each operator whose form an action fits, with the names in place of its variables."""
     for name, form in game.words.forms.items():
         found = re.fullmatch(_pattern(form), action)
         if found:
-            kinds: Mapping[str, str] = dict(domain(game.name).operators[name].parameters)
-            yield [(said, kinds[f"?{slot}"]) for slot, said in found.groupdict().items()]
+            names = {f"?{slot}": said for slot, said in found.groupdict().items()}
+            yield domain(game.name).operators[name], names
 
 
 def _pattern(form: str) -> str:
