@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agemem_eval.harness import registry
+from agemem_eval.harness.types import Environment, Task
 from agemem_eval.testing import EnvironmentConformance, MemoryConformance
 
 
@@ -40,6 +41,13 @@ class TestBabyai(EnvironmentConformance):
 @pytest.mark.scienceworld
 class TestScienceworld(EnvironmentConformance):
     target = "scienceworld"
+    listed_valid = 0.5  # the library's own list holds what it refuses, nearly a fifth of it
+
+    def sample(self, env: Environment) -> list[Task]:
+        # Of kinds for which the simulator finds its gold path in a second, not in twenty.
+        kinds = ("find-living-thing", "lifespan-longest-lived")
+        tasks = env.tasks("test")
+        return [next(task for task in tasks if task.type == kind) for kind in kinds]
 
 
 class TestNoMemory(MemoryConformance):

@@ -199,7 +199,7 @@ class Crashing(Doors):
         (NotANumber, "scores are in range", "not JSON"),
         (SecretScore, "scores are in range", "undocumented"),
         (Boaster, "the oracle succeeds", "claims 1 steps"),
-        (Liar, "listed actions", "'fly'"),
+        (Liar, "listed actions", ": fly'"),
         (Loud, "nothing is printed", "hello"),
         (Shared, "two live instances", "interleaved"),
         (Leaky, "close releases", "after"),
