@@ -45,7 +45,7 @@ class Explorer:
         self._tried: Counter[tuple[Pose, str, str]] = Counter()
         self._start_room: set[Cell] = set()
         self._errand: _Errand | None = None
-        self._observe_view("", view)
+        self.observe("", view)
 
     def inform(self, free: set[Cell], walls: set[Cell], items: Iterable[Item]) -> None:
         """Draw a whole map in, at the beginning: makes a guide that knows what it has not read."""
@@ -55,10 +55,6 @@ class Explorer:
         for item in items:
             world.items.setdefault(item.cell, item)
         self._start_room = room(world, (0, 0))
-
-    def observe(self, action: str, observation: str) -> None:
-        """Take in what an action did."""
-        self._observe_view(action, observation)
 
     def next_action(self) -> str:
         """The next action by what is known now."""
@@ -72,8 +68,9 @@ class Explorer:
 
     # --- reading ----------------------------------------------------------------------------
 
-    def _observe_view(self, action: str, text: str) -> None:
-        seen = read_observation(text)
+    def observe(self, action: str, observation: str) -> None:
+        """Take in what an action did."""
+        seen = read_observation(observation)
         if seen is None:
             return
         if action and not seen.done:
@@ -85,8 +82,8 @@ class Explorer:
         self._world.see(seen)
         self._looked.add(self._world.pose)
         self._start_room = room(self._world, (0, 0))
-        if seen.done and seen.done[-1] in ("stay", "turn left", "turn right", "move forward"):
-            self._check(seen.done[-1], self._world.carried)
+        if seen.done:  # what is faced now may only just have come into view
+            self._check("", self._world.carried)
 
     def _check(self, deed: str, held: Item | None) -> None:
         """Strike out the clauses that this deed has fulfilled; a group follows the one before."""
@@ -235,7 +232,7 @@ class Explorer:
                 continue
             for action, pose in self._macros(item, at_end, items, from_here):
                 distance = routes.distance.get(pose)
-                if distance is not None and distance < far and self._open(action):
+                if distance is not None and distance < far and self._untried(action):
                     best, far = action, distance
         return best
 
@@ -271,7 +268,8 @@ class Explorer:
             "toggle" if item is not None and item.state in ("closed", "locked") else "move forward"
         )
 
-    def _open(self, action: str) -> bool:
+    def _untried(self, action: str) -> bool:
+        """Whether it has not been refused here before."""
         return (self._world.pose, action) not in self._refused
 
     # --- errands ----------------------------------------------------------------------------
