@@ -13,18 +13,19 @@ from agemem_eval.harness import registry
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = sorted(set(re.findall(r"agemem-eval ((?:run|report|list|doctor)\b[^\n`&|]*)", README)))
+COMMANDS = sorted(set(re.findall(r"agemem-eval ((?:run|report|list|doctor|check|data \w+)\b[^\n`&|]*)", README)))
 
 
-def help_of(command: str) -> str:
-    arguments = [sys.executable, "-m", "agemem_eval", command, "--help"]
+def help_of(*command: str) -> str:
+    arguments = [sys.executable, "-m", "agemem_eval", *command, "--help"]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     return done.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_flag_of_a_command_exists(command: str) -> None:
-    shown = help_of(command.split()[0])
+    words = command.split()
+    shown = help_of(*words[: 2 if words[0] == "data" else 1])
     for flag in re.findall(r"(?<!\S)--?[a-z][a-z-]*", command):
         assert re.search(rf"(?<!\S){re.escape(flag)}\b", shown), flag
 
