@@ -42,7 +42,7 @@ def blockworld(number: int) -> str:
 
 
 def barman(number: int) -> str:
-    shots = [f"shot{n}" for n in range(1, number % 3 + 3)]
+    shots = [f"shot{n}" for n in range(1, number % 2 + 3)]
     stands = " ".join(f"(ontable {c}) (clean {c}) (empty {c})" for c in ["shaker1", *shots])
     return f"""(define (problem prob) (:domain barman)
       (:objects shaker1 - shaker left right - hand {" ".join(shots)} - shot
@@ -56,7 +56,7 @@ def barman(number: int) -> str:
 
 
 def tyreworld(number: int) -> str:
-    numbers = range(1, number + 1)
+    numbers = range(1, number % 3 + 2)
     init = " ".join(
         f"(intact r{n}) (in r{n} boot) (not-inflated r{n}) (on w{n} the-hub{n}) "
         f"(on-ground the-hub{n}) (tight nuts{n} the-hub{n}) (fastened the-hub{n})"
@@ -113,12 +113,11 @@ def test_a_copy_of_agentboard_has_sixty_tasks_and_both_experts_win_them(copy: Pa
     for task in found[::4]:
         for expert in environment.spec.experts:
             environment.reset(task, 0)
-            steps = 0
-            while (action := environment.expert_action(expert)) is not None:
-                result = environment.step(action)
-                steps += 1
-            assert result.success
-            assert steps == task.oracle_steps
+            results = []
+            while len(results) < task.max_steps and not (results and results[-1].terminated):
+                results.append(environment.step(environment.expert_action(expert) or ""))
+            assert results[-1].success
+            assert len(results) == task.oracle_steps
 
 
 def test_the_known_length_of_large_gripper_problems_makes_their_cap(copy: Path) -> None:

@@ -31,7 +31,10 @@ environment, total = PddlEnvironment(), hashlib.sha256()
 for task in environment.tasks("generated")[:12]:
     seen = environment.reset(task, 0)
     total.update(f"{task} {seen}".encode())
-    while (action := environment.expert_action("observer")) is not None:
+    for _ in range(task.max_steps):
+        action = environment.expert_action("observer")
+        if action is None:
+            break
         total.update(f"{action} {environment.valid_actions()}".encode())
         total.update(repr(environment.step(action)).encode())
         total.update(environment.step("wrong").observation.encode())
