@@ -46,8 +46,6 @@ _MENDEL = {
     "short plant height": False,
     "round seed shape": True,
     "wrinkly seed shape": False,
-    "yellow seed color": True,
-    "green seed color": False,
     "purple flower color": True,
     "white flower color": False,
 }
