@@ -1,18 +1,21 @@
 """How far a mission is, by subgoals of our own read from minigrid's instruction tree.
 
 Each plain instruction counts for one: `go to`, `open` and `pick up` when done, `put` for a half
-when one of the things to move is carried and for one when it lies next to the other, `open` of a
-locked door for a half when its key is carried. In an ordered mission the second part counts only
-after the first. The progress is the mean, the best so far, and 1 when the mission is accomplished.
+when one of the things to move is carried and for one when it lies next to the other. Where the
+thing meant is a locked door or lies behind one, its key in the hands counts for half of the first
+of these. In an ordered mission the second part counts only after the first. The progress is the
+mean, the best so far, and 1 when the mission is accomplished.
 minigrid's own verifier keeps state, so nothing of it is called here; the tree is only read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .commands import Primitive
 
+_Cell = tuple[int, int]  # of minigrid's grid: to the right, down
 HALF = 0.5
 _STEPS = ((1, 0), (0, 1), (-1, 0), (0, -1))  # by direction: to the right, down, left, up
 
@@ -45,31 +48,37 @@ class _Leaf:
         self._instruction = instruction
         self._kind = type(instruction).__name__
         self.share = 0.0
-        found = getattr(instruction, "desc", None)
-        self._locks = {
-            door.color
-            for door in (found.obj_set if found is not None and self._kind == "OpenInstr" else ())
-            if door.is_locked
-        }
+        self._locks = _locks(
+            instruction.env, self._first.obj_poss, to_open=self._kind == "OpenInstr"
+        )
         self._carried: Any = None  # before the action
+
+    @property
+    def _first(self) -> Any:
+        """The description of what is to be reached first."""
+        instruction = self._instruction
+        return instruction.desc_move if self._kind == "PutNextInstr" else instruction.desc
 
     def update(self, env: Any, primitive: Primitive) -> None:
         """Raise `share` to what the state after an action is worth."""
         if self.share < 1.0:
-            self.share = max(self.share, self._worth(env, primitive))
+            worth = self._worth(env, primitive) or self._worth_of_key(env.carrying)
+            self.share = max(self.share, worth)
         self._carried = env.carrying
+
+    def _worth_of_key(self, carried: Any) -> float:
+        if carried is None or carried.type != "key" or carried.color not in self._locks:
+            return 0.0
+        return HALF * HALF if self._kind == "PutNextInstr" else HALF
 
     def _worth(self, env: Any, primitive: Primitive) -> float:
         instruction, carried = self._instruction, env.carrying
         if self._kind == "GoToInstr":
             return float(_front(env) in instruction.desc.obj_poss)
         if self._kind == "OpenInstr":
-            if primitive == Primitive.TOGGLE:
-                front = env.grid.get(*_front(env))
-                if _among(front, instruction.desc.obj_set) and front.is_open:
-                    return 1.0
-            key = carried is not None and carried.type == "key" and carried.color in self._locks
-            return HALF if key else 0.0
+            front: Any = env.grid.get(*_front(env))
+            toggled = primitive == Primitive.TOGGLE and _among(front, instruction.desc.obj_set)
+            return float(toggled and front.is_open)
         if self._kind == "PickupInstr":
             return float(
                 primitive == Primitive.PICKUP
@@ -119,6 +128,42 @@ def _node(instruction: Any) -> _Leaf | _Both:
     if kind == "AndInstr":
         return _Both(instruction.instr_a, instruction.instr_b, ordered=False)
     return _Leaf(instruction)
+
+
+def _locks(env: Any, places: Iterable[_Cell], *, to_open: bool) -> set[str]:
+    """The colours of the locked doors that keep the agent from things at all of some places."""
+    doors = {
+        (i, j): cell.color
+        for i in range(env.grid.width)
+        for j in range(env.grid.height)
+        if (cell := env.grid.get(i, j)) is not None and cell.type == "door" and cell.is_locked
+    }
+    # `the object on your left` matches walls too, but nobody is sent for them.
+    places = {place for place in places if env.grid.get(*place).type != "wall"}
+    if to_open and places <= doors.keys():
+        return {doors[place] for place in places}
+    reached = _reached(env, {(int(env.agent_pos[0]), int(env.agent_pos[1]))}, doors)
+    if not doors or any(reached.intersection((place, *_beside(place))) for place in places):
+        return set()
+    around = _reached(env, places, doors)
+    return {color for place, color in doors.items() if around.intersection(_beside(place))}
+
+
+def _reached(env: Any, starts: set[_Cell], doors: Mapping[_Cell, str]) -> set[_Cell]:
+    """The cells that can be reached without opening a locked door, whatever lies in the way."""
+    found, queue = set(starts), list(starts)
+    for place in queue:  # grows while it is walked through
+        for following in _beside(place):
+            cell = env.grid.get(*following)
+            wall = cell is not None and cell.type == "wall"
+            if not wall and following not in doors and following not in found:
+                found.add(following)
+                queue.append(following)
+    return found
+
+
+def _beside(place: _Cell) -> list[_Cell]:
+    return [(place[0] + x, place[1] + y) for x, y in _STEPS]
 
 
 def _front(env: Any) -> tuple[int, int]:

@@ -246,6 +246,15 @@ def test_progress_counts_instructions_and_halves_of_putting_and_unlocking() -> N
             if action.startswith(verb):
                 seen.add(progress)
     assert values == {"pick up": {0.5}, "toggle": {1.0}}
+    # The box lies behind a locked door: its key is half of the way.
+    behind = started("UnlockPickup-v0", 1)
+    steps = []
+    while (action := behind.expert_action()) is not None:
+        progress = behind.step(action).progress
+        if "key" in action or action.startswith("pick up"):
+            steps.append(progress)
+    assert steps[0] == 0.5
+    assert steps[-1] == 1.0
     put = started("PutNextLocal-v0", 1)
     steps = []
     while (action := put.expert_action()) is not None:
