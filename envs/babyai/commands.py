@@ -53,6 +53,7 @@ WORDS = {
     "drop": Primitive.DROP,
     "toggle": Primitive.TOGGLE,
 }
+_SINGLE = {primitive: Plan((primitive,)) for primitive in WORDS.values()}
 _ALIASES = {
     "left": "turn left",
     "right": "turn right",
@@ -123,7 +124,7 @@ def plan(action: str, view: View) -> Plan | Refusal:
     if words in WORDS:
         primitive = WORDS[words]
         reason = _obstacle(primitive, view)
-        return Refusal(reason) if reason else Plan((primitive,))
+        return Refusal(reason) if reason else _SINGLE[primitive]
     macro = _MACRO.fullmatch(words)
     if macro is None:
         return _UNKNOWN
@@ -188,6 +189,8 @@ _TOGGLE_THROUGH = (Primitive.TOGGLE, Primitive.FORWARD, Primitive.FORWARD)
 
 def _obstacle(primitive: Primitive, view: View) -> str:
     """Why a native action would do nothing now; empty where it would do something."""
+    if primitive in (Primitive.LEFT, Primitive.RIGHT):
+        return ""
     front = view.front
     if primitive == Primitive.FORWARD:
         return "" if view.front_is_walkable else f"{_what(front, view)} is in your way."
