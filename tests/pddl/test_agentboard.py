@@ -79,7 +79,7 @@ DIFFICULTY = [("hard" if n % 3 else "easy") for n in range(60)]
 def write(folder: Path) -> Path:
     for game, (make, name, count) in MAKERS.items():
         (folder / game).mkdir(parents=True)
-        for number in range(1, count + 1):
+        for number in range(count, 0, -1):  # as a folder may list them
             (folder / game / f"{name.format(number)}.pddl").write_text(make(number))
     return folder
 
@@ -110,6 +110,9 @@ def test_a_copy_of_agentboard_has_sixty_tasks_and_both_experts_win_them(copy: Pa
     games = Counter(task.id.split("/")[1] for task in found)
     assert games == agentboard.SIZES
     assert {task.id.split("/")[1] for task in found[:6]} == set(agentboard.SIZES)
+    for game in agentboard.SIZES:
+        own = [task.id for task in found if f"/{game}/" in task.id]
+        assert own == sorted(own)
     for task in found[::4]:
         for expert in environment.spec.experts:
             environment.reset(task, 0)
