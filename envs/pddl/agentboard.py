@@ -28,8 +28,9 @@ _PLACES = ("", "pddl", "environment/pddl_env/pddlgym/pddl",
 _LABELS = ("test.jsonl", "pddl/test.jsonl", "data/pddl/test.jsonl")
 _WORD = re.compile(r"[a-z]{1,20}")
 HOW = (
-    "pass as --data a copy of github.com/hkust-nlp/AgentBoard, or the folder with its folders "
-    "gripper, blockworld, barman and tyreworld"
+    "agemem-eval data get agentboard-pddl, or pass as --data a copy of "
+    "github.com/hkust-nlp/AgentBoard, or the folder with its folders gripper, blockworld, barman "
+    "and tyreworld"
 )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from ...harness.datasets import installed
 from ...harness.errors import DataError, UsageError, unknown_name
 from ...harness.types import EnvSpec, Observation, Scores, SplitSpec, StepResult, Task
 from ..common import flag
@@ -60,14 +61,16 @@ class PddlEnvironment:
         """Choose where AgentBoard's problems are.
 
         Args:
-            data: a copy of AgentBoard, or the folder with the folders of its four games.
+            data: a copy of AgentBoard, or the folder with the folders of its four games; None
+                for what `agemem-eval data get agentboard-pddl` brought.
             allow_short: `true` accepts fewer problems than AgentBoard has.
 
         Raises:
             UsageError: a value that an option does not have.
         """
         short = flag("allow_short", allow_short)
-        self._agentboard = AgentBoard(Path(data).expanduser(), short) if data else None
+        place = Path(data).expanduser() if data else installed("agentboard-pddl")
+        self._agentboard = AgentBoard(place, short) if place else None
         self._tasks: list[Task] | None = None  # of AgentBoard
         self._episode: _Episode | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,8 @@ from agemem_eval.envs.pddl import agentboard
 from agemem_eval.envs.pddl.dialects import read_foreign
 from agemem_eval.envs.pddl.env import PddlEnvironment
 from agemem_eval.envs.pddl.language import Literal
+from agemem_eval.harness.datasets import dataset
+from agemem_eval.harness.download import get
 from agemem_eval.harness.errors import DataError
 from agemem_eval.harness.types import Task
 
@@ -177,13 +180,30 @@ def test_another_instance_can_play_a_task(copy: Path) -> None:
     assert other.reset(task, 3) == first.reset(task, 0)
 
 
+def test_what_data_get_brings_is_found_without_a_flag(
+    copy: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = dataset("agentboard-pddl")
+    fetched, root = tmp_path_factory.mktemp("fetched"), tmp_path_factory.mktemp("root")
+    with zipfile.ZipFile(fetched / about.files[0].name, "w") as archive:
+        for file in [*(copy / INNER).rglob("*.pddl"), *(copy / "data").rglob("*.jsonl")]:
+            archive.write(file, f"AgentBoard-revision/{file.relative_to(copy).as_posix()}")
+    (fetched / "test.jsonl").write_bytes((copy / "data/pddl/test.jsonl").read_bytes())
+    monkeypatch.setenv("AGEMEM_DATA", str(root))
+    get(about, root, source=fetched)
+    assert not (root / about.name / "data").exists(), "only what is needed is unpacked"
+    assert list(PddlEnvironment().tasks("agentboard")) == tasks(copy)
+
+
 # --- what is wrong with data --------------------------------------------------------------------
 
 
 def test_missing_data_say_what_to_pass(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="needs AgentBoard's problems: pass as --data a copy of"):
+    with pytest.raises(
+        DataError, match=r"needs AgentBoard's problems: agemem-eval data get.*--data"
+    ):
         PddlEnvironment().tasks("agentboard")
-    with pytest.raises(DataError, match="nowhere: no such folder; pass as --data"):
+    with pytest.raises(DataError, match=r"nowhere: no such folder; .* or pass as --data"):
         tasks(tmp_path / "nowhere")
     with pytest.raises(DataError, match="found 0 of AgentBoard's 60 problems"):
         tasks(tmp_path)
