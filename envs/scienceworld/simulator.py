@@ -1,7 +1,8 @@
 """The ScienceWorld simulator in a Java process of its own, without what makes the library slow.
 
-The library's `step` lists about a thousand valid actions after every action. Here a step asks for
-the observation, the score and whether the task is over, as the library would report them.
+The library's `step` lists about a thousand valid actions after every action, and its server looks
+around before. Here a step asks for the observation, the score and whether the task is over, as
+the library would report them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,7 +31,12 @@ ANSWER_TIMEOUT_S = 120.0  # a call to the simulator; the slowest gold path took 
 EXIT_TIMEOUT_S = 5.0
 NO_ACTION = "No known action matches that input."
 AMBIGUOUS = "Ambiguous request:"
-_UNCLEAR = "Unknown action."  # the answer to no number where a number was asked for
+# The answer to no number where a number was asked for.
+_UNKNOWN = (
+    "Unknown action.  Type 'help' for a list of actions, and 'objects' for a list of possible "
+    "object referents. "
+)
+_SPECIAL = ("help", "objects", "task")
 _JAVA_OPTIONS = (
     "-XX:+UseSerialGC",
     "-XX:-UsePerfData",
@@ -58,7 +64,10 @@ class Step:
     @property
     def understood(self) -> bool:
         """Whether the input was one action, or several of which one has to be chosen."""
-        return not self.observation.startswith((NO_ACTION, _UNCLEAR))
+        return not self.observation.startswith((NO_ACTION, _UNKNOWN.split(".")[0]))
+
+
+_START = Step("", 0, False)
 
 
 class Simulator:
@@ -77,6 +86,8 @@ class Simulator:
             DataError: for another simulator than that of scienceworld 1.2.3.
             WorkerError: if Java does not start.
         """
+        self._game: Any = None  # the library's object for the task being played
+        self._last: Step = _START
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = _launch(megabytes, self._errors)
         # Runs when this object goes or Python ends, whatever happens before.
@@ -112,13 +123,20 @@ class Simulator:
 
     def step(self, action: str) -> Step:
         """Carry out an action; free of the harness's caps."""
+        if action.strip().lower() in _SPECIAL:  # answered by the server, which plays no step
+            return replace(self._last, observation=str(self._call("step", action)))
         with self._asking("step"):
-            observation: str = self._do_step(action)
-            score = round(100 * self._get_score())
-            completed: bool = self._get_completed()
-            if score == -100 and completed and self._broken():
+            # The server's own `step` looks around, checks the inventory and lists every name
+            # first, for its log. This is what it then calls.
+            triple = self._game.step(action)
+            observation: str = triple._1() or _UNKNOWN
+            score = round(100 * triple._2())
+            completed: bool = triple._3()
+            self._gateway.detach(triple)
+            if score == -100 and completed and self._game.isInErrorState():
                 raise WorkerError(f"the simulator broke down: {' '.join(observation.split())}")
-        return Step(observation, score, completed or score < 0)
+        self._last = Step(observation, score, completed or score < 0)
+        return self._last
 
     def look(self) -> str:
         """What the agent would see; takes no time and changes nothing."""
@@ -177,25 +195,19 @@ class Simulator:
             raise WorkerError(f"cannot reach ScienceWorld's simulator: {error}") from error
         self._server = server
         self._join = java.lang.String.join
-        self._do_step, self._get_score = server.step, server.getScore
-        self._get_completed = server.getCompleted
 
     def _load(self, task: str, variation: int, simplifications: str, *, gold: bool) -> str:
         with self._asking("load"):
             self._server.load(task, variation, simplifications, gold)
             refused: str = self._server.errorStr()
-            if refused or self._broken():
+            if self._game is not None:
+                self._gateway.detach(self._game)
+            option = self._server.agentInterface()
+            self._game, self._last = option.get(), _START
+            self._gateway.detach(option)
+            if refused or self._game.isInErrorState():
                 raise WorkerError(f"the simulator refused {task} {variation}: {refused}")
             return str(self._server.getTaskDescription())
-
-    def _broken(self) -> bool:
-        """Whether an exception inside the simulator has ended the game."""
-        option = self._server.agentInterface()
-        interface = option.get()
-        broken = bool(interface.isInErrorState())
-        for held in (option, interface):
-            self._gateway.detach(held)
-        return broken
 
     def _strings(self, method: str) -> list[str]:
         """A Java list of strings, in one round trip instead of one for each."""

@@ -98,14 +98,14 @@ def test_a_task_may_begin_with_a_score_which_is_no_reward(
     ids=["empty", "blank", "breaks", "megabyte", "nul", "escape", "surrogate", "delete"],
 )
 def test_what_is_no_text_never_reaches_the_simulator(
-    played: ScienceworldEnvironment, text: str
+    played: ScienceworldEnvironment, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = played.reset(task_of(played, "find-plant", 230), 0)
-    moves = played._simulator.ask("getActionHistory")
-    result = played.step(text)
+    with monkeypatch.context() as patch:
+        patch.setattr(played._simulator, "step", None)
+        result = played.step(text)
     assert (result.valid, result.reward, result.terminated) == (False, 0.0, False)
     assert len(result.observation) < 100
-    assert played._simulator.ask("getActionHistory") == moves
     assert played.step("look around").observation == first.text
 
 
