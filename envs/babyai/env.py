@@ -11,6 +11,7 @@ from ...harness.errors import DataError, MissingExtraError, UsageError, unknown_
 from ...harness.types import EnvSpec, Observation, SplitSpec, StepResult, Task
 from ..common import readable
 from . import levels
+from .bot import Bot, Demonstrator
 from .explorer import Explorer
 from .game import Game
 from .instructions import INSTRUCTIONS
@@ -41,7 +42,7 @@ class BabyaiEnvironment:
         default_split="agentboard",
         max_steps=levels.DEFAULT_CAP,
         instructions=INSTRUCTIONS,
-        experts=("oracle", "explorer"),
+        experts=("oracle", "bot", "explorer"),
     )
 
     def __init__(self) -> None:
@@ -53,6 +54,7 @@ class BabyaiEnvironment:
         if find_spec("minigrid") is None or find_spec("gymnasium") is None:
             raise MissingExtraError("BabyAI (module minigrid)", "babyai")
         self._episode: _Episode | None = None
+        self._bot = Bot()
 
     def tasks(self, split: str) -> Sequence[Task]:
         """The tasks of a split in their fixed order; see `Environment.tasks`."""
@@ -78,7 +80,7 @@ class BabyaiEnvironment:
             raise DataError(
                 f"{task.id}: this minigrid makes another game of it: pip install minigrid==3.2.0"
             )
-        self._episode = _Episode(game, levels.level_id(level), number)
+        self._episode = _Episode(game, level, number, self._bot)
         return Observation(text=game.view.text, goal=game.mission)
 
     def step(self, action: str) -> StepResult:
@@ -90,21 +92,24 @@ class BabyaiEnvironment:
         return self._playing().game.possible()
 
     def expert_action(self, name: str = "oracle") -> str | None:
-        """The next action of the `oracle` or the `explorer`; None when the game is over.
+        """The next action of an expert; None when the game is over, or the bot has no plan left.
 
         Raises:
             UsageError: an unknown expert.
+            EpisodeTimeout: the `bot` took too long; the game can be played on.
+            WorkerError: the `bot` failed or needed too much memory; the game can be played on.
         """
         if name not in self.spec.experts:
             raise unknown_name("expert of babyai:", name, self.spec.experts)
         episode = self._playing()
         if episode.game.over:
             return None
-        return episode.expert(name).next_action()
+        return episode.expert_action(name)
 
     def close(self) -> None:
-        """Forget the game."""
+        """Forget the game, and end the bot's process."""
         self._episode = None
+        self._bot.close()
 
     def _playing(self) -> _Episode:
         if self._episode is None:
@@ -115,27 +120,30 @@ class BabyaiEnvironment:
 class _Episode:
     """A game being played, and the experts, who have read everything so far once they are asked."""
 
-    def __init__(self, game: Game, level: str, seed: int) -> None:
+    def __init__(self, game: Game, level: str, seed: int, bot: Bot) -> None:
         self.game = game
         self._level, self._seed = level, seed
         self._first_view = game.view.text
         self._history: list[tuple[str, str]] = []
         self._read: dict[str, int] = {}  # how much of it each expert has read
+        self._demonstrator = Demonstrator(bot, level, seed)
 
     @cached_property
-    def _experts(self) -> dict[str, Explorer]:
+    def _readers(self) -> dict[str, Explorer]:
         return {
-            "oracle": guide(self._level, self._seed),
+            "oracle": guide(levels.level_id(self._level), self._seed),
             "explorer": Explorer(self.game.mission, self._first_view),
         }
 
-    def expert(self, name: str) -> Explorer:
-        """The expert, having read everything so far."""
-        expert = self._experts[name]
+    def expert_action(self, name: str) -> str | None:
+        """The next action of an expert, who knows everything so far."""
+        if name == "bot":
+            return self._demonstrator.next_action(self.game.primitives)
+        expert = self._readers[name]
         for action, observation in self._history[self._read.get(name, 0) :]:
             expert.observe(action, observation)
         self._read[name] = len(self._history)
-        return expert
+        return expert.next_action()
 
     def step(self, action: str) -> StepResult:
         game = self.game

@@ -1,7 +1,7 @@
 """The oracle: the explorer with the whole building drawn into its map at the start.
 
-minigrid's own bot is not asked: it has to explore, knows no macros, and hangs or fails on some
-levels, all of which this wins. The bot is a witness in the tests.
+minigrid's own bot (see `bot`) has to explore, knows no macros, and hangs or fails on some levels,
+all of which this wins.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ def _locks(env: Any, places: Iterable[_Cell], *, to_open: bool) -> set[str]:
         if (cell := env.grid.get(i, j)) is not None and cell.type == "door" and cell.is_locked
     }
     # `the object on your left` matches walls too, but nobody is sent for them.
-    places = {place for place in places if env.grid.get(*place).type != "wall"}
+    places = {place for place in places if not _is_wall(env, place)}
     if to_open and places <= doors.keys():
         return {doors[place] for place in places}
     reached = _reached(env, {(int(env.agent_pos[0]), int(env.agent_pos[1]))}, doors)
@@ -154,12 +154,16 @@ def _reached(env: Any, starts: set[_Cell], doors: Mapping[_Cell, str]) -> set[_C
     found, queue = set(starts), list(starts)
     for place in queue:  # grows while it is walked through
         for following in _beside(place):
-            cell = env.grid.get(*following)
-            wall = cell is not None and cell.type == "wall"
+            wall = _is_wall(env, following)
             if not wall and following not in doors and following not in found:
                 found.add(following)
                 queue.append(following)
     return found
+
+
+def _is_wall(env: Any, place: _Cell) -> bool:
+    cell = env.grid.get(*place)  # none of what is carried
+    return cell is not None and bool(cell.type == "wall")
 
 
 def _beside(place: _Cell) -> list[_Cell]:
