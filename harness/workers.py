@@ -48,7 +48,7 @@ class WorkerEnv:
         self.spec: EnvSpec = pool.specs[kind]
         self.worker, self.kind, self.session = worker, kind, session
         self._pool = pool
-        self._timeout = pool.step_timeout_s
+        self._timeout = max(pool.step_timeout_s, self.spec.slowest_call_s)
         self.sound = True  # False after any failure: not to be used for another episode
         self._closed = False
 

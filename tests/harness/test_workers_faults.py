@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from agemem_eval.harness.errors import InfraError, WorkerError
+from agemem_eval.harness.errors import EpisodeTimeout, InfraError, WorkerError
 from agemem_eval.harness.types import Task
 from agemem_eval.harness.workers import WorkerEnv, WorkerPool
 
@@ -55,6 +55,17 @@ def all_gone(pids: set[int], within: float = 10) -> bool:
     while any(map(alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return not any(map(alive, pids))
+
+
+async def test_no_step_timeout_is_shorter_than_what_a_call_may_honestly_take() -> None:
+    pool = WorkerPool(workers=1, step_timeout_s=0.5)
+    try:
+        env = await pool.acquire("agemem_fakes.envs:SlowEnv", {})
+        assert (await env.step("hang 1")).observation == "done"
+        with pytest.raises(EpisodeTimeout, match="timed out after 3 s"):
+            await env.step("hang")
+    finally:
+        await pool.close()
 
 
 async def test_waiting_behind_another_session_is_no_timeout() -> None:

@@ -142,6 +142,12 @@ class BadEnv(CountEnv):
         return StepResult("done", 0.0, None, None, False)
 
 
+class SlowEnv(BadEnv):
+    """Whose calls may take three seconds."""
+
+    spec: ClassVar[EnvSpec] = dataclasses.replace(SPEC, name="slow", slowest_call_s=3.0)
+
+
 class TwinTasks(CountEnv):
     """Gives two tasks the same id."""
 
