@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from random import Random
@@ -30,6 +30,8 @@ _FIRST = {"generated": 0, "generated-train": 500}  # the number of a split's fir
 _TYPES = ("bridge", "comparison")
 N_PARAGRAPHS = 10
 _COUNTS = range(1200, 98_000)
+_SPAN = 20  # years between things that have a person in common, at most
+_SHARED = 0.4  # how often a thing that is not asked about shares a value with another one
 _BEFORE_VOWEL = re.compile(r"\ba(?= [aeiou])")
 
 
@@ -134,7 +136,7 @@ def split_hash(split: str) -> str:
 
 
 class _World:
-    """The things of one question; no two share a value unless they are made to."""
+    """The things of one question; two share a value only where they are made to."""
 
     def __init__(self, rng: Random, names: Names) -> None:
         self.things: list[_Thing] = []  # those that get a paragraph
@@ -153,14 +155,29 @@ class _World:
         """A thing with a paragraph; values not given are drawn."""
         return self._describe(kind, self._name(kind), KINDS[kind].years, values)
 
+    def add_alike(self, one: _Thing, shared: Iterable[str]) -> _Thing:
+        """A thing of the same kind and time that has these values too, and no others."""
+        values = {key: one.values[key] for key in shared}
+        if "year" in one.values and "year" not in values:
+            year, (first, last) = int(one.values["year"]), KINDS[one.kind].years
+            near = range(max(first, year - _SPAN), min(last, year + _SPAN))
+            values["year"] = str(self._number(near))
+        return self.add(one.kind, **values)
+
     def add_value(self, owner: _Thing, key: str) -> _Thing:
-        """The thing that is another one's value gets a paragraph; it is the older of the two."""
-        kind = KINDS[owner.kind].properties[key].value
+        """The thing that is another one's value gets a paragraph; it is older than its owners."""
+        kind, value = KINDS[owner.kind].properties[key].value, owner.values[key]
         years = KINDS[kind].years
         if "year" in owner.values:
-            year = int(owner.values["year"])
+            owners = (thing for thing in self.things if thing.values.get(key) == value)
+            year = min(int(thing.values["year"]) for thing in owners)
             years = (year - 80, year - 20)
-        return self._describe(kind, owner.values[key], years, {})
+        return self._describe(kind, value, years, {})
+
+    def undescribed(self, thing: _Thing) -> list[str]:
+        """The properties of a thing whose values have no paragraph."""
+        names = {other.name for other in self.things}
+        return [key for key, value in thing.values.items() if value not in names]
 
     def _describe(
         self, kind: str, name: str, years: tuple[int, int], values: Mapping[str, str]
@@ -228,10 +245,10 @@ def _comparison(
     choices = _ORDERS if by_order else _SAMES
     kind, key = choices[number // 2 % len(choices)]
     prop = KINDS[kind].properties[key]
-    one = world.add(kind)
     turn, position = divmod(number // 2, len(choices))
     shared = not by_order and (turn + position) % 2 == 0
-    two = world.add(kind, **({key: one.values[key]} if shared else {}))
+    one = world.add(kind)
+    two = world.add_alike(one, _shared(rng, kind, key, also=shared))
     if rng.random() < 0.5:
         one, two = two, one
     if by_order:
@@ -241,14 +258,44 @@ def _comparison(
         answer = smaller.name if form == "least" else larger.name
     else:
         form, wordings, answer = "same", prop.same, "yes" if shared else "no"
+        if not shared:  # so that the value is found as often as where the answer is yes
+            world.add_alike(one, [key])
     text = rng.choice(wordings).format(x=one.name, y=two.name)
-    related = [k for k, p in KINDS[kind].properties.items() if p.value in KINDS]
-    while not world.full:
-        thing = world.add(kind)
-        if related and not world.full and rng.random() < 0.5:
-            world.add_value(thing, rng.choice(related))
+    _surround(world, rng, kind)
     query = Query(form, (one.name, two.name), (key,))
     return text, answer, query, [(one.name, key), (two.name, key)]
+
+
+def _shared(rng: Random, kind: str, key: str, *, also: bool) -> list[str]:
+    """What two compared things have in common: the property `key`, if `also`, and others.
+
+    That they share something must not tell whether they share what is asked about: the numbers
+    of further shared properties are drawn such that neither they nor the totals say much.
+    """
+    others = [k for k in _shareable(kind) if k != key]
+    if len(others) == 1:
+        count = int(rng.random() < (1 / 3 if also else 2 / 3))
+    else:
+        count = rng.choices((0, 1, 2), (8, 7, 5) if also else (4, 8, 8))[0]
+    return rng.sample(others, count) + [key] * also
+
+
+def _surround(world: _World, rng: Random, kind: str) -> None:
+    """Fill a world with things of a kind, which share values too, and some of their values."""
+    properties = KINDS[kind].properties
+    while not world.full:
+        like = rng.choice([thing for thing in world.things if thing.kind == kind])
+        free = {*world.undescribed(like)} & {*_shareable(kind)}
+        thing = world.add_alike(
+            like, [k for k in properties if k in free and rng.random() < _SHARED]
+        )
+        related = [key for key in world.undescribed(thing) if properties[key].value in KINDS]
+        if related and not world.full and rng.random() < 0.5:
+            world.add_value(thing, rng.choice(related))
+
+
+def _shareable(kind: str) -> list[str]:
+    return [key for key, prop in KINDS[kind].properties.items() if prop.value != "count"]
 
 
 def _as_number(value: str) -> int:
