@@ -53,7 +53,6 @@ WORDS = {
     "drop": Primitive.DROP,
     "toggle": Primitive.TOGGLE,
 }
-_SINGLE = {primitive: Plan((primitive,)) for primitive in WORDS.values()}
 _ALIASES = {
     "left": "turn left",
     "right": "turn right",
@@ -61,6 +60,12 @@ _ALIASES = {
     "go forward": "move forward",
     "pickup": "pick up",
 }
+_NATIVE = {
+    spoken: (primitive, Plan((primitive,)))
+    for words, primitive in WORDS.items()
+    for spoken in (words, *(alias for alias, meant in _ALIASES.items() if meant == words))
+}
+_TURNS = (Primitive.LEFT, Primitive.RIGHT)
 _VERBS = ("go to", "pick up", "pickup", "toggle and go through", "go through")
 _MACRO = re.compile(
     rf"(?P<verb>{'|'.join(_VERBS)}) (?:the )?(?P<color>{'|'.join(COLORS)})"
@@ -120,11 +125,10 @@ class Paths:
 def plan(action: str, view: View) -> Plan | Refusal:
     """What an action means in this view."""
     words = action.lower().rstrip(".")
-    words = _ALIASES.get(words, words)
-    if words in WORDS:
-        primitive = WORDS[words]
-        reason = _obstacle(primitive, view)
-        return Refusal(reason) if reason else _SINGLE[primitive]
+    native = _NATIVE.get(words)
+    if native is not None:
+        reason = _obstacle(native[0], view)
+        return Refusal(reason) if reason else native[1]
     macro = _MACRO.fullmatch(words)
     if macro is None:
         return _UNKNOWN
@@ -189,7 +193,7 @@ _TOGGLE_THROUGH = (Primitive.TOGGLE, Primitive.FORWARD, Primitive.FORWARD)
 
 def _obstacle(primitive: Primitive, view: View) -> str:
     """Why a native action would do nothing now; empty where it would do something."""
-    if primitive in (Primitive.LEFT, Primitive.RIGHT):
+    if primitive in _TURNS:
         return ""
     front = view.front
     if primitive == Primitive.FORWARD:

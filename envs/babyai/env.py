@@ -12,6 +12,7 @@ from ...harness.types import EnvSpec, Observation, SplitSpec, StepResult, Task
 from ..common import readable
 from . import levels
 from .bot import Bot, Demonstrator
+from .commands import WORDS
 from .explorer import Explorer
 from .game import Game
 from .instructions import INSTRUCTIONS
@@ -148,7 +149,7 @@ class _Episode:
     def step(self, action: str) -> StepResult:
         game = self.game
         over_before = game.over
-        words = readable(action) or ""
+        words = action if action in WORDS else readable(action) or ""
         outcome = game.step(words)
         self._history.append((words, outcome.text))
         return StepResult(

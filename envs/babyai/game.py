@@ -11,17 +11,17 @@ from typing import Any
 
 from .commands import Plan, Primitive, Refusal, plan, possible
 from .progress import Progress
-from .view import View
+from .view import view_of
 
-_SAYS = {
-    Primitive.LEFT: "turn left",
-    Primitive.RIGHT: "turn right",
-    Primitive.FORWARD: "move forward",
-    Primitive.PICKUP: "pick up the {}",
-    Primitive.DROP: "drop the {}",
-    Primitive.TOGGLE: "toggle the {}",
-    Primitive.DONE: "stay",
-}
+_SAYS = (  # by native action
+    "turn left",
+    "turn right",
+    "move forward",
+    "pick up the {}",
+    "drop the {}",
+    "toggle the {}",
+    "stay",
+)
 OVER = "The game is over."
 
 
@@ -54,7 +54,7 @@ class Game:
             self.env: Any = made.unwrapped
             first, _ = self.env.reset(seed=seed)
         self.mission: str = self.env.mission
-        self.view = View(first["image"])
+        self.view = view_of(first["image"].tobytes())
         self.primitives: list[Primitive] = []
         self.reward = 0.0
         self.success = self.terminated = self.truncated = False
@@ -80,7 +80,7 @@ class Game:
     def act(self, primitive: Primitive) -> None:
         """Carry out one native action."""
         seen, reward, self.terminated, self.truncated, _ = self.env.step(int(primitive))
-        self.view = View(seen["image"])
+        self.view = view_of(seen["image"].tobytes())
         self.primitives.append(primitive)
         self.reward = float(reward)
         self.success = self.terminated and self.reward > 0
@@ -101,6 +101,11 @@ class Game:
 
     def _carry_out(self, found: Plan) -> str:
         """Carry out a plan up to the end of the game; says what was done."""
+        if len(found.primitives) == 1 and not found.may_stop:
+            primitive = found.primitives[0]
+            said = self._said(primitive)
+            self.act(primitive)
+            return f"You {said}.{self._end()}"
         done: list[str] = []
         blocked = ""
         for index, primitive in enumerate(found.primitives):

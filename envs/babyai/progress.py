@@ -76,9 +76,10 @@ class _Leaf:
         if self._kind == "GoToInstr":
             return float(_front(env) in instruction.desc.obj_poss)
         if self._kind == "OpenInstr":
+            if primitive != Primitive.TOGGLE:
+                return 0.0
             front: Any = env.grid.get(*_front(env))
-            toggled = primitive == Primitive.TOGGLE and _among(front, instruction.desc.obj_set)
-            return float(toggled and front.is_open)
+            return float(_among(front, instruction.desc.obj_set) and front.is_open)
         if self._kind == "PickupInstr":
             return float(
                 primitive == Primitive.PICKUP

@@ -8,8 +8,9 @@ to the left. The encoding of the image is minigrid's (`minigrid.core.constants`)
 from __future__ import annotations
 
 import re
-from functools import cache
-from typing import NamedTuple, Protocol
+from functools import cache, lru_cache
+from operator import itemgetter
+from typing import NamedTuple
 
 SIZE = 7  # cells along a side of the view; the agent stands in the middle of its last row
 _MIDDLE = SIZE // 2
@@ -21,14 +22,6 @@ PORTABLE = frozenset({"key", "ball", "box"})
 _WALKABLE = frozenset({EMPTY, FLOOR, GOAL})
 
 Cell = tuple[int, int]  # (ahead, right)
-
-
-class Image(Protocol):
-    """The part of a numpy array that is used: `SIZE` x `SIZE` x (kind, colour, state), uint8."""
-
-    def tobytes(self) -> bytes:
-        """All values in C order: columns from left to right, each from far to near."""
-        ...
 
 
 class Thing(NamedTuple):
@@ -79,7 +72,8 @@ _CELLS = tuple(
         key=lambda cell: (cell[0] + abs(cell[1]), cell[1]),
     )
 )
-_RANK = {at // 3: rank for rank, (at, *_) in enumerate(_CELLS)}  # of a cell, by its index
+_AT = tuple(at for at, *_ in _CELLS)
+_kinds = itemgetter(*_AT)  # the kind of each cell, in the order of `_CELLS`
 _OBJECT = re.compile(rb"[%c-%c]" % (DOOR, LAVA))
 _LINES = tuple(
     tuple((_offset(*cell), _place(*cell)) for cell in line)
@@ -89,18 +83,27 @@ _LINES = tuple(
         [(0, n) for n in range(1, _MIDDLE + 1)],
     )
 )
+# What the text tells besides the objects: the kinds and states along the lines, and the agent's own
+# cell, which holds what it carries.
+_surroundings = itemgetter(
+    *(at + channel for line in _LINES for at, _ in line for channel in (0, 2)), _OWN, _OWN + 1
+)
 
 
 class View:
     """One observation: the things in it, the cells that can be walked on, and its text.
 
     Everything is read from the image when first asked for: most views within a macro never are.
+
+    Args:
+        cells: The image's bytes: `SIZE` x `SIZE` x (kind, colour, state), columns from left to
+            right, each from far to near.
     """
 
     __slots__ = ("_cells", "_entries", "_text")
 
-    def __init__(self, image: Image) -> None:
-        self._cells = image.tobytes()
+    def __init__(self, cells: bytes) -> None:
+        self._cells = cells
         self._entries: list[tuple[Thing, str]] | None = None
         self._text = ""
 
@@ -112,20 +115,14 @@ class View:
     @property
     def carried(self) -> str:
         """The object carried, as `blue key`; empty for none."""
-        kind, color = self._cells[_OWN : _OWN + 2]
-        return f"{COLORS[color]} {KINDS[kind]}" if kind in KINDS else ""
+        return _carried(self._cells[_OWN], self._cells[_OWN + 1])
 
     @property
     def text(self) -> str:
         """The view in words."""
         if not self._text:
             seen = "; ".join([words for _, words in self._read()]) or "no objects"
-            walls = ", ".join([place for line in _LINES if (place := self._wall(line))])
-            carried = self.carried
-            self._text = (
-                f"You see {seen}. Walls: {walls or 'none in a straight line'}. "
-                f"You carry {f'a {carried}' if carried else 'nothing'}."
-            )
+            self._text = f"You see {seen}. {_around(_surroundings(self._cells))}"
         return self._text
 
     def walkable(self) -> set[Cell]:
@@ -152,8 +149,8 @@ class View:
     @property
     def front_is_walkable(self) -> bool:
         """Whether the agent can step forward."""
-        kind, _, state = self._cells[_FRONT : _FRONT + 3]
-        return kind in _WALKABLE or (kind == DOOR and STATES[state] == "open")
+        kind = self._cells[_FRONT]
+        return kind in _WALKABLE or (kind == DOOR and STATES[self._cells[_FRONT + 2]] == "open")
 
     def find(self, name: str, number: int) -> Thing | None:
         """The object of that name and number."""
@@ -165,31 +162,55 @@ class View:
     def _read(self) -> list[tuple[Thing, str]]:
         """The things in view and their words."""
         if self._entries is None:
-            cells, numbers = self._cells, dict[tuple[int, int], int]()
-            indices = [hit.start() for hit in _OBJECT.finditer(cells[::3])]
-            self._entries = entries = []
-            for rank in sorted([_RANK[index] for index in indices if index != _OWN // 3]):
-                at = _CELLS[rank][0]
-                kind, color, state = cells[at : at + 3]
-                number = numbers[kind, color] = numbers.get((kind, color), 0) + 1
-                entries.append(_entry(kind, color, state, number, rank))
+            cells, numbers = self._cells, dict[bytes, int]()
+            entries = []
+            for hit in _OBJECT.finditer(bytes(_kinds(cells))):
+                rank = hit.start()
+                at = _AT[rank]
+                name = cells[at : at + 2]
+                number = numbers[name] = numbers.get(name, 0) + 1
+                entries.append(_entry(name, cells[at + 2], number, rank))
+            self._entries = entries
         return self._entries
 
-    def _wall(self, line: tuple[tuple[int, str], ...]) -> str:
-        """The place of the first wall along a line; none where a closed door hides it."""
-        for at, place in line:
-            kind = self._cells[at]
-            if kind == WALL:
-                return place
-            if not kind or (kind == DOOR and self._cells[at + 2]):
-                break
-        return ""
+
+@lru_cache(maxsize=1 << 12)
+def view_of(cells: bytes) -> View:
+    """The view of an image, which may have been read before: one turns back, or plays again."""
+    return View(cells)
 
 
 @cache
-def _entry(kind: int, color: int, state: int, number: int, rank: int) -> tuple[Thing, str]:
+def _entry(name: bytes, state: int, number: int, rank: int) -> tuple[Thing, str]:
     """A thing and its words, by codes and by the rank of its cell; there are a few thousand."""
+    kind, color = name
     _, ahead, right, place = _CELLS[rank]
     door = STATES[state] if kind == DOOR else ""
     thing = Thing(COLORS[color], KINDS[kind], number, ahead, right, door)
     return thing, f"{thing} ({door}), {place}" if door else f"{thing}, {place}"
+
+
+@lru_cache(maxsize=1 << 14)
+def _around(surroundings: tuple[int, ...]) -> str:
+    """What is told of walls and of what is carried, by the codes that `_surroundings` takes."""
+    codes = iter(surroundings)
+    places = []
+    for line in _LINES:
+        wall = ""
+        open_so_far = True  # unseen cells and closed doors hide what is beyond
+        for _, place in line:
+            kind, state = next(codes), next(codes)
+            if open_so_far and kind == WALL:
+                wall = place
+            open_so_far = (
+                open_so_far and kind not in (UNSEEN, WALL) and not (kind == DOOR and state)
+            )
+        places += [wall] if wall else []
+    carried = _carried(*codes)
+    walls = ", ".join(places) or "none in a straight line"
+    return f"Walls: {walls}. You carry {f'a {carried}' if carried else 'nothing'}."
+
+
+@cache
+def _carried(kind: int, color: int) -> str:
+    return f"{COLORS[color]} {KINDS[kind]}" if kind in KINDS else ""

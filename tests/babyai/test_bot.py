@@ -36,13 +36,18 @@ EASY = ("GoToLocal-v0", 3)
 WAIT_S = 30.0  # for the end of a process, on a busy machine
 
 
-@pytest.fixture
-def bot() -> Iterator[Bot]:
-    """A bot whose process runs, so that a limit of time is spent on the game alone."""
+@pytest.fixture(scope="module")
+def one_bot() -> Iterator[Bot]:
     bot = Bot()
-    bot.play(*EASY)
     yield bot
     bot.close()
+
+
+@pytest.fixture
+def bot(one_bot: Bot) -> Bot:
+    """A bot whose process runs, so that a limit of time is spent on the game alone."""
+    one_bot.play(*EASY)
+    return one_bot
 
 
 def task_of(level: str, seed: int, split: str = "generated") -> Task:

@@ -32,7 +32,7 @@ def test_it_is_the_registered_environment(environment: BabyaiEnvironment) -> Non
     assert load("envs", "babyai") is BabyaiEnvironment
     as_protocol: Environment = environment  # mypy holds it against the protocol
     assert as_protocol.spec.default_split == "agentboard"
-    assert as_protocol.spec.experts == ("oracle", "explorer")
+    assert as_protocol.spec.experts == ("oracle", "bot", "explorer")
     for name, member in inspect.getmembers(Environment, inspect.isfunction):
         if not name.startswith("_"):
             own = inspect.signature(getattr(BabyaiEnvironment, name)).parameters

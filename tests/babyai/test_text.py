@@ -50,7 +50,7 @@ def view(*rows: str, carried: tuple[int, int] | None = None, doors: str = "close
             image[i, j] = (code, color if code >= DOOR else 0, state)
     if carried:
         image[SIZE // 2, SIZE - 1] = (*carried, 0)
-    return View(image)
+    return View(image.tobytes())
 
 
 # --- what is said --------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def state_at(image: np.ndarray, ahead: int, right: int) -> int:
 
 @given(IMAGES)
 def test_a_text_is_read_back_to_what_was_seen(image: np.ndarray) -> None:
-    seen = View(image)
+    seen = View(image.tobytes())
     read = read_observation(f"You turn left, move forward 3 times. {seen.text}")
     assert read is not None
     assert read.done == ("turn left", "move forward", "move forward", "move forward")
@@ -235,7 +235,7 @@ def test_a_text_is_read_back_to_what_was_seen(image: np.ndarray) -> None:
 
 @given(IMAGES)
 def test_what_is_offered_is_never_refused_and_walks_on_free_cells(image: np.ndarray) -> None:
-    seen = View(image)
+    seen = View(image.tobytes())
     offered = possible(seen)
     assert offered == sorted(offered)
     assert {"turn left", "turn right"} <= set(offered)
@@ -257,7 +257,7 @@ def test_what_is_offered_is_never_refused_and_walks_on_free_cells(image: np.ndar
 
 @given(st.text(max_size=60), IMAGES)
 def test_any_text_is_planned_or_refused(action: str, image: np.ndarray) -> None:
-    found = plan(action, View(image))
+    found = plan(action, View(image.tobytes()))
     assert isinstance(found, Plan | Refusal)
     assert not isinstance(found, Refusal) or found.reason.endswith(".")
 

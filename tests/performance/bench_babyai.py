@@ -9,16 +9,19 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import gymnasium
 import minigrid  # noqa: F401 - registers the levels
 from rich.console import Console
 from rich.table import Table
 
-from agemem_eval.envs.babyai import levels
+from agemem_eval.envs.babyai import game, levels
+from agemem_eval.envs.babyai.bot import demonstration
 from agemem_eval.envs.babyai.commands import WORDS
 from agemem_eval.envs.babyai.env import BabyaiEnvironment
+from agemem_eval.envs.babyai.view import View, view_of
+from agemem_eval.harness.errors import InfraError
 from agemem_eval.harness.types import Task
 
 SEED = 7
@@ -34,13 +37,12 @@ def main() -> None:
     for column in ("what", "measured"):
         table.add_column(column, justify="left" if column == "what" else "right")
     before = _rss()
-    bare, worded = _native_steps()
+    bare, worded, unseen = _native_steps()
     table.add_row("native step, bare minigrid", _spread(bare))
     table.add_row("native step through the adapter", _spread(worded))
-    table.add_row(
-        "  rate of the adapter to bare",
-        f"{statistics.median(bare) / statistics.median(worded):.2f}",
-    )
+    table.add_row("  rate of the adapter to bare", _rate(bare, worded))
+    table.add_row("native step to a view not kept", _spread(unseen))
+    table.add_row("  rate of the adapter to bare", _rate(bare, unseen))
     macro = _macro_steps()
     table.add_row("macro step", _spread(macro))
     table.add_row("valid_actions()", _spread(_listings()))
@@ -60,40 +62,56 @@ def main() -> None:
                 f"{expert}, {split} ({len(games)})",
                 f"{statistics.mean(won):.1%} won, {statistics.mean(steps):.1f} steps",
             )
+        table.add_row(f"bot, {split}", _demonstrations(split))
     table.add_row("resident memory", f"{_rss():.0f} MiB ({before:.0f} before the first game)")
     Console().print(table)
 
 
-def _native_steps() -> tuple[list[float], list[float]]:
-    """Seconds a native step, bare and through the adapter: the same actions, in turn.
+def _native_steps() -> tuple[list[float], list[float], list[float]]:
+    """Seconds a native step, bare and through the adapter, also one that has kept no view.
 
-    Step by step in turn, so that whatever else the machine does slows both alike.
+    The same actions, and step by step in turn, so that whatever else the machine does slows all
+    alike. Each round plays a game of its own.
     """
-    bare, worded = [], []
+    bare, worded, unseen = [], [], []
     for level in LEVELS:
         for round_ in range(ROUNDS):
             rng = random.Random(f"{level}{round_}")
-            env, adapter = _bare(level), _environment(level)
+            env, adapters = _bare(level, round_), [_environment(level, round_) for _ in range(2)]
+            view_of.cache_clear()
             for _ in range(N_STEPS):
                 # Refused actions would cost next to nothing, so none is drawn.
-                words = rng.choice([a for a in adapter.valid_actions() if a in WORDS])
+                words = rng.choice([a for a in adapters[0].valid_actions() if a in WORDS])
                 bare.append(_timed(lambda: env.step(int(WORDS[words]))))  # noqa: B023
-                worded.append(_timed(lambda: adapter.step(words)))  # noqa: B023
-                if adapter.valid_actions() == []:
+                worded.append(_timed(lambda: adapters[0].step(words)))  # noqa: B023
+                with _no_view_kept():
+                    unseen.append(_timed(lambda: adapters[1].step(words)))  # noqa: B023
+                if adapters[0].valid_actions() == []:
                     break
-    return bare, worded
+    return bare, worded, unseen
 
 
-def _bare(level: str) -> gymnasium.Env:
+@contextlib.contextmanager
+def _no_view_kept() -> Iterator[None]:
+    kept, game.view_of = game.view_of, View
+    yield
+    game.view_of = kept
+
+
+def _rate(bare: Sequence[float], worded: Sequence[float]) -> str:
+    return f"{statistics.median(bare) / statistics.median(worded):.2f}"
+
+
+def _bare(level: str, seed: int) -> gymnasium.Env:
     with contextlib.redirect_stdout(io.StringIO()):
         env = gymnasium.make(levels.level_id(level), disable_env_checker=True).unwrapped
-        env.reset(seed=SEED)
+        env.reset(seed=seed)
     return env
 
 
-def _environment(level: str) -> BabyaiEnvironment:
+def _environment(level: str, seed: int = SEED) -> BabyaiEnvironment:
     environment = BabyaiEnvironment()
-    task = Task("x", "generated", data={"level": level, "seed": SEED})
+    task = Task("x", "generated", data={"level": level, "seed": seed})
     environment.reset(task, 0)
     return environment
 
@@ -141,6 +159,25 @@ def _games(split: str, expert: str) -> tuple[list[tuple[float, bool, int]], list
             won, steps = bool(result.success), steps + 1
         games.append((time.perf_counter() - start, won, steps))
     return games, texts
+
+
+def _demonstrations(split: str) -> str:
+    """What the bot wins of a split, in the actions of its demonstrations, and what it fails at."""
+    lengths, seconds, failed, n_games = [], [], 0, 0
+    for level, seed in levels.games(split):
+        start, n_games = time.perf_counter(), n_games + 1
+        try:
+            actions = demonstration(level, seed)
+        except InfraError:
+            failed += 1
+            continue
+        seconds.append(time.perf_counter() - start)
+        if actions is not None:
+            lengths.append(len(actions))
+    return (
+        f"{len(lengths)} of {n_games} won, {failed} out of limits, "
+        f"{statistics.mean(lengths):.1f} steps, {statistics.mean(seconds):.2f} s each"
+    )
 
 
 def _timed(work: Callable[[], object]) -> float:
