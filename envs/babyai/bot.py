@@ -159,7 +159,7 @@ class Bot:
             reply = json.loads(self._ask(json.dumps(request).encode() + b"\n", name))
             if "error" not in reply:
                 return [Primitive(action) for action in reply["actions"]]
-        except (ValueError, TypeError, LookupError) as error:
+        except (OSError, ValueError, TypeError, LookupError) as error:
             self.close()
             raise WorkerError(f"{name} gave no answer: {type(error).__name__}: {error}") from error
         except BaseException:  # an interrupt too: a late answer would be taken for the next one

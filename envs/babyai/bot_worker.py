@@ -66,7 +66,7 @@ def answer(line: bytes) -> dict[str, Any]:
     except MemoryError:
         return {"error": "memory"}
     except Exception as error:  # noqa: BLE001 - the bot asserts, and fails in other ways
-        return {"error": " ".join(f"{type(error).__name__}: {error}".split())}
+        return {"error": " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":")}
 
 
 def main() -> None:

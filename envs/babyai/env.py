@@ -32,6 +32,9 @@ class BabyaiEnvironment:
     what it sees. `success` and the reward are minigrid's own; its limit of native actions ends a
     game as `truncated`; `progress` counts our own subgoals (see `progress`). AgentBoard's progress
     is not computed: it needs labels that cannot be shipped.
+
+    The experts: `oracle` knows the building, `bot` is minigrid's own, which explores by native
+    actions that are told in macros here (see `bot`), `explorer` only reads the texts.
     """
 
     spec: ClassVar[EnvSpec] = EnvSpec(

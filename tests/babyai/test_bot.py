@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import random
@@ -27,6 +28,7 @@ from agemem_eval.envs.babyai.game import Game
 from agemem_eval.envs.babyai.view import WALL
 from agemem_eval.harness.errors import EpisodeTimeout, WorkerError
 from agemem_eval.harness.types import Task
+from agemem_eval.harness.workers import WorkerPool
 
 pytestmark = pytest.mark.babyai
 
@@ -363,3 +365,28 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
         bot.play("PutNextLocal-v0", seed)
     bot.close()
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+async def test_a_worker_of_the_harness_that_is_killed_takes_the_bot_with_it() -> None:
+    pool = WorkerPool(workers=1)
+    client = await pool.acquire("babyai", {})
+    await client.reset(task_of(*EASY), 0)
+    assert await client.expert_action("bot")
+    assert client.worker._transport is not None
+    worker = client.worker._transport.get_pid()
+    members = [int(stat.parent.name) for stat in Path("/proc").glob("[0-9]*/stat")
+               if group_of(stat) == worker]  # fmt: skip
+    assert len(members) == 2
+    os.kill(worker, signal.SIGKILL)
+    for pid in members:
+        await asyncio.to_thread(wait_until_gone, pid)
+    await pool.close()
+
+
+def group_of(stat: Path) -> int:
+    """The process group of a process; 0 of one that has ended by now."""
+    try:
+        return int(stat.read_text().rpartition(")")[2].split()[2])
+    except OSError:
+        return 0

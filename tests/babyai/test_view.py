@@ -149,3 +149,11 @@ def test_the_instructions_name_every_action_and_show_no_mission_of_a_split() -> 
     assert instructions.example.count("<think>") == instructions.example.count("<answer>") == 7
     missions = {Game(levels.level_id(level), 1).mission for level in levels.GENERATED}
     assert not any(mission in instructions.example for mission in missions)
+
+
+def test_a_game_that_begins_with_something_carried_can_be_played() -> None:
+    game = Game("BabyAI-PutNextS5N2Carrying-v0", 1)
+    carried = game.env.carrying  # minigrid's first image does not show it yet
+    assert carried is not None
+    assert game.step("turn left").text.endswith(f"You carry a {carried.color} {carried.type}.")
+    assert game.progress == 0.5  # half of putting it
