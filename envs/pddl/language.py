@@ -255,8 +255,11 @@ def read_problem(text: str, source: str) -> Problem:
 def check(problem: Problem, domain: Domain) -> Problem:
     """The problem as one of a domain, with the domain's constants among its objects.
 
+    What the goal says of equality is decided here: it is true, and left out, or refused.
+
     Raises:
-        DataError: what the domain does not know, no goal, or more than a problem may hold.
+        DataError: what the domain does not know, no goal or one that contradicts itself, or more
+            than a problem may hold.
     """
     source = problem.source
     objects = dict(domain.constants)
@@ -270,9 +273,23 @@ def check(problem: Problem, domain: Domain) -> Problem:
         _check_fact(fact, objects, domain, source, "':init'")
     for literal in problem.goal:
         _check_fact(literal.fact, objects, domain, source, "':goal'")
-    if not problem.goal:
+    goal = _possible(problem.goal, source)
+    if not goal:
         raise DataError(f"{source}: the goal asks for nothing")
-    return replace(problem, domain=domain.name, objects=objects)
+    return replace(problem, domain=domain.name, objects=objects, goal=goal)
+
+
+def _possible(goal: Collection[Literal], source: str) -> tuple[Literal, ...]:
+    """The literals of a goal that are not true of themselves; one that is never true is refused."""
+    denied = {literal.fact for literal in goal if not literal.positive}
+    for literal in goal:
+        shown = _shown(literal.fact)
+        if literal.fact[0] == "=" and (literal.fact[1] == literal.fact[2]) is not literal.positive:
+            shown = shown if literal.positive else f"(not {shown})"
+            raise DataError(f"{source}: ':goal': {shown[:80]} is never true")
+        if literal.positive and literal.fact in denied:
+            raise DataError(f"{source}: ':goal' asks for {shown[:80]} and for its opposite")
+    return tuple(literal for literal in goal if literal.fact[0] != "=")
 
 
 def problem_text(problem: Problem, constants: Collection[str] = ()) -> str:
