@@ -112,25 +112,23 @@ class AgentBoard:
     def difficulty(self) -> dict[str, str]:
         """AgentBoard's own word for how hard a problem is, by id; empty without its labels.
 
-        A record says which problem it is about in `game_name` and `problem_index`; one that does
-        not stands in AgentBoard's order, which says nothing where problems are missing.
+        A record says which problem it is about in `game_name` and `problem_index`; records that
+        do not stand in AgentBoard's order. Neither says anything of a game of which problems are
+        missing, since it is not known which.
 
         Raises:
-            DataError: labels that cannot be read.
+            DataError: labels that cannot be read, or that are not of these problems.
         """
         path = next((p for p in (self.root / place for place in _LABELS) if p.is_file()), None)
         if path is None:
             return {}
-        order = [(game, number) for game, size in SIZES.items() for number in range(size)]
-        complete = len(self.files) == len(order)
-        by_place: dict[tuple[str, int], str] = {}
-        for number, (hard, stated) in enumerate(_records(path, self.root)):
-            if stated is not None:
-                by_place[_OWN_NAMES.get(stated[0], stated[0]), stated[1]] = hard
-            elif complete and number < len(order):
-                by_place[order[number]] = hard
-        places = self._places()
-        return {name: by_place[places[name]] for name in self.files if places[name] in by_place}
+        complete = {game for game, size in SIZES.items() if len(self._files_of(game)) == size}
+        labels = _labels(path, self.root, len(complete) == len(SIZES))
+        return {
+            name: labels[place]
+            for name, place in self._places().items()
+            if place in labels and place[0] in complete
+        }
 
     def hash(self) -> str:
         """A hash of the problems as read, and their difficulties."""
@@ -158,8 +156,47 @@ class AgentBoard:
         return places
 
 
-def _records(path: Path, root: Path) -> Iterator[tuple[str, tuple[str, int] | None]]:
-    """The difficulty in each record, with the problem it names, if it does."""
+def _labels(path: Path, root: Path, complete: bool) -> dict[tuple[str, int], str]:
+    """The difficulty of each problem, by its place, that a file of labels tells.
+
+    Args:
+        path: the file.
+        root: the folder that it must be in.
+        complete: whether all problems are there; records that name none say nothing otherwise.
+
+    Raises:
+        DataError: records that name no problem or one twice, or that are not one for each.
+    """
+    order = [(game, place) for game, size in SIZES.items() for place in range(size)]
+    records = list(_records(path, root))
+    if not records:
+        raise DataError(f"{path}: holds no record")
+    unnamed = [number for number, _, stated in records if stated is None]
+    if unnamed and len(unnamed) < len(records):
+        raise DataError(f"{path}: record {unnamed[0]} names no problem, but other records do")
+    if unnamed and not complete:
+        return {}
+    if unnamed and len(records) != len(order):
+        raise DataError(
+            f"{path}: record {unnamed[-1]} is the last of {len(records)} that name no problem, "
+            f"not of {len(order)}"
+        )
+    if unnamed:
+        return {place: hard for place, (_, hard, _) in zip(order, records, strict=True)}
+    labels: dict[tuple[str, int], str] = {}
+    for number, hard, stated in records:
+        if stated not in order:
+            raise DataError(
+                f"{path}: record {number}: AgentBoard has no problem {str(stated)[:80]}"
+            )
+        if stated in labels:
+            raise DataError(f"{path}: record {number}: the problem {stated} comes twice")
+        labels[stated] = hard
+    return labels
+
+
+def _records(path: Path, root: Path) -> Iterator[tuple[int, str, tuple[str, int] | None]]:
+    """The number of each record, its difficulty and the place of the problem it names, if any."""
     for number, line in enumerate(_read(path, _MAX_LABELS, root).splitlines(), 1):
         if not line.strip():
             continue
@@ -176,7 +213,10 @@ def _records(path: Path, root: Path) -> Iterator[tuple[str, tuple[str, int] | No
             raise DataError(f"{path}: record {number} has no 'difficulty' of one word")
         if (game, index) != (None, None) and not (isinstance(game, str) and type(index) is int):
             raise DataError(f"{path}: record {number} has a wrong 'game_name' or 'problem_index'")
-        yield hard, (game, index) if isinstance(game, str) and isinstance(index, int) else None
+        if isinstance(game, str) and isinstance(index, int):
+            yield number, hard, (_OWN_NAMES.get(game, game), index)
+        else:
+            yield number, hard, None
 
 
 def _read(path: Path, limit: int, root: Path) -> str:

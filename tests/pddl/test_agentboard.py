@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -77,6 +78,11 @@ def tyreworld(number: int) -> str:
 MAKERS = {"gripper": (gripper, "prob{:02}", 20), "blockworld": (blockworld, "problem{}", 10),
           "barman": (barman, "p{:02}", 20), "tyreworld": (tyreworld, "p{:02}", 10)}  # fmt: skip
 DIFFICULTY = [("hard" if n % 3 else "easy") for n in range(60)]
+
+
+def label(game: str, index: int, hard: str) -> str:
+    """A record of AgentBoard's labels that names its problem."""
+    return json.dumps({"game_name": game, "problem_index": index, "difficulty": hard})
 
 
 def write(folder: Path) -> Path:
@@ -155,6 +161,17 @@ def test_labels_may_name_their_problem(copy: Path) -> None:
     assert types["agentboard/blocksworld/problem10"] == "blocksworld-hard"
     assert types["agentboard/gripper/prob01"] == "gripper-easy"
     assert types["agentboard/barman/p01"] == "barman"
+
+
+def test_labels_that_name_problems_say_nothing_of_a_game_that_is_not_complete(copy: Path) -> None:
+    labels = copy / "data" / "pddl" / "test.jsonl"
+    records = [{"game_name": game, "problem_index": 9, "difficulty": "hard"}
+               for game in ("gripper", "barman")]  # fmt: skip
+    labels.write_text("\n".join(map(json.dumps, records)))
+    (copy / INNER / "gripper" / "prob07.pddl").unlink()
+    types = {task.id: task.type for task in tasks(copy, "true")}
+    assert types["agentboard/barman/p10"] == "barman-hard"
+    assert {kind for name, kind in types.items() if "/gripper/" in name} == {"gripper"}
 
 
 def test_the_folder_of_the_games_will_do_and_labels_are_not_needed(copy: Path) -> None:
@@ -293,6 +310,41 @@ def test_a_link_out_of_the_folder_is_refused(copy: Path, tmp_path_factory) -> No
 def test_broken_labels_are_named_with_their_record(copy: Path, line: str, message: str) -> None:
     labels = copy / "data" / "pddl" / "test.jsonl"
     labels.write_text(f'{{"difficulty": "easy"}}\n{line}\n')
+    with pytest.raises(DataError, match=rf"test\.jsonl: {message}"):
+        tasks(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: lines[1:], "record 59 is the last of 59 that name no problem, not of 60"),
+        (lambda _: [""], "holds no record"),
+        (lambda lines: lines[:30], "record 30 is the last of 30"),
+        (lambda lines: lines + lines[:5], "record 65 is the last of 65"),
+        (lambda lines: ["", *lines[1:]], "record 60 is the last of 59"),
+        (
+            lambda lines: [label("gripper", 0, "easy"), *lines[1:]],
+            "record 2 names no problem, but other records do",
+        ),
+        (lambda _: [label("chess", 0, "easy")], r"record 1: .* no problem \('chess', 0\)"),
+        (lambda _: [label("gripper", 99, "easy")], r"record 1: .* no problem \('gripper', 99\)"),
+        (lambda _: [label("gripper", -1, "easy")], r"record 1: .* no problem \('gripper', -1\)"),
+        (lambda _: [label("blockworld", 10, "easy")], r"record 1: .* no problem \('blocksworld', 10\)"),
+        (
+            lambda _: [label("barman", 3, "easy"), "", label("barman", 3, "hard")],
+            r"record 3: the problem \('barman', 3\) comes twice",
+        ),
+        (
+            lambda _: [label("blockworld", 3, "easy"), label("blocksworld", 3, "easy")],
+            r"record 2: the problem \('blocksworld', 3\) comes twice",
+        ),
+    ],
+)
+def test_labels_that_are_not_of_these_problems_are_refused(
+    copy: Path, change: Callable[[list[str]], list[str]], message: str
+) -> None:
+    labels = copy / "data" / "pddl" / "test.jsonl"
+    labels.write_text("\n".join(change(labels.read_text().splitlines()[:60])) + "\n")
     with pytest.raises(DataError, match=rf"test\.jsonl: {message}"):
         tasks(copy)
 
