@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from ...harness.errors import DataError
 from .dialects import read_foreign
@@ -34,6 +36,14 @@ HOW = (
 )
 
 
+class _File(NamedTuple):
+    """Where a problem is, and its number among those of its game in the order of their files."""
+
+    path: Path
+    game: str
+    number: int
+
+
 @dataclass(frozen=True)
 class AgentBoard:
     """The problems under a folder.
@@ -47,7 +57,7 @@ class AgentBoard:
     allow_short: bool = False
 
     @cached_property
-    def files(self) -> dict[str, Path]:
+    def files(self) -> dict[str, _File]:
         """The file of each problem by its id, such as `gripper/prob01`, games in turn.
 
         Raises:
@@ -73,7 +83,7 @@ class AgentBoard:
             for number in range(len(found[game]))
         )
         return {
-            f"{game}/{found[game][number].stem}": found[game][number]
+            f"{game}/{found[game][number].stem}": _File(found[game][number], game, number)
             for _, _, number, game in spread
         }
 
@@ -86,11 +96,11 @@ class AgentBoard:
         if name not in self.files:
             raise DataError(f"{self.root}: AgentBoard has no problem {name[:80]!r}")
         file = self.files[name]
-        text = _read(file, MAX_BYTES, self.root)
-        problem = read_foreign(text, str(file), name.partition("/")[0])
+        text = _read(file.path, MAX_BYTES, self.root)
+        problem = read_foreign(text, str(file.path), file.game)
         true = set(problem.init)
         if all((literal.fact in true) is literal.positive for literal in problem.goal):
-            raise DataError(f"{file}: the goal holds at the start")
+            raise DataError(f"{file.path}: the goal holds at the start")
         return problem
 
     @cached_property
@@ -98,14 +108,15 @@ class AgentBoard:
         """The problems by id, all found playable.
 
         Raises:
-            DataError: see `problem`; or no actions can lead to a goal.
+            DataError: see `problem`; or a goal asks for a literal that nothing can bring about.
+                That no actions reach all of a goal at the same time may pass unnoticed.
         """
         problems = {name: self.problem(name) for name in self.files}
-        for name, problem in problems.items():
+        for problem in problems.values():
             unreachable = Core(domain(problem.domain), problem).out_of_reach()
             if unreachable is not None:
                 shown = " ".join(unreachable.fact)
-                raise DataError(f"{self.files[name]}: no actions can bring about ({shown})")
+                raise DataError(f"{problem.source}: no actions can bring about ({shown})")
         return problems
 
     @cached_property
@@ -122,12 +133,12 @@ class AgentBoard:
         path = next((p for p in (self.root / place for place in _LABELS) if p.is_file()), None)
         if path is None:
             return {}
-        complete = {game for game, size in SIZES.items() if len(self._files_of(game)) == size}
-        labels = _labels(path, self.root, len(complete) == len(SIZES))
+        present = Counter(file.game for file in self.files.values())
+        labels = _labels(path, self.root, present == Counter(SIZES))
         return {
-            name: labels[place]
-            for name, place in self._places().items()
-            if place in labels and place[0] in complete
+            name: labels[file.game, file.number]
+            for name, file in self.files.items()
+            if (file.game, file.number) in labels and present[file.game] == SIZES[file.game]
         }
 
     def hash(self) -> str:
@@ -146,14 +157,6 @@ class AgentBoard:
                 if found:
                     return found
         return []
-
-    def _places(self) -> dict[str, tuple[str, int]]:
-        """The game of each problem and its place among the game's, by file name."""
-        places: dict[str, tuple[str, int]] = {}
-        for game in SIZES:
-            names = sorted(name for name in self.files if name.partition("/")[0] == game)
-            places |= {name: (game, place) for place, name in enumerate(names)}
-        return places
 
 
 def _labels(path: Path, root: Path, complete: bool) -> dict[tuple[str, int], str]:

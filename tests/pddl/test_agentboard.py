@@ -151,6 +151,14 @@ def test_labels_are_in_the_order_of_the_games_and_of_file_names(copy: Path) -> N
     assert by_id["tyreworld/p10"] == f"tyreworld-{DIFFICULTY[59]}"
 
 
+def test_labels_follow_the_order_of_the_files_whatever_their_names(copy: Path) -> None:
+    folder = copy / INNER / "gripper"
+    (folder / "prob02.pddl").rename(folder / "prob01-x.pddl")  # before prob01.pddl: "-" < "."
+    by_id = {task.id.removeprefix("agentboard/"): task.type for task in tasks(copy)}
+    assert by_id["gripper/prob01-x"] == f"gripper-{DIFFICULTY[0]}" == "gripper-easy"
+    assert by_id["gripper/prob01"] == f"gripper-{DIFFICULTY[1]}" == "gripper-hard"
+
+
 def test_labels_may_name_their_problem(copy: Path) -> None:
     labels = copy / "data" / "pddl" / "test.jsonl"
     labels.write_text(
@@ -329,7 +337,10 @@ def test_broken_labels_are_named_with_their_record(copy: Path, line: str, messag
         (lambda _: [label("chess", 0, "easy")], r"record 1: .* no problem \('chess', 0\)"),
         (lambda _: [label("gripper", 99, "easy")], r"record 1: .* no problem \('gripper', 99\)"),
         (lambda _: [label("gripper", -1, "easy")], r"record 1: .* no problem \('gripper', -1\)"),
-        (lambda _: [label("blockworld", 10, "easy")], r"record 1: .* no problem \('blocksworld', 10\)"),
+        (
+            lambda _: [label("blockworld", 10, "easy")],
+            r"record 1: .* no problem \('blocksworld', 10\)",
+        ),
         (
             lambda _: [label("barman", 3, "easy"), "", label("barman", 3, "hard")],
             r"record 3: the problem \('barman', 3\) comes twice",
