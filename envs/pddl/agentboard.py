@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -130,7 +131,8 @@ class AgentBoard:
         Raises:
             DataError: labels that cannot be read, or that are not of these problems.
         """
-        path = next((p for p in (self.root / place for place in _LABELS) if p.is_file()), None)
+        # Even a link that leads nowhere: labels that cannot be read are not the same as none.
+        path = next((p for p in map(self.root.joinpath, _LABELS) if os.path.lexists(p)), None)
         if path is None:
             return {}
         present = Counter(file.game for file in self.files.values())
@@ -223,8 +225,14 @@ def _records(path: Path, root: Path) -> Iterator[tuple[int, str, tuple[str, int]
 
 
 def _read(path: Path, limit: int, root: Path) -> str:
-    if not path.resolve().is_relative_to(root.resolve()):
+    try:
+        inside = path.resolve(strict=True).is_relative_to(root.resolve())
+    except (OSError, RuntimeError) as error:  # the second for links in a circle
+        raise DataError(f"{path}: cannot be found: {error}") from error
+    if not inside:
         raise DataError(f"{path}: leads out of the data folder")
+    if not path.is_file():  # to open a pipe may take for ever
+        raise DataError(f"{path}: not a plain file")
     try:
         with path.open("rb") as stream:
             content = stream.read(limit + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -302,6 +303,28 @@ def test_a_link_out_of_the_folder_is_refused(copy: Path, tmp_path_factory) -> No
     file.unlink()
     file.symlink_to(outside)
     with pytest.raises(DataError, match="leads out of the data folder"):
+        tasks(copy)
+
+
+def as_a_link_to_itself(file: Path) -> None:
+    file.symlink_to(file)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (as_a_link_to_itself, "cannot be found: .*"),
+        (os.mkfifo, "not a plain file"),
+        (os.mkdir, "not a plain file"),
+    ],
+)
+@pytest.mark.parametrize("name", [f"{INNER}/gripper/prob01.pddl", "data/pddl/test.jsonl"])
+def test_what_is_no_file_is_refused_and_not_waited_for(
+    copy: Path, make: Callable[[Path], None], message: str, name: str
+) -> None:
+    (copy / name).unlink()
+    make(copy / name)
+    with pytest.raises(DataError, match=rf"^{copy / name}: {message}$"):
         tasks(copy)
 
 
