@@ -9,7 +9,7 @@ from typing import Protocol
 
 from ...harness.types import Scores, StepResult
 from ..common import readable
-from .answers import Answer, read_answer, read_command
+from .answers import Answer, find_finish, read_answer, read_command, unwrapped
 from .library import Library
 from .metrics import score
 from .records import Paragraph, Question, one_line
@@ -198,9 +198,12 @@ class ThreeStage(_Scored):
 
 
 def _body(action: str) -> str:
-    """What follows `finish[`, or the whole of a bare answer."""
-    command = read_command(action)
-    return command[1] if command is not None and command[0] == "finish" else action
+    """What follows `finish[`, at the beginning or anywhere, or the whole of a bare answer."""
+    for text in (action, find_finish(action)):
+        command = read_command(text or "")
+        if command is not None and command[0] == "finish":
+            return command[1]
+    return unwrapped(action)
 
 
 # --- the exposure -----------------------------------------------------------------------------

@@ -94,10 +94,16 @@ class Titles:
             for number, paragraph in enumerate(paragraphs):
                 self._numbers.setdefault(spelling(paragraph), number)
 
-    def find(self, title: str) -> int | None:
-        """The number of the paragraph with that title; None if there is none."""
-        spellings = (title, one_line(title), one_line(title).casefold(), fold(title))
-        return next((self._numbers[s] for s in spellings if s in self._numbers), None)
+    def find(self, *titles: str) -> int | None:
+        """The number of the paragraph that fits one of the titles best; None if none does."""
+        spellings = (
+            [*titles],
+            [one_line(title) for title in titles],
+            [one_line(title).casefold() for title in titles],
+            [fold(title) for title in titles],
+        )
+        every = (spelling for alike in spellings for spelling in alike)
+        return next((self._numbers[s] for s in every if s in self._numbers), None)
 
 
 def one_line(text: str) -> str:

@@ -352,7 +352,11 @@ def test_a_lost_answer_moves_on_and_ends_at_the_question(action: str) -> None:
     assert not results[-1].success
 
 
-@pytest.mark.parametrize("wrap", ["{}", "finish[{}]", "FINISH: {}", "  {}.\n"])
+@pytest.mark.parametrize("wrap", [
+    "{}", "finish[{}]", "FINISH: {}", "  {}.\n", "**finish[{}]**", "`finish[{}]`", '"finish[{}]"',
+    "“finish[{}]”", "Action: finish[{}]", "**Answer:** {}", "`{}`", "I think finish[{}]",
+    "search[x] finish({})", "It follows that **finish[{}]**, I am sure.",
+])  # fmt: skip
 def test_a_bare_answer_is_an_answer(wrap: str) -> None:
     environment = started(form="three-stage")
     for _ in range(6):
