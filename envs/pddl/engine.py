@@ -107,13 +107,22 @@ class Engine:
         return f"{changed} {WON}" if self.won else changed
 
     def _lacking(self, meant: list[int] | tuple[int, ...]) -> str:
-        """The first condition that fails, of each nearest way to take the words."""
+        """What the nearest ways to take the words lack.
+
+        That is a condition that fails in all of them, where there is one; else the first of each.
+        """
         unmet = [self.core.unmet(self.state, number) for number in meant]
         fewest = min(map(len, unmet))
-        said = dict.fromkeys(
-            self.game.words.literal(literals[0]) for literals in unmet if len(literals) == fewest
+        nearest = [literals for literals in unmet if len(literals) == fewest]
+        common = [c for c in nearest[0] if all(c in literals for literals in nearest)]
+        said = list(
+            dict.fromkeys(
+                self.game.words.literal(literal)
+                for literal in common[:1] or [literals[0] for literals in nearest]
+            )
         )
-        return f"it needs that {' or that '.join(list(said)[:_MAX_REASONS])}"
+        more = " or another of its kind" if len(said) > _MAX_REASONS else ""
+        return f"it needs that {' or that '.join(said[:_MAX_REASONS])}{more}"
 
     def _senseless(self, action: str) -> str:
         """Why words that are no action of this problem are none."""

@@ -154,9 +154,9 @@ def test_an_impossible_action_is_told_what_it_needs() -> None:
 def test_where_words_can_be_meant_in_two_ways_both_are_told() -> None:
     game = engine(2)
     assert game.game.name == "barman"
-    assert game.step("shake cocktail1 in shaker1") == (
-        "Nothing happens: it needs that the left hand holds shaker1 or that the right hand holds "
-        "shaker1."
+    assert game.step("clean shot4") == (
+        "Nothing happens: it needs that the left hand holds shot4 or that the right hand holds "
+        "shot4."
     )
     game.step("grasp shot2 with left hand")
     game.step("grasp shaker1 with right hand")
@@ -167,3 +167,45 @@ def test_where_words_can_be_meant_in_two_ways_both_are_told() -> None:
     assert game.step("shake cocktail9 in shaker1") == (
         "Nothing happens: there is no cocktail cocktail9."
     )
+
+
+def test_what_all_ways_to_take_the_words_lack_is_told_first() -> None:
+    game = engine(2)
+    # Whatever would be poured out, from whichever hand, is not shaken.
+    unshaken = "Nothing happens: it needs that what is in shaker1 is shaken."
+    assert game.step("empty shaker1") == unshaken
+    game.step("grasp shaker1 with left hand")
+    assert game.step("empty shaker1") == unshaken
+    game.step("put down shaker1 from left hand")
+    assert game.step("shake cocktail1 in shaker1") == (
+        "Nothing happens: it needs that shaker1 contains ingredient3."
+    )
+
+
+def test_reasons_that_are_too_many_to_tell_are_said_to_be_more() -> None:
+    game = engine(2)
+    game.step("grasp shot1 with left hand")
+    traces = " or that ".join(f"shot1 has traces of ingredient{number}" for number in (1, 2, 3))
+    assert game.step("clean shot1") == (
+        f"Nothing happens: it needs that {traces} or another of its kind."
+    )
+
+
+@pytest.mark.parametrize("index", range(12))
+def test_a_reason_is_true_of_every_nearest_way_to_take_the_words(index: int) -> None:
+    game, rng = engine(index), Random(index)
+    reader, core = Reader(game.core.domain, game.game.words), game.core
+    for _ in range(30):
+        for action in rng.sample(sorted(set(game._texts)), 25):
+            meant = [n for n, text in enumerate(game._texts) if text == action]
+            if any(core.can(game.state, n) for n in meant):
+                continue
+            said = game.step(action).removeprefix("Nothing happens: it needs that ")
+            whole = not said.endswith(" or another of its kind.")
+            named = [reader.literals(part)[0] for part in said[:-1].split(" or that ") if whole]
+            assert not any(core.holds(game.state, literal) for literal in named)
+            unmet = [core.unmet(game.state, n) for n in meant]
+            for literals in unmet:
+                if whole and len(literals) == min(map(len, unmet)):
+                    assert set(named) & set(literals)
+        game.step(rng.choice(game.admissible()))
