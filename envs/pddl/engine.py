@@ -82,7 +82,7 @@ class Engine:
         plain = readable(action)
         if plain is None:
             return UNREADABLE
-        plain = plain.lower().removesuffix(".")
+        plain = plain.lower().rstrip(" .")
         if plain == LOOK:
             self.valid = True
             return self.view()

@@ -151,6 +151,15 @@ def test_an_impossible_action_is_told_what_it_needs() -> None:
     )
 
 
+@pytest.mark.parametrize("end", [".", " .", "...", " . . "])
+def test_stops_at_the_end_of_an_action_do_not_count(end: str) -> None:
+    game = engine(0)
+    game.step(f"move from rooma to roomb{end}")
+    assert game.valid
+    assert game.step(f"look{end}") == game.view()
+    assert game.step(end) == "Nothing happens: that is not written like an action of gripper."
+
+
 def test_where_words_can_be_meant_in_two_ways_both_are_told() -> None:
     game = engine(2)
     assert game.game.name == "barman"
