@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ..common import readable
 from .game import Game
@@ -127,18 +127,25 @@ class Engine:
     def _senseless(self, action: str) -> str:
         """Why words that are no action of this problem are none."""
         objects, rules = self.core.problem.objects, self.core.domain
-        reasons: list[str] = []
+        kinds: dict[str, dict[str, None]] = {}  # what each wrong name had to be
         for operator, names in _read(self.game, action):
             wrong = [
-                f"{name} is no {kind}" if name in objects else f"there is no {kind} {name}"
+                (name, kind)
                 for variable, kind in operator.parameters
                 if (name := names.get(variable)) is not None
                 and not (name in objects and rules.is_a(objects[name], kind))
             ]
             if not wrong:
                 return self._never(operator, names)
-            reasons.append(wrong[0])
-        return reasons[0] if reasons else f"that is not written like an action of {rules.name}"
+            name, kind = wrong[0]
+            kinds.setdefault(name, {}).update(dict.fromkeys(rules.kinds(kind)))
+        reasons = [
+            f"{name} is no {_either(fit)}"
+            if name in objects
+            else f"there is no {_either(fit)} {name}"
+            for name, fit in kinds.items()
+        ]
+        return " or ".join(reasons) or f"that is not written like an action of {rules.name}"
 
     def _never(self, operator: Operator, names: Mapping[str, str]) -> str:
         """Why an action that makes sense is never possible."""
@@ -148,6 +155,12 @@ class Engine:
             if known and (fact in self.core.static) is not condition.positive:
                 return f"it needs that {self.game.words.literal(Literal(fact, condition.positive))}"
         return "that can never be done here"
+
+
+def _either(words: Iterable[str]) -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _read(game: Game, action: str) -> Iterator[tuple[Operator, dict[str, str]]]:

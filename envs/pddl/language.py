@@ -85,6 +85,11 @@ class Domain:
             kind = self.parents[kind]
         return True
 
+    def kinds(self, ancestor: str) -> list[str]:
+        """The types of which objects of type `ancestor` are: those without subtypes."""
+        above = set(self.parents.values())
+        return [kind for kind in self.parents if kind not in above and self.is_a(kind, ancestor)]
+
     @cached_property
     def static(self) -> frozenset[str]:
         """Predicates that no action changes."""

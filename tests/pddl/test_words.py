@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
 from random import Random
 
@@ -176,6 +177,41 @@ def test_where_words_can_be_meant_in_two_ways_both_are_told() -> None:
     assert game.step("shake cocktail9 in shaker1") == (
         "Nothing happens: there is no cocktail cocktail9."
     )
+
+
+@pytest.mark.parametrize(
+    ("index", "action", "reason"),
+    [
+        (3, "fetch boot from boot", "boot is no tool, wheel or nut"),
+        (3, "put away spare9 in boot", "there is no tool, wheel or nut spare9"),
+        (3, "open jack", "jack is no container"),
+        (2, "grasp left with right hand", "left is no shot or shaker"),
+        (2, "empty dispenser1", "dispenser1 is no shot or shaker"),
+        (2, "clean shot9", "there is no shot or shaker shot9"),
+        (
+            2,
+            "pour milk from shot1 into shaker1",
+            "there is no ingredient milk or shot1 is no shaker",
+        ),
+        (2, "pour ingredient1 from shot1 into shot2", "shot2 is no shaker or shot1 is no shaker"),
+    ],
+)
+def test_wrong_names_are_told_by_the_types_that_a_player_reads(
+    index: int, action: str, reason: str
+) -> None:
+    assert engine(index).step(action) == f"Nothing happens: {reason}."
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_no_answer_names_a_type_that_no_object_has(index: int) -> None:
+    game, rng = engine(index), Random(index)
+    shown = set(Reader.objects(game.introduction()).values())
+    hidden = {*game.core.domain.parents, "object"} - shown
+    things = [*game.core.problem.objects, "thing9"]
+    for form in game.game.words.forms.values():
+        for _ in range(30):
+            said = re.sub(r"\{\w+\}", lambda _: rng.choice(things), form)
+            assert not hidden & set(re.findall(r"[\w-]+", game.step(said))), said
 
 
 def test_what_all_ways_to_take_the_words_lack_is_told_first() -> None:
