@@ -191,7 +191,7 @@ def test_where_words_can_be_meant_in_two_ways_both_are_told() -> None:
         (
             2,
             "pour milk from shot1 into shaker1",
-            "there is no ingredient milk or shot1 is no shaker",
+            "there is no ingredient or cocktail milk",
         ),
         (2, "pour ingredient1 from shot1 into shot2", "shot2 is no shaker or shot1 is no shaker"),
     ],
