@@ -18,7 +18,8 @@ gripper: you carry balls between rooms, one in each gripper.
 - pick up <ball> in <room> with <gripper> gripper: you and the ball are there, the gripper is free
 - drop <ball> in <room> from <gripper> gripper
 
-blocksworld: your hand moves one block at a time; a block is clear when nothing is on it.
+blocksworld: your hand moves one block at a time; a block is clear when nothing is on it and it \
+is not in your hand.
 - pick up <block>: from the table; the block is clear and your hand empty
 - unstack <block> from <block>: the upper one is clear and your hand empty
 - put down <block>: on the table
@@ -48,9 +49,9 @@ tyreworld: you change wheels. You can have any number of things at once.
 - jack up <hub>: you have the jack and leave it under the hub
 - jack down <hub>: you have the jack again
 - undo <nuts> on <hub>: you have the wrench, the hub is jacked up, the nuts are loose
-- do up <nuts> on <hub>: likewise, and you have the nuts; the hub is unfastened
+- do up <nuts> on <hub>: you have the wrench and the nuts, the hub is jacked up and unfastened
 - remove <wheel> from <hub>: the hub is jacked up and unfastened
-- put <wheel> on <hub>: likewise, the hub has no wheel, and you have this one
+- put <wheel> on <hub>: you have the wheel, the hub is jacked up and unfastened and has no wheel
 - inflate <wheel>: you have the pump, and the wheel is intact
 """
 

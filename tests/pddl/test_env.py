@@ -193,6 +193,32 @@ def test_instructions_show_every_form_and_no_task_of_a_split() -> None:
         assert environment.reset(task, 0).goal not in instructions.example
 
 
+def test_the_instructions_say_what_the_domains_do() -> None:
+    from agemem_eval.envs.pddl.engine import Engine
+    from agemem_eval.envs.pddl.games import domain
+    from agemem_eval.envs.pddl.language import Literal, Problem, check
+
+    text = PddlEnvironment.spec.instructions.text
+    assert "a block is clear when nothing is on it and it is not in your hand." in text
+    facts = (("holding", "b1"), ("on-table", "b2"), ("clear", "b2"))
+    goal = (Literal(("on", "b2", "b1")),)
+    problem = Problem("p", "blocksworld", {"b1": "block", "b2": "block"}, facts, goal, "x")
+    engine = Engine(GAMES["blocksworld"], check(problem, domain("blocksworld")))
+    assert engine.step("stack b1 on b1") == "Nothing happens: it needs that b1 is clear."
+
+    words, do_up = GAMES["tyreworld"].words, domain("tyreworld").operators["do-up"]
+    assert [words.literal(c) for c in do_up.ground(["<nuts>", "<hub>"]).conditions] == [
+        "you have wrench",
+        "you have <nuts>",
+        "<hub> is jacked up",
+        "<hub> is unfastened",
+    ]
+    assert (
+        "- do up <nuts> on <hub>: you have the wrench and the nuts, the hub is jacked up and "
+        "unfastened\n"
+    ) in text
+
+
 def test_the_worked_example_is_true() -> None:
     from agemem_eval.envs.pddl.engine import Engine
     from agemem_eval.envs.pddl.games import domain
