@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-from ..harness.errors import unknown_name
+from ..harness.errors import DataError, unknown_name
 
 MAX_ACTION = 1000  # characters; longer ones are no action anywhere
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def readable(action: str, max_chars: int = MAX_ACTION) -> str | None:
     """The action with its blanks folded; None for one that is empty, huge or holds control codes.
 
-    Tabs and line breaks count as blanks. Such an action never reaches a simulator: it is answered
-    with an observation and `valid=False`.
+    Tabs and line breaks of any system count as blanks. What is None never reaches a simulator: it
+    is answered with an observation and `valid=False`.
     """
     if len(action) > max_chars or _CONTROL.search(action):
         return None
@@ -31,3 +32,15 @@ def flag(option: str, value: str) -> bool:
     if value not in values:
         raise unknown_name(f"value of {option}:", value, values)
     return values[value]
+
+
+def data_path(data: str) -> Path:
+    """Where an option `data` points to, with `~` resolved.
+
+    Raises:
+        DataError: `~name` of a user there is not.
+    """
+    try:
+        return Path(data).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{data}: there is no such home folder") from error

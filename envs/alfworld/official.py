@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from ...harness.datasets import installed
 from ...harness.errors import DataError
+from ..common import data_path
 from .gamefile import MAX_BYTES
 from .generator import TASK_TYPES
 
@@ -110,7 +111,7 @@ def open_split(data: str | None, name: str, *, allow_short: bool) -> OfficialSpl
     place = data or os.environ.get("ALFWORLD_DATA") or installed("alfworld")
     if not place:
         raise DataError(f"the split {name} needs the official ALFWorld games: {_HOW}")
-    root = Path(place).expanduser()
+    root = data_path(place)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; {_HOW}")
     inner = root / FOLDER

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Protocol, TypeGuard
 from ...harness.datasets import how_to_get, installed
 from ...harness.errors import DataError, MissingExtraError
 from ...harness.types import Json
+from ..common import data_path
 from .records import Question, RecordError, read_record
 
 SIZES: Mapping[str, int] = {"dev": 7405, "train": 90447}
@@ -76,7 +77,7 @@ def open_source(data: str | None, split: str) -> Source:
 
 def _place(data: str | None, split: str) -> Path:
     if data:
-        return Path(data).expanduser()
+        return data_path(data)
     found = installed(_SETS[split]) if split in _SETS else None
     if found is None:
         raise DataError(f"the split {split} needs HotpotQA's questions: {_how(split)}")
@@ -225,6 +226,11 @@ def _refuse_constant(name: str) -> Any:
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
+# What is said of a string that has no end; its place is where the string begins.
+_UNFINISHED = "Unterminated string"
+_TOKEN = 8  # characters of a word or an escape, of which the end may be missing
+
+
 class _Window:
     """The part of a text file around the place that is read, which moves forward only."""
 
@@ -235,14 +241,26 @@ class _Window:
         self._at = 0  # characters of the text that are done with
         self.byte = 0  # where in the file that is
         self.ended = False
+        self._broken: UnicodeDecodeError | None = None
 
     def more(self) -> bool:
-        """Read on; False at the end of the file."""
+        """Read on; False at the end of the file.
+
+        Raises:
+            UnicodeDecodeError: what comes next is not UTF-8; all before it has been given.
+        """
+        if self._broken is not None:
+            raise self._broken
         if self.ended:
             return False
         data = self._stream.read(_CHUNK)
         self.ended = not data
-        self._text = self._text[self._at :] + self._decoder.decode(data, self.ended)
+        try:
+            text = self._decoder.decode(data, self.ended)
+        except UnicodeDecodeError as error:
+            self._broken = error
+            text = error.object[: error.start].decode()
+        self._text = self._text[self._at :] + text
         self._at = 0
         return True
 
@@ -270,14 +288,26 @@ class _Window:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
             except (ValueError, RecursionError) as error:
+                if (what := self._explained(error)) is not None:
+                    raise ValueError(what) from error
                 # Perhaps only the end of the record is not in the window yet.
                 if len(self._text) - self._at > MAX_RECORD:
                     what = f"not JSON, or more than {MAX_RECORD} characters"
                     raise ValueError(what) from error
                 if not self.more():
-                    raise ValueError("cut short, or not JSON") from error
+                    raise ValueError("cut short") from error
             else:
                 return value, self.skip(end - self._at)
+
+    def _explained(self, error: Exception) -> str | None:
+        """What is wrong with a value; None where only its end may be missing."""
+        if isinstance(error, RecursionError):
+            return "not JSON: nested too deeply"
+        if not isinstance(error, json.JSONDecodeError):
+            return str(error)
+        if error.msg.startswith(_UNFINISHED) or len(self._text) - error.pos < _TOKEN:
+            return None
+        return f"not JSON: {error.msg.lower()} (at its character {error.pos - self._at + 1})"
 
 
 def _records(stream: BinaryIO) -> Iterator[tuple[object, int, int]]:

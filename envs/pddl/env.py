@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar
 
 from ...harness.datasets import installed
 from ...harness.errors import DataError, UsageError, unknown_name
 from ...harness.types import EnvSpec, Observation, Scores, SplitSpec, StepResult, Task
-from ..common import flag
+from ..common import data_path, flag
 from . import agentboard, generator
 from .agentboard import AgentBoard
 from .engine import Engine
@@ -69,7 +68,7 @@ class PddlEnvironment:
             UsageError: a value that an option does not have.
         """
         short = flag("allow_short", allow_short)
-        place = Path(data).expanduser() if data else installed("agentboard-pddl")
+        place = data_path(data) if data else installed("agentboard-pddl")
         self._agentboard = AgentBoard(place, short) if place else None
         self._tasks: list[Task] | None = None  # of AgentBoard
         self._episode: _Episode | None = None

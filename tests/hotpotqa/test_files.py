@@ -199,9 +199,20 @@ def test_a_broken_record_is_named(tmp_path: Path, broken: Any, what: str, lines:
         (b"[%s] x", "record 2: text after the end"),
         (b"%s]", "record 2: text after the end"),
         (b"[%s %s]", "record 2: no comma"),
-        (b'[%s, {"_id": NaN}]', "record 2: not JSON|record 2: cut short"),
-        (b"[%s, " + b'{"a":' * 100_000, "record 2: "),
-        (b"[%s, \xff]", "record 2: not UTF-8|record 1: not UTF-8"),
+        (b'[%s, {"_id": NaN}]', "record 2: NaN is not JSON"),
+        (b"[%s, " + b'{"a":' * 100_000, "record 2: not JSON: nested too deeply"),
+        (b"[%s, \xff]", "record 2: not UTF-8"),
+        (b'[%s, {"a": "\xff"}, %s]', "record 2: not UTF-8"),
+        (b"[%s\xff, %s]", "record 2: not UTF-8"),
+        (b"[%s, %s", "record 2: the id 'id0' has been used"),
+        (
+            b'[%s, {"a": 1 "b": 2}, %s]',
+            r"record 2: not JSON: expecting ',' delimiter \(at its character 9\)",
+        ),
+        (b"[%s, {'a': 1}, %s]", r"record 2: not JSON: expecting property name .* character 2\)"),
+        (b'[%s, {"a": "x\ny"}, %s]', r"record 2: not JSON: invalid control character"),
+        (b'[%s, {"a": tr', "record 2: cut short"),
+        (b'[%s, {"a": "\\u12', "record 2: cut short"),
         (b"\x00\x01\x02", "record 1: an object is expected"),
     ],
 )
@@ -210,6 +221,36 @@ def test_a_file_that_is_not_json_names_the_record(tmp_path: Path, text: bytes, w
     path.write_bytes(text.replace(b"%s", json.dumps(record(0)).encode()))
     with pytest.raises(DataError, match=rf"some\.json: ({what})"):
         listed(path)
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 700, 1 << 20])
+@pytest.mark.parametrize("at", [0, 1, 7, 39])
+def test_a_byte_that_is_not_utf_8_names_its_own_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, at: int
+) -> None:
+    monkeypatch.setattr(files, "_CHUNK", chunk)
+    texts = [json.dumps(record(n)).encode() for n in range(40)]
+    texts[at] = texts[at].replace(b"lighthouse", b"light\xe9house")
+    path = tmp_path / "some.jsonl"
+    path.write_bytes(b"\n".join(texts))
+    with pytest.raises(DataError, match=rf"some\.jsonl: record {at + 1}: not UTF-8"):
+        listed(path)
+
+
+def test_broken_json_in_a_long_file_is_explained_where_it_is(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(files, "MAX_RECORD", 5000)
+    texts = [json.dumps(record(n)) for n in range(40)]
+    texts[3] = texts[3].replace('"answer":', '"answer"')
+    path = tmp_path / "some.json"
+    path.write_text(f"[{', '.join(texts)}]")
+    with pytest.raises(DataError, match="record 4: not JSON: expecting ':' delimiter"):
+        listed(path)
+
+
+@pytest.mark.parametrize("split", ["file", "dev"])
+def test_the_home_of_nobody_is_no_place_for_data(split: str) -> None:
+    with pytest.raises(DataError, match="~nobody-of-that-name/x: there is no such home folder"):
+        HotpotqaEnvironment(data="~nobody-of-that-name/x").tasks(split)
 
 
 @settings(max_examples=60, deadline=None)
