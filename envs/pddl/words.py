@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeAlias
 
 from ..pddl_text import Fact
 from .language import Domain, Literal, Operator
@@ -134,15 +135,20 @@ def _capital(sentence: str) -> str:
     return sentence[0].upper() + sentence[1:] if plain else sentence
 
 
+# As the parts of a name, and the name itself: `b1` and `b01` have the same parts.
+_Key: TypeAlias = tuple[tuple[tuple[str, int], ...], str]
+
+
 @cache
-def natural(name: str) -> tuple[tuple[str, int], ...]:
-    """A sort key by which `ball2` comes before `ball10`."""
-    return tuple((word, int(digits or 0)) for word, digits in re.findall(r"(\D*)(\d{0,9})", name))
+def natural(name: str) -> _Key:
+    """A sort key by which `ball2` comes before `ball10`; no two names have the same."""
+    parts = re.findall(r"(\D*)(\d{0,9})", name)
+    return tuple((word, int(digits or 0)) for word, digits in parts), name
 
 
-def natural_fact(fact: Fact) -> tuple[tuple[tuple[str, int], ...], ...]:
-    """A sort key of facts."""
-    return tuple(natural(word) for word in fact)
+def natural_fact(fact: Fact) -> tuple[_Key, ...]:
+    """A sort key of facts; no two have the same."""
+    return tuple(map(natural, fact))
 
 
 # --- reading --------------------------------------------------------------------------------

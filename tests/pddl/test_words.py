@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from itertools import product
 from random import Random
 
@@ -91,6 +94,40 @@ def test_the_order_of_facts_and_objects_does_not_show() -> None:
 def test_names_are_listed_in_natural_order() -> None:
     assert sorted(["b10", "b2", "a", "b"], key=natural) == ["a", "b", "b2", "b10"]
     assert [listed(list("abc")[:n]) for n in (1, 2, 3)] == ["a", "a and b", "a, b, and c"]
+
+
+@given(st.lists(st.sampled_from(["b1", "b01", "b001", "b10", "b010", "b", "b0"]), unique=True))
+def test_names_that_count_alike_have_an_order_too(names: list[str]) -> None:
+    assert sorted(names, key=natural) == sorted(sorted(names), key=natural)
+
+
+SCRIPT = """
+from agemem_eval.envs.pddl.games import GAMES, domain
+from agemem_eval.envs.pddl.language import Literal
+from agemem_eval.envs.pddl.world import World, plan
+balls = ["ball1", "ball01", "ball001"]
+facts = {("at", ball, "rooma") for ball in balls} | {("at-robby", "rooma"), ("free", "left")}
+objects = dict.fromkeys(balls, "ball") | {"rooma": "room", "roomb": "room", "left": "gripper"}
+goal = {Literal(("at", ball, "roomb")) for ball in balls}
+game = GAMES["gripper"]
+print(game.words.state(facts, objects), game.words.goal(goal), game.words.change(facts, facts))
+print(plan(World(domain("gripper"), objects, facts, goal), game.solve))
+"""
+
+
+def test_nothing_depends_on_the_order_of_sets() -> None:
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    (output,) = outputs
+    assert "ball001, ball01, and ball1 are in rooma" in output
 
 
 def test_a_state_reads_like_english() -> None:
