@@ -12,8 +12,9 @@ from random import Random
 from string import Formatter
 
 from ...harness.errors import DataError
+from .irregular import forms
 from .smalltalk import FILLERS, TOPICS
-from .text import content_stems
+from .text import STOP_WORDS, content_stems, stem, words
 
 VERSION = "1"  # changes whenever the bytes of any message do
 MAX_DISTRACTORS = 50
@@ -34,11 +35,20 @@ def distractors(key: str, seed: int, count: int, avoid: Iterable[str]) -> list[s
         DataError: so much is to be avoided that too little can be said.
     """
     rng = Random(f"hotpotqa distractors {VERSION} {key} {seed}")
-    banned = frozenset().union(*map(content_stems, avoid))
+    banned = frozenset(found for text in avoid for found in _every_form(text))
     messages = list(islice(_messages(rng, banned), count))
     if len(messages) < count:
         raise DataError(f"{key}: no {count} distractor messages avoid the words of the question")
     return messages
+
+
+def _every_form(text: str) -> Iterator[str]:
+    """The stems of a text's content words, and of the other forms these words have."""
+    for word in words(text):
+        if word not in STOP_WORDS:
+            # `goes` of `going`: a form may also have lost an ending before it is looked up.
+            for form in {*forms(word), *forms(stem(word)), *forms(stem(word) + "e")}:
+                yield stem(form)
 
 
 def _messages(rng: Random, banned: frozenset[str]) -> Iterator[str]:
