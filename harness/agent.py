@@ -107,7 +107,15 @@ class _Loop:
         self.native = config.transport == "native"
         self.tools = memory.tools + self._environment_tools()
         view = EpisodeView(
-            env, task, key.seed, key.repeat, key.id, self.tools, self.native, config.context_tokens
+            env,
+            key.env,
+            task,
+            key.seed,
+            key.repeat,
+            key.id,
+            self.tools,
+            self.native,
+            config.context_tokens,
         )
         self.model = model.bind(view)
         meter.bind(model, self.model)

@@ -49,8 +49,13 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def take_lock(directory: Path) -> int:
+def take_lock(directory: Path, what: str, instead: str = "") -> int:
     """Hold `lock` until this process ends, however it ends: the system releases it.
+
+    Args:
+        directory: An existing folder.
+        what: What is written there, for the error.
+        instead: What else one can do but wait.
 
     Raises:
         UsageError: if another process holds it.
@@ -62,8 +67,7 @@ def take_lock(directory: Path) -> int:
         holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
         os.close(descriptor)
         raise UsageError(
-            f"run {directory.name} is being written by process {holder}: wait for it, or choose "
-            "another --name"
+            f"{what} is being written by process {holder}: wait for it{instead}"
         ) from error
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()}\n".encode())

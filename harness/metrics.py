@@ -29,8 +29,9 @@ class Row:
     success_rate: float | None
     success_ci: tuple[float, float] | None  # 95%, Wilson's score interval
     progress_rate: float | None  # mean of the best share of subgoals reached
-    scores: dict[str, dict[str, float]]  # the environment's further scores: mean, and of how many
-    within_cap: float | None  # share of planned tasks that the oracle solves under the step cap
+    scores: dict[str, dict[str, float | None]]  # further scores: mean, and of how many (`n`)
+    # Of the tasks that the oracle claims (`n`), the share it solves under the step cap (`mean`).
+    within_cap: dict[str, float] | None
     steps_mean: float | None
     turns_mean: float | None
     invalid_action_rate: float | None  # invalid and missing actions over all steps
@@ -51,7 +52,7 @@ class Row:
 def cell_row(
     planned: Sequence[EpisodeKey],
     episodes: Mapping[EpisodeKey, Episode],
-    within_cap: float | None = None,
+    within_cap: dict[str, float] | None = None,
 ) -> Row:
     """The row of one cell.
 
@@ -111,14 +112,13 @@ def _mean(values: Iterable[float]) -> float | None:
     return sum(items) / len(items) if items else None
 
 
-def _scores(scored: Sequence[Episode]) -> dict[str, dict[str, float]]:
+def _scores(scored: Sequence[Episode]) -> dict[str, dict[str, float | None]]:
     """Means over the episodes in which a score was given; None counts nowhere."""
     values: dict[str, list[float]] = {}
     for episode in scored:
         for name, value in episode.metrics.items():
-            if value is not None:
-                values.setdefault(name, []).append(value)
-    return {name: {"mean": sum(v) / len(v), "n": len(v)} for name, v in sorted(values.items())}
+            values.setdefault(name, []).extend([] if value is None else [value])
+    return {name: {"mean": _mean(v), "n": len(v)} for name, v in sorted(values.items())}
 
 
 def _tokens(scored: Sequence[Episode]) -> dict[str, dict[str, float | bool]]:

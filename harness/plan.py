@@ -40,7 +40,7 @@ class Cell:
     base: EpisodeKey  # with an empty task and repeat 0
     tasks: tuple[Task, ...]
     repeats: int
-    within_cap: float | None = None  # share of the tasks that the oracle solves under the cap
+    within_cap: dict[str, float] | None = None  # see the function of that name
 
     def streams(self) -> Iterator[tuple[str, list[Job]]]:
         """One ordered stream of episodes a repeat, with the name of its memory."""
@@ -205,22 +205,27 @@ def _tasks(config: RunConfig, env: str, found: EnvDescription) -> tuple[Task, ..
     return tasks
 
 
-def within_cap(tasks: tuple[Task, ...], config: RunConfig, found: EnvDescription) -> float | None:
-    """The share of tasks that the oracle solves under the step cap; None where it claims none."""
-    if all(task.oracle_steps is None for task in tasks):
-        return None
+def within_cap(
+    tasks: tuple[Task, ...], config: RunConfig, found: EnvDescription
+) -> dict[str, float] | None:
+    """Of the tasks that the oracle claims, the share it solves under the cap; None: of none."""
     given, own = config.agent.max_steps, found.spec.max_steps
     fits = [
-        task.oracle_steps is not None and task.oracle_steps <= (given or task.max_steps or own)
+        task.oracle_steps <= (given or task.max_steps or own)
         for task in tasks
+        if task.oracle_steps is not None
     ]
-    return sum(fits) / len(fits)
+    return {"mean": sum(fits) / len(fits), "n": len(fits)} if fits else None
 
 
 def _protocol_hash(config: RunConfig, env: str, found: EnvDescription) -> str:
     """What the agent is told and allowed; the cap is the one that applies, given or not."""
     agent = config.agent.model_dump(mode="json")
-    agent["max_steps"] = config.agent.max_steps or found.spec.max_steps
+    given, own = config.agent.max_steps, found.spec.max_steps
+    agent["max_steps"] = given or own
+    if given is None and any(task.max_steps is not None for task in found.tasks):
+        # Of the whole split, so that a longer run of it goes on with what a shorter one has.
+        agent["max_steps"] = [task.max_steps or own for task in found.tasks]
     return stable_hash(
         {
             "schema": HARNESS_SCHEMA,

@@ -57,10 +57,13 @@ def score_lines(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         parts = []
         for name, score in row.scores.items():
-            few = f" (of {score['n']:.0f})" if score["n"] < row.n_scored else ""
-            parts.append(f"{name} {score['mean']:.3f}{few}")
+            mean = "–" if score["mean"] is None else f"{score['mean']:.3f}"
+            few = f" (of {score['n']})" if score["n"] != row.n_scored else ""
+            parts.append(f"{name} {mean}{few}")
         if row.within_cap is not None:
-            parts.append(f"oracle within the step cap on {_percent(row.within_cap)} of the tasks")
+            share, n = _percent(row.within_cap["mean"]), int(row.within_cap["n"])
+            of = "the" if n == row.n_planned else f"{n}"
+            parts.append(f"oracle within the step cap on {share} of {of} tasks")
         if parts:
             lines.append(f"{row.env}, {row.memory}: {', '.join(parts)}")
     return lines

@@ -101,10 +101,12 @@ class RunStore:
         self.check(config)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._lock = take_lock(self.directory)
+            self._lock = take_lock(
+                self.directory, f"run {self.directory.name}", ", or choose another --name"
+            )
             self.check(config)  # again, now that nobody else can write it
             if (self.directory / "config.json").exists():
-                self._same({"cells": self.plan()}, {"cells": plan})
+                self._same({"cells": _keys_of(self.plan())}, {"cells": _keys_of(plan)})
             else:  # written last, so that its existence means that the plan is there too
                 header = {"schema": HARNESS_SCHEMA, "version": __version__, "hash": config.hash}
                 write_json(self.directory / "plan.json", plan)
@@ -290,6 +292,11 @@ def differences(stored: Any, given: Any, where: str = "") -> Iterator[str]:
             yield from differences(stored.get(key), given.get(key), inner)
     elif stored != given:
         yield f"{where}: {_short(stored)} in the run, {_short(given)} now"
+
+
+def _keys_of(plan: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What decides a plan's episodes; what the oracle is thought to manage is told, not decided."""
+    return [{key: cell[key] for key in cell if key != "within_cap"} for cell in plan]
 
 
 def _short(value: Any) -> str:

@@ -231,6 +231,7 @@ class EpisodeView:
     """What a model without weights may look at; endpoints never see it."""
 
     env: EnvClient
+    env_name: str  # as registered, or `module:Class`
     task: Task
     seed: int
     repeat: int

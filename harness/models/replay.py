@@ -61,7 +61,7 @@ class ReplayModel(ModelBase):
     def bind(self, episode: EpisodeView) -> Model:
         """The recording of one episode."""
         place = (
-            episode.env.spec.name,
+            episode.env_name,
             episode.task.split,
             episode.task.id,
             episode.seed,

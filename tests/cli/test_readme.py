@@ -13,7 +13,9 @@ from agemem_eval.harness import registry
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = sorted(set(re.findall(r"agemem-eval ((?:run|report|list|doctor|check|data \w+)\b[^\n`&|]*)", README)))
+COMMANDS = sorted(
+    set(re.findall(r"agemem-eval ((?:run|report|list|doctor|check|data \w+)\b[^\n`&|]*)", README))
+)
 
 
 def help_of(*command: str) -> str:

@@ -154,16 +154,27 @@ def test_what_was_not_scored_counts_nowhere() -> None:
         "overflow_drops": 0, "tool_calls": {}, "tokens": {}, "memory_entries": 0, "wall_s": 1.0,
         "started_at": "",
     }  # fmt: skip
-    scores: list[Any] = [{"em": 1.0, "sp": None}, {"em": 0.0, "sp": 0.5}, {"em": 9.0}]
+    scores: list[Any] = [
+        {"em": 1.0, "sp": None, "never": None},
+        {"em": 0.0, "sp": 0.5},
+        {"em": 9.0},
+    ]
     statuses: list[Any] = ["completed", "limit", "infra_error"]
     found = {
         key: Episode(key=key, status=status, metrics=score, **values)
         for key, status, score in zip(keys, statuses, scores, strict=True)
     }
-    row = cell_row(keys, found, within_cap=0.5)
-    assert row.scores == {"em": {"mean": 0.5, "n": 2}, "sp": {"mean": 0.5, "n": 1}}
+    row = cell_row(keys, found, within_cap={"mean": 0.5, "n": 2})
+    assert row.scores == {
+        "em": {"mean": 0.5, "n": 2},
+        "never": {"mean": None, "n": 0},
+        "sp": {"mean": 0.5, "n": 1},
+    }
     (line,) = score_lines([row])
-    assert "em 0.500, sp 0.500 (of 1), oracle within the step cap on 50.0% of the tasks" in line
+    assert (
+        "em 0.500, never – (of 0), sp 0.500 (of 1), oracle within the step cap on 50.0% of 2"
+        in (line)
+    )
 
 
 def test_the_share_within_the_cap_is_none_where_nothing_is_claimed() -> None:
@@ -176,9 +187,41 @@ def test_the_share_within_the_cap_is_none_where_nothing_is_claimed() -> None:
         Task("c", "test", oracle_steps=20, max_steps=20),
         Task("d", "test"),
     )
-    assert within_cap(tasks, config, found) == 0.5
-    assert within_cap(tasks, capped, found) == 0
+    assert within_cap(tasks, config, found) == {"mean": 2 / 3, "n": 3}, (
+        "what is not known is left out"
+    )
+    assert within_cap(tasks, capped, found) == {"mean": 0, "n": 3}
     assert within_cap(tasks[3:], config, found) is None
+
+
+def test_caps_that_differ_are_different_results(tmp_path: Path) -> None:
+    keys = []
+    for cap in ((), ("--max-steps", "30")):
+        run = ["run", "--env", "pddl", "--memory", "none", "--episodes", "1", "--json", *cap]
+        done = subprocess.run(
+            [sys.executable, "-m", "agemem_eval", *run, "--name", f"r{len(keys)}"],
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+        )
+        plan = json.loads((tmp_path / f"runs/r{len(keys)}/plan.json").read_text())
+        keys.append(plan[0]["key"]["protocol_hash"])
+        assert json.loads(done.stdout)["rows"][0]["coverage"] == 1
+    assert keys[0] != keys[1], "tasks have caps of their own, which a given one replaces"
+
+
+def test_what_the_oracle_is_thought_to_manage_does_not_keep_a_run_from_resuming(
+    tmp_path: Path,
+) -> None:
+    command = [sys.executable, "-m", "agemem_eval", "run", "--env", "alfworld", "--memory", "none"]
+    command += ["--episodes", "2", "--name", "r"]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
+    path = tmp_path / "runs/r/plan.json"
+    plan = json.loads(path.read_text())
+    del plan[0]["within_cap"]  # as in a run that was made before it was told
+    path.write_text(json.dumps(plan))
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True)
+    assert again.returncode == 0, again.stderr
 
 
 def test_another_usual_name_is_the_same_environment() -> None:
@@ -197,4 +240,4 @@ def test_scores_are_kept_in_the_store_and_shown(tmp_path: Path) -> None:
         [*command, "report", "r", "--format", "json"], cwd=tmp_path, env=env, capture_output=True
     )
     assert json.loads(done.stdout)["rows"] == first["rows"]
-    assert first["rows"][0]["within_cap"] == 1
+    assert first["rows"][0]["within_cap"] == {"mean": 1, "n": 10}

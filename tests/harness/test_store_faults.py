@@ -130,7 +130,7 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path\n"
         "from agemem_eval.harness.files import take_lock\n"
-        "take_lock(Path(sys.argv[1])); print('locked', flush=True); time.sleep(100)"
+        "take_lock(Path(sys.argv[1]), 'it'); print('locked', flush=True); time.sleep(100)"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:

@@ -85,7 +85,9 @@ def view(
     seed: int = 0,
     repeat: int = 0,
 ) -> EpisodeView:
-    return EpisodeView(env, Task(task, "all"), seed, repeat, "key", tools, native, budget)
+    return EpisodeView(
+        env, env.spec.name, Task(task, "all"), seed, repeat, "key", tools, native, budget
+    )
 
 
 def request(*messages: ChatMessage, tools: tuple[Tool, ...] = ()) -> Request:
