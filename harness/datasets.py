@@ -56,6 +56,7 @@ class Dataset:
 
 
 _HOTPOT = "http://curtis.ml.cmu.edu/datasets/hotpot"
+_LABELS = "789c3258254ff18243998b6dea3e246f231b1f22"  # of the repository with the labels
 _BOARD = "2429689d1f94f625e3989900a6dfd48266c57bcf"  # the revision whose files were looked at
 CATALOGUE: dict[str, Dataset] = {
     dataset.name: dataset
@@ -115,7 +116,8 @@ CATALOGUE: dict[str, Dataset] = {
                     strip=1,
                 ),
                 Remote(
-                    "https://huggingface.co/datasets/hkust-nlp/agentboard/resolve/main/data/pddl/test.jsonl"
+                    "https://huggingface.co/datasets/hkust-nlp/agentboard/resolve/"
+                    f"{_LABELS}/data/pddl/test.jsonl"
                 ),
             ),
         ),
@@ -174,7 +176,7 @@ def make_manifest(about: Dataset, folder: Path, fetched: dict[str, Any]) -> dict
                 "sha256": sha256(path),
             }
             for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.name != MANIFEST
+            if path.is_file() and path != folder / MANIFEST
         },
     }
 

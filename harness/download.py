@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import lzma
 import os
 import shutil
 import stat
@@ -18,7 +18,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from .datasets import MANIFEST, Dataset, Remote, inside, make_manifest, sha256
 from .errors import DataError, UsageError
-from .files import sync_folder, write_json
+from .files import read_json, sync_folder, take_lock, write_json
 
 CHUNK = 1 << 20
 TRIES = 4
@@ -39,7 +39,7 @@ def get(
     progress: Progress = lambda *_: None,
     pause_s: float = 1.0,
 ) -> Path:
-    """Bring a data set to `root/<name>`; one that is complete already is replaced.
+    """Bring a data set to `root/<name>`; a complete one there is replaced.
 
     Args:
         about: The data set.
@@ -54,56 +54,79 @@ def get(
         The folder of the data set.
 
     Raises:
+        UsageError: another process is at it, or the place is not free.
         DataError: what could not be fetched, has another size or hash, or is no sound archive.
             What had arrived of a broken connection is kept and resumed by the next call.
     """
+    if mirror is not None and not mirror.startswith(("http://", "https://")):
+        raise UsageError(f"--mirror {mirror!r} is no http or https address")
+    target, parts = root / about.name, root / f".{about.name}.part"
     try:
-        return _get(about, root, source, mirror, progress, pause_s)
+        _check_place(target, source)
+        parts.mkdir(parents=True, exist_ok=True)
+        lock = take_lock(parts, f"the data set {about.name}")
+        try:
+            files = [_file(about, r, parts, source, mirror, progress, pause_s) for r in about.files]
+            _install(about, files, parts, target)
+        finally:
+            os.close(lock)
     except OSError as error:
         where = error.filename or root
-        raise DataError(f"{where}: cannot be written: {error.strerror or error}") from error
+        raise DataError(f"{where}: {error.strerror or error}") from error
+    return target
 
 
-def _get(
-    about: Dataset,
-    root: Path,
-    source: Path | None,
-    mirror: str | None,
-    progress: Progress,
-    pause_s: float,
-) -> Path:
-    target, parts = root / about.name, root / f".{about.name}.part"
-    fresh = parts / "content"
-    if fresh.exists():
-        shutil.rmtree(fresh)
-    fresh.mkdir(parents=True)
+def _check_place(target: Path, source: Path | None) -> None:
+    """Whatever is not a data set of ours is left alone."""
+    ours = (target / MANIFEST).is_file() and not target.is_symlink()
+    if (target.exists() or target.is_symlink()) and not ours:
+        raise UsageError(
+            f"{target} is there and was not fetched by `data get`: remove it, or choose another "
+            "place with --dir"
+        )
+    if source is not None and source.resolve().is_relative_to(target.resolve()):
+        raise UsageError(f"--from {source} lies in the place that is to be filled")
+
+
+def _install(about: Dataset, files: list[Path], parts: Path, target: Path) -> None:
+    """Make the data set whole aside, its manifest last, then put it in its place."""
+    fresh, old = parts / "content", parts / "old"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
     fetched: dict[str, Any] = {}
-    for remote in about.files:
-        file = _local(about, remote, source)
-        if file is None:
-            url = f"{mirror.rstrip('/')}/{remote.name}" if mirror else remote.url
-            file = parts / remote.name
-            asyncio.run(_fetch(url, file, remote, about, progress, pause_s))
-        digest = _check(file, remote, about, keep=source is not None)
+    for remote, file in zip(about.files, files, strict=True):
+        digest = _check(file, remote, about, keep=file.parent != parts)
         fetched[remote.url] = {"sha256": digest, "published": remote.sha256 is not None}
         if remote.members is None:
             shutil.copyfile(file, fresh / remote.name)
         else:
             _unpack(file, remote, fresh)
     manifest = make_manifest(about, fresh, fetched)
+    os.sync()  # the files are on the disk before the manifest says that they are whole
+    write_json(fresh / MANIFEST, manifest)
     if target.exists():
-        (target / MANIFEST).unlink(missing_ok=True)  # incomplete from here on, and says so
-        shutil.rmtree(target)
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(target, old)
     os.replace(fresh, target)
-    write_json(target / MANIFEST, manifest)
-    sync_folder(root)
+    sync_folder(target.parent)
     shutil.rmtree(parts)
-    return target
 
 
-def _local(about: Dataset, remote: Remote, source: Path | None) -> Path | None:
+def _file(
+    about: Dataset,
+    remote: Remote,
+    parts: Path,
+    source: Path | None,
+    mirror: str | None,
+    progress: Progress,
+    pause_s: float,
+) -> Path:
+    """Where one file of the data set now is: fetched, or brought along by the user."""
     if source is None:
-        return None
+        url = f"{mirror.rstrip('/')}/{remote.name}" if mirror else remote.url
+        file = parts / remote.name
+        asyncio.run(_fetch(url, file, remote, about, progress, pause_s))
+        return file
     if source.is_dir():
         file = source / remote.name
     elif len(about.files) == 1:
@@ -146,29 +169,55 @@ async def _try(
     have = file.stat().st_size if file.exists() else 0
     if have and have == remote.size:
         return
-    headers = {"Range": f"bytes={have}-"} if have else {}
+    # As it is: a compressed reply could be neither counted nor resumed.
+    headers = {"Accept-Encoding": "identity", **_resume(url, file, remote, have)}
     async with session.get(url, headers=headers) as reply:
         if reply.status == 416:  # what is here is longer than the file, so it is another one
-            file.unlink()
+            file.unlink(missing_ok=True)
             raise _Broken("what had arrived does not fit: beginning anew")
         if reply.status >= 500 or reply.status == 429:
             raise _Broken(f"the server answers {reply.status} {reply.reason}")
         if reply.status not in (200, 206):
             raise DataError(f"{url}: the server answers {reply.status} {reply.reason}")
-        if reply.status == 200:  # the server does not resume
+        if reply.status == 200:  # the server does not resume, or its file has changed
             have = 0
         length = reply.content_length
         total = have + length if length is not None else remote.size
-        with (
-            contextlib.suppress(aiohttp.ClientPayloadError),
-            file.open("ab" if have else "wb") as out,
-        ):
-            async for chunk in reply.content.iter_chunked(CHUNK):
-                out.write(chunk)
-                have += len(chunk)
-                progress(remote.name, have, total)
+        write_json(_note(file), {"url": url, "etag": reply.headers.get("ETag", "")})
+        try:
+            with file.open("ab" if have else "wb") as out:
+                async for chunk in reply.content.iter_chunked(CHUNK):
+                    out.write(chunk)
+                    have += len(chunk)
+                    progress(remote.name, have, total)
+        except aiohttp.ClientPayloadError as error:
+            of = f" of {total}" if total is not None else ""
+            raise _Broken(f"the connection ended after {have}{of} bytes") from error
         if total is not None and have < total:
             raise _Broken(f"the connection ended after {have} of {total} bytes")
+
+
+def _resume(url: str, file: Path, remote: Remote, have: int) -> dict[str, str]:
+    """The headers that ask for the rest of a file.
+
+    A published hash finds out a file of two halves that do not fit. Without one, the server must
+    vouch that its file is still the same (RFC 9110, 13.1.5), else it is fetched anew.
+    """
+    if not have:
+        return {}
+    resume = {"Range": f"bytes={have}-"}
+    if remote.sha256 is not None:
+        return resume
+    note = read_json(_note(file)) if _note(file).is_file() else {}
+    etag = str(note.get("etag", ""))
+    if note.get("url") != url or not etag.startswith('"'):  # a weak one vouches for no bytes
+        return {}
+    return {**resume, "If-Range": etag}
+
+
+def _note(file: Path) -> Path:
+    """Beside a file that is under way: where it comes from."""
+    return file.with_name(f"{file.name}.from.json")
 
 
 def _check(file: Path, remote: Remote, about: Dataset, *, keep: bool) -> str:
@@ -204,18 +253,30 @@ def _unpack(file: Path, remote: Remote, target: Path) -> None:
             for info, name in wanted:
                 if not inside(name) or "\\" in name or stat.S_ISLNK(info.external_attr >> 16):
                     raise DataError(f"{file}: {info.filename!r} is no plain file below its folder")
-                path = target / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(info) as packed, path.open("wb") as out:
-                    shutil.copyfileobj(packed, out, CHUNK)
+                _write_member(archive, info, target / name)
     except (
         zipfile.BadZipFile,
         zlib.error,
+        lzma.LZMAError,
         EOFError,
+        ValueError,  # names that are no text, offsets that are none
         NotImplementedError,  # an unknown compression
         RuntimeError,  # a password
     ) as error:
         raise DataError(f"{file}: not a sound zip archive: {error}") from error
+
+
+def _write_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as out, archive.open(info) as packed:
+        while True:
+            try:
+                chunk = packed.read(CHUNK)
+            except OSError as error:  # of the decompressors; a disk's own fails below
+                raise zipfile.BadZipFile(str(error)) from error
+            if not chunk:
+                return
+            out.write(chunk)
 
 
 def _name(info: zipfile.ZipInfo, remote: Remote) -> str | None:

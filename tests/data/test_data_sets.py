@@ -29,6 +29,7 @@ from agemem_eval.harness.datasets import (
 )
 from agemem_eval.harness.download import get
 from agemem_eval.harness.errors import DataError, UsageError
+from agemem_eval.harness.files import take_lock
 
 CONTENT = bytes(range(256)) * 5000
 
@@ -41,6 +42,8 @@ class Server:
     cut: int = 0
     fail: int = 0
     ranges: bool = True
+    chunked: bool = False  # no Content-Length, so that an end shows only in the last chunk
+    etag: str = ""
     asked: list[str] = field(default_factory=list)
     url: str = ""
 
@@ -50,6 +53,8 @@ def server() -> Iterator[Server]:
     state = Server()
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
             asked = self.headers.get("Range", "")
             state.asked.append(asked)
@@ -62,6 +67,8 @@ def server() -> Iterator[Server]:
                 self.send_error(404)
                 return
             content, start = state.files[name], 0
+            if self.headers.get("If-Range") not in (None, state.etag):
+                asked = ""
             if asked and state.ranges:
                 start = int(asked.removeprefix("bytes=").rstrip("-"))
                 if start >= len(content):
@@ -69,12 +76,21 @@ def server() -> Iterator[Server]:
                     return
             body = content[start:]
             self.send_response(206 if asked and state.ranges else 200)
-            self.send_header("Content-Length", str(len(body)))
+            if state.etag:
+                self.send_header("ETag", state.etag)
+            if state.chunked:
+                self.send_header("Transfer-Encoding", "chunked")
+            else:
+                self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            if state.cut > 0:
-                state.cut -= 1
-                body = body[: len(body) // 3]
-            self.wfile.write(body)
+            cut = state.cut > 0
+            state.cut -= cut
+            self.close_connection = cut
+            body = body[: len(body) // 3] if cut else body
+            if state.chunked:
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(body), body) + b"0\r\n\r\n" * (not cut))
+            else:
+                self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -172,6 +188,72 @@ def test_another_file_than_the_published_one_is_refused(
     assert installed("made", tmp_path) is None
     server.files["x.bin"] = CONTENT
     assert get(made(f"{server.url}/x.bin"), tmp_path), "and does not spoil the next try"
+
+
+def test_a_reply_of_no_stated_length_that_breaks_off_is_not_whole(
+    server: Server, tmp_path: Path
+) -> None:
+    server.files["x.bin"], server.cut, server.chunked = CONTENT, 1, True
+    folder = get(made(f"{server.url}/x.bin", known=False), tmp_path, pause_s=0.01)
+    assert (folder / "x.bin").read_bytes() == CONTENT
+    server.cut = 99
+    with pytest.raises(DataError, match="the connection ended after"):
+        get(made(f"{server.url}/x.bin", known=False), tmp_path, pause_s=0.01)
+
+
+@pytest.mark.parametrize(("etag", "resumed"), [('"one"', True), ("", False), ('W/"one"', False)])
+def test_without_a_published_hash_only_the_same_file_is_resumed(
+    server: Server, tmp_path: Path, etag: str, resumed: bool
+) -> None:
+    server.files["x.bin"], server.cut, server.etag = CONTENT, 1, etag
+    folder = get(made(f"{server.url}/x.bin", known=False), tmp_path, pause_s=0.01)
+    assert (folder / "x.bin").read_bytes() == CONTENT
+    assert bool(server.asked[1]) == resumed
+
+
+def test_a_file_that_changed_meanwhile_is_never_mixed(server: Server, tmp_path: Path) -> None:
+    server.files["x.bin"], server.cut, server.etag = b"old " * 5000, 99, '"old"'
+    about = made(f"{server.url}/x.bin", known=False)
+    with pytest.raises(DataError):
+        get(about, tmp_path, pause_s=0.01)
+    server.files["x.bin"], server.cut, server.etag = b"new " * 5000, 0, '"new"'
+    assert (get(about, tmp_path) / "x.bin").read_bytes() == b"new " * 5000
+
+
+def test_two_at_once_do_not_spoil_each_other(server: Server, tmp_path: Path) -> None:
+    server.files["x.bin"] = CONTENT
+    (tmp_path / ".made.part").mkdir()
+    lock = take_lock(tmp_path / ".made.part", "it")
+    with pytest.raises(UsageError, match="the data set made is being written by process"):
+        get(made(f"{server.url}/x.bin"), tmp_path)
+    os.close(lock)
+    assert get(made(f"{server.url}/x.bin"), tmp_path)
+
+
+def test_what_was_not_fetched_is_never_touched(server: Server, tmp_path: Path) -> None:
+    server.files["x.bin"] = CONTENT
+    about = made(f"{server.url}/x.bin")
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "thesis.tex").write_text("years of work")
+    with pytest.raises(UsageError, match="was not fetched by `data get`"):
+        get(about, tmp_path)
+    assert (tmp_path / "made" / "thesis.tex").read_text() == "years of work"
+    folder = get(about, tmp_path / "big")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "made").symlink_to(folder)
+    with pytest.raises(UsageError, match="was not fetched"):
+        get(about, tmp_path / "linked")
+    assert installed("made", tmp_path / "linked") is not None
+    with pytest.raises(UsageError, match="lies in the place"):
+        get(about, tmp_path / "big", source=folder / "x.bin")
+    assert list(problems("made", tmp_path / "big")) == []
+
+
+def test_a_file_called_like_the_manifest_is_part_of_the_data(tmp_path: Path) -> None:
+    (tmp_path / "x.zip").write_bytes(zipped(a__b=b"1", **{"deep__manifest.json": b"{}"}))
+    about = made("http://192.0.2.1/x.zip", known=False, members=("",))
+    get(about, tmp_path / "root", source=tmp_path / "x.zip")
+    assert list(problems("made", tmp_path / "root")) == []
 
 
 def test_a_missing_file_is_told_at_once(server: Server, tmp_path: Path) -> None:
@@ -332,6 +414,7 @@ def test_list_tells_source_licence_and_size(tmp_path: Path) -> None:
         (("get", "alfworld", "--from", "nowhere.zip"), "no such file"),
         (("get", "alfworld", "--from", ".", "--mirror", "http://127.0.0.1:9"), "exclude"),
         (("get", "alfworld", "--mirror", "http://127.0.0.1:9"), "agemem-eval data get alfworld"),
+        (("get", "alfworld", "--mirror", "somewhere"), "no http or https address"),
         (("verify", "hotpotqa-dev"), "agemem-eval data get hotpotqa-dev"),
     ],
 )
