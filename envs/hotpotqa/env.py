@@ -14,13 +14,14 @@ from . import files, generator
 from .distractors import MAX_DISTRACTORS, distractors
 from .experts import Oracle
 from .forms import Form, Interactive, Script, ThreeStage, exposure
-from .instructions import INTERACTIVE, THREE_STAGE
+from .instructions import INTERACTIVE, THREE_STAGE, citing
 from .metrics import METRICS
 from .reader import Reader
 from .records import Question
 
 _FORMS = ("interactive", "three-stage")
 _EXPOSURES = ("together", "each")
+_CITES = ("optional", "required")
 _SPLITS = (
     SplitSpec("generated", generator.SIZES["generated"], "made by a seeded generator, for testing"),
     SplitSpec(
@@ -60,6 +61,7 @@ class HotpotqaEnvironment:
         form: str = "interactive",
         exposure: str = "together",
         distractors: str = "5",
+        cite: str = "optional",
         allow_short: str = "false",
     ) -> None:
         """Choose how questions are found and played.
@@ -70,6 +72,8 @@ class HotpotqaEnvironment:
             form: `interactive`, or `three-stage`: paragraphs, a new context, small talk, question.
             exposure: `together` tells the paragraphs in one message, `each` in one each.
             distractors: how many messages of small talk there are.
+            cite: `required` asks for the supporting facts with each answer, and scores 0 for facts
+                that are not cited; `optional` does not score them.
             allow_short: `true` accepts an official split with fewer questions than it has.
 
         Raises:
@@ -79,6 +83,8 @@ class HotpotqaEnvironment:
             raise unknown_name("value of form:", form, _FORMS)
         if exposure not in _EXPOSURES:
             raise unknown_name("value of exposure:", exposure, _EXPOSURES)
+        if cite not in _CITES:
+            raise unknown_name("value of cite:", cite, _CITES)
         if not (distractors.isascii() and distractors.isdecimal() and len(distractors) < 4):
             raise UsageError(f"distractors must be a number, not {distractors!r}")
         self._n_distractors = int(distractors)
@@ -87,10 +93,10 @@ class HotpotqaEnvironment:
         self._data = data
         self._three_stage = form == "three-stage"
         self._each = exposure == "each"
+        self._cite = cite == "required"
         self._allow_short = flag("allow_short", allow_short)
-        if self._three_stage:
-            self._adapt_spec()
-        elif (exposure, distractors) != ("together", "5"):
+        self._adapt_spec()
+        if not self._three_stage and (exposure, distractors) != ("together", "5"):
             raise UsageError("exposure and distractors are options of form=three-stage")
         self._sources: dict[str, files.Source] = {}
         self._listed: dict[str, tuple[list[Task], str]] = {}  # tasks and hash of a split
@@ -179,14 +185,18 @@ class HotpotqaEnvironment:
         return self._episode
 
     def _adapt_spec(self) -> None:
-        """The three-stage form has its own instructions and as many steps as messages."""
+        """Own instructions, and as many steps as messages in the three-stage form."""
+        own = THREE_STAGE if self._three_stage else INTERACTIVE
+        own = citing(own) if self._cite else own
         n_steps = self._n_steps(generator.N_PARAGRAPHS if self._each else 1)
-        assert n_steps is not None
-        vars(self)["spec"] = replace(type(self).spec, instructions=THREE_STAGE, max_steps=n_steps)
+        spec = type(self).spec
+        if own is not spec.instructions:
+            n_steps = n_steps or spec.max_steps
+            vars(self)["spec"] = replace(spec, instructions=own, max_steps=n_steps)
 
     def _play(self, task: Task, question: Question) -> Form:
         if not self._three_stage:
-            return Interactive(question)
+            return Interactive(question, cite=self._cite)
         seed = task.data.get("seed", 0)
         if not isinstance(seed, int):
             raise DataError(f"{task.id}: the task's 'seed' is not a whole number")
@@ -194,7 +204,8 @@ class HotpotqaEnvironment:
         talk = distractors(
             task.id, seed, self._n_distractors, [question.text, question.answer, *titles]
         )
-        return ThreeStage(question, Script(exposure(question, each=self._each), tuple(talk)))
+        script = Script(exposure(question, each=self._each), tuple(talk))
+        return ThreeStage(question, script, cite=self._cite)
 
     # --- questions --------------------------------------------------------------------------
 

@@ -49,10 +49,11 @@ def question_goal(question: Question) -> str:
 class _Scored:
     """What both forms share: an answer ends the episode and is scored."""
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Question, *, cite: bool) -> None:
         self.question = question
         self.over = False
-        self.scores = score(None, None, question.answer, question.facts)
+        self._cite = cite  # whether facts that are not cited score 0
+        self.scores = score(None, None, question.answer, question.facts, required=cite)
 
     def _say(
         self, observation: str, *, valid: bool = True, goal: str | None = None, anew: bool = False
@@ -72,7 +73,7 @@ class _Scored:
     def _answer(self, answer: Answer) -> StepResult:
         self.over = True
         gold = self.question
-        self.scores = score(answer.text, answer.facts, gold.answer, gold.facts)
+        self.scores = score(answer.text, answer.facts, gold.answer, gold.facts, required=self._cite)
         return StepResult(
             observation=f"You answered: {answer.text}",
             reward=float(self.scores["em"] == 1.0),
@@ -86,8 +87,8 @@ class _Scored:
 class Interactive(_Scored):
     """The paragraphs are searched and read one at a time."""
 
-    def __init__(self, question: Question) -> None:
-        super().__init__(question)
+    def __init__(self, question: Question, *, cite: bool = False) -> None:
+        super().__init__(question, cite=cite)
         self.library = Library(question.context)
         self.goal = question_goal(question)
         n = len(question.context)
@@ -164,8 +165,8 @@ class ThreeStage(_Scored):
     there are stages.
     """
 
-    def __init__(self, question: Question, script: Script) -> None:
-        super().__init__(question)
+    def __init__(self, question: Question, script: Script, *, cite: bool = False) -> None:
+        super().__init__(question, cite=cite)
         self.goal = (
             "keep in mind what you are told, since there may be a question about it later; "
             "answer each message in a word, such as ok, to hear the next"
@@ -239,8 +240,7 @@ def exposure(question: Question, *, each: bool) -> tuple[str, ...]:
 
 
 def _told(paragraph: Paragraph, lead: str) -> str:
-    sentences = map(one_line, paragraph.sentences or ("(nothing)",))
-    return "\n".join([lead.format(paragraph.name), *sentences])
+    return "\n".join([lead.format(paragraph.name), *(paragraph.lines or ["(nothing)"])])
 
 
 def _packed(texts: Sequence[str]) -> list[str]:

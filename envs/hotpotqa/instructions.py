@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...harness.types import Instructions
 
-_FACTS = """\
+_MAY_CITE = "They are scored apart from the answer and may be left out."
+_MUST_CITE = "They belong to the answer: it is not complete without them."
+_FACTS = f"""\
 Supporting facts are the sentences that the answer rests on. Cite each by the title of its \
 paragraph and the number of the sentence, counted from 0: `finish[answer] facts[Title # 0 | Other \
-title # 2]`. They are scored apart from the answer and may be left out."""
+title # 2]`. {_MAY_CITE}"""
 _SHORT = """\
 Give the answer alone and as short as it can be: a name, a date, a number, `yes` or `no`."""
 
@@ -97,3 +101,9 @@ INTERACTIVE = Instructions(
 THREE_STAGE = Instructions(
     version="1", text=_THREE_STAGE.strip(), example=_THREE_STAGE_EXAMPLE.strip()
 )
+
+
+def citing(instructions: Instructions) -> Instructions:
+    """The same instructions where the supporting facts belong to the answer."""
+    text = instructions.text.replace(_MAY_CITE, _MUST_CITE)
+    return replace(instructions, version=f"{instructions.version}-cite", text=text)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 
-from .records import Paragraph, Titles, one_line
+from .records import Paragraph, Titles
 from .text import content_stems, stem, words
 
 # Okapi BM25 with its usual constants; a word of the title counts as often as so many of the text.
@@ -52,8 +52,7 @@ class Library:
 
     def show(self, number: int) -> str:
         """A paragraph as it is read: its title, then its sentences with their numbers from 0."""
-        sentences = self.paragraphs[number].sentences
-        lines = [f"[{at}] {one_line(text)}" for at, text in enumerate(sentences)]
+        lines = [f"[{at}] {line}" for at, line in enumerate(self.paragraphs[number].lines)]
         return "\n".join([self._names[number], *(lines or ["(This paragraph is empty.)"])])
 
     def similar(self, ranking: Sequence[int]) -> list[str]:

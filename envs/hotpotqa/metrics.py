@@ -20,11 +20,11 @@ METRICS = {
     "f1": "token F1 of the answer; 0 without an answer",
     "prec": "token precision of the answer",
     "recall": "token recall of the answer",
-    "sp_em": "whether exactly the supporting facts were cited; not scored if none were",
+    "sp_em": "exactly the supporting facts cited; with none, not scored (0 with cite=required)",
     "sp_f1": "F1 of the cited facts",
     "sp_prec": "precision of the cited facts",
     "sp_recall": "recall of the cited facts",
-    "joint_em": "em and sp_em both; not scored if no facts were cited",
+    "joint_em": "em and sp_em both; no facts cited: not scored (0 with cite=required)",
     "joint_f1": "F1 of the products of precisions and recalls of answer and facts",
     "joint_prec": "prec times sp_prec",
     "joint_recall": "recall times sp_recall",
@@ -69,27 +69,32 @@ def score_facts(facts: Iterable[Fact], gold: Iterable[Fact]) -> dict[str, float]
 
 
 def score(
-    answer: str | None, facts: Iterable[Fact] | None, gold: str, gold_facts: Iterable[Fact]
+    answer: str | None,
+    facts: Iterable[Fact] | None,
+    gold: str,
+    gold_facts: Iterable[Fact],
+    *,
+    required: bool = False,
 ) -> Scores:
     """All scores of `METRICS`.
 
     Args:
         answer: what was answered; None for no answer, which scores 0.
-        facts: what was cited; None where nothing was, and then the scores of facts are None. (The
-            script counts them as 0 in its means, over all questions of the file.)
+        facts: what was cited; None where nothing was, and then the scores of facts are None.
         gold: the right answer.
         gold_facts: the supporting facts.
+        required: score facts that were not cited as 0, as the script does in its means, over all
+            questions of the file.
     """
-    scores: Scores = dict.fromkeys(METRICS)
-    of_answer = dict.fromkeys(("em", "f1", "prec", "recall"), 0.0)
+    scores: Scores = dict.fromkeys(METRICS, 0.0)
     if answer is not None:
-        of_answer = score_answer(answer, gold)
-    scores |= of_answer
+        scores |= score_answer(answer, gold)
     if answer is None or facts is None:
-        return scores
+        missing = None if not required else 0.0
+        return scores | {name: missing for name in METRICS if name.startswith(("sp_", "joint_"))}
     of_facts = score_facts(facts, gold_facts)
     joint = {
-        f"joint_{name}": of_answer[name] * of_facts[f"sp_{name}"]
+        f"joint_{name}": (scores[name] or 0.0) * of_facts[f"sp_{name}"]
         for name in ("em", "prec", "recall")
     }
     joint["joint_f1"] = _f1(joint["joint_prec"], joint["joint_recall"])

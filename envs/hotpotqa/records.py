@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..common import readable
 from .metrics import Fact
 from .text import fold
+
+MAX_ANSWER = 1000  # characters; the longest real one has fewer than 300
+MAX_PARAGRAPH = 15_000  # characters as they are shown; the longest real one has about 6,000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class RecordError(ValueError):
@@ -27,6 +33,11 @@ class Paragraph:
     def name(self) -> str:
         """The title as it is shown."""
         return one_line(html.unescape(self.title))
+
+    @property
+    def lines(self) -> list[str]:
+        """The sentences as they are shown, each in a line that is not empty."""
+        return [one_line(sentence) or "(blank)" for sentence in self.sentences]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +118,8 @@ class Titles:
 
 
 def one_line(text: str) -> str:
-    """A text with its blanks and line breaks folded."""
-    return " ".join(text.split())
+    """A text as it is shown: blanks, line breaks and control codes folded."""
+    return " ".join(_CONTROL.sub(" ", text).split())
 
 
 def read_record(record: object) -> Question:
@@ -140,6 +151,13 @@ def read_record(record: object) -> Question:
         "".join(question.texts()).encode()
     except UnicodeEncodeError as error:
         raise RecordError("a text holds half a surrogate pair") from error
+    if readable(question.answer, MAX_ANSWER) is None:
+        raise RecordError(
+            f"'answer' cannot be given: it has control codes, or more than {MAX_ANSWER} characters"
+        )
+    for number, paragraph in enumerate(question.context, 1):
+        if len(paragraph.name) + sum(len(line) + 8 for line in paragraph.lines) > MAX_PARAGRAPH:
+            raise RecordError(f"paragraph {number} has more than {MAX_PARAGRAPH} characters")
     return question
 
 
@@ -189,6 +207,8 @@ def _string(value: object, what: str) -> str:
 def _index(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise RecordError("a sentence number in 'supporting_facts' should be a whole number")
+    if value < 0:
+        raise RecordError(f"a sentence number in 'supporting_facts' is {value}; they count from 0")
     return value
 
 

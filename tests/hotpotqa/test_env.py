@@ -80,6 +80,7 @@ def test_splits_and_their_sizes() -> None:
         ({"form": "three-stage", "distractors": "-1"}, "distractors must be a number, not '-1'"),
         ({"form": "three-stage", "distractors": "²"}, "distractors must be a number"),
         ({"form": "three-stage", "distractors": "51"}, "must be at most 50, not 51"),
+        ({"cite": "yes"}, "value of cite: 'yes'"),
         ({"allow_short": "yes"}, "value of allow_short: 'yes'"),
         ({"distractors": "3"}, "options of form=three-stage"),
         ({"exposure": "each"}, "options of form=three-stage"),
@@ -243,6 +244,32 @@ def test_a_partly_right_answer_is_no_success(lighthouse: HotpotqaEnvironment) ->
     assert (result.success, result.terminated, result.reward) == (False, True, 0.0)
     assert result.metrics["f1"] == pytest.approx(2 / 3)
     assert result.metrics["sp_f1"] is result.metrics["joint_f1"] is None
+
+
+@pytest.mark.parametrize("form", ["interactive", "three-stage"])
+def test_where_facts_belong_to_the_answer_their_lack_scores_nothing(form: str) -> None:
+    optional, required = (HotpotqaEnvironment(form=form, cite=c) for c in ("optional", "required"))
+    assert optional.spec.max_steps == required.spec.max_steps
+    assert optional.spec.instructions.example == required.spec.instructions.example
+    assert "may be left out" in optional.spec.instructions.text
+    assert "may be left out" not in required.spec.instructions.text
+    assert "not complete without them" in required.spec.instructions.text
+    assert optional.spec.instructions.version != required.spec.instructions.version
+    task = required.tasks("generated")[0]
+    for environment, lacking in ((optional, None), (required, 0.0)):
+        first = environment.reset(task, 0)
+        assert {first.metrics["sp_em"], first.metrics["joint_f1"]} == {lacking}
+        for _ in range(6 * (form == "three-stage")):
+            environment.step("ok")
+        bare, _, _ = environment.expert_action().partition(" facts[")
+        while bare.startswith("search"):
+            environment.step(bare)
+            bare, _, _ = environment.expert_action().partition(" facts[")
+        metrics = environment.step(bare).metrics
+        assert metrics["em"] == metrics["f1"] == 1.0
+        assert {v for n, v in metrics.items() if n.startswith(("sp_", "joint_"))} == {lacking}
+    required.reset(task, 0)
+    assert set([*play(required)][-1].metrics.values()) == {1.0}
 
 
 @pytest.mark.parametrize("action", SENSELESS)

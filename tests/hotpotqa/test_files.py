@@ -148,6 +148,22 @@ def test_folders_of_the_library_datasets_need_the_extra(tmp_path: Path, monkeypa
             listed(path)
 
 
+def test_what_has_no_width_or_no_text_is_shown_in_lines_all_the_same(tmp_path: Path) -> None:
+    context = [["La\x07mp\x85", ["One.\x0b\r\nStill \x00one.", " ", "Two."]]]
+    path = write(tmp_path / "a.json", [record(0, context=context)])
+    lines = ["One. Still one.", "(blank)", "Two."]
+    environment = HotpotqaEnvironment(data=str(path))
+    (task,) = environment.tasks("file")
+    environment.reset(task, 0)
+    shown = environment.step("search[la mp]").observation
+    assert shown.split("\n") == ["La mp", *(f"[{at}] {line}" for at, line in enumerate(lines))]
+    told = HotpotqaEnvironment(data=str(path), form="three-stage").reset(task, 0).text
+    assert told.split("\n")[2:] == [told.split("\n")[2], *lines]
+    assert "“La mp”:" in told
+    result = environment.step("finish[x] facts[La mp # 2]")
+    assert result.metrics["sp_prec"] == 0.0
+
+
 # --- broken data --------------------------------------------------------------------------------
 
 BROKEN: list[tuple[Any, str]] = [
@@ -170,6 +186,11 @@ BROKEN: list[tuple[Any, str]] = [
     (record(supporting_facts=[["x", True]]), "sentence number in 'supporting_facts' should be"),
     (record(supporting_facts=[[1, 0]]), "a title in 'supporting_facts' should be a text"),
     (record(supporting_facts={"title": [], "sent_id": [1]}), "columns of 'supporting_facts' diff"),
+    (record(supporting_facts=[["Lamp", -1]]), "sentence number in 'supporting_facts' is -1; they"),
+    (record(answer="a\x00b"), "'answer' cannot be given: it has control codes"),
+    (record(answer="x" * 1001), "'answer' cannot be given: .* more than 1000 characters"),
+    (record(context=[["x", ["y"]], ["z", ["y" * 15_000]]]), "paragraph 2 has more than 15000 char"),
+    (record(context=[["x" * 15_000, ["y"]]]), "paragraph 1 has more than 15000 characters"),
     (record(answer="\ud800"), "half a surrogate pair"),
     (record(0), "the id 'id0' has been used before"),
 ]
