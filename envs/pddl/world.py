@@ -6,7 +6,7 @@ are the plan. Every action is checked against the domain, so a plan is always on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NoReturn
 
 from ..pddl_text import Fact
@@ -26,6 +26,39 @@ class _Done(Exception):
     """The goal holds."""
 
 
+class _Index:
+    """Facts by predicate, and by predicate and first argument, since experts ask all the time."""
+
+    def __init__(self, facts: Iterable[Fact]) -> None:
+        self.all: dict[str, set[Fact]] = {}
+        self._about: dict[Fact, set[Fact]] = {}
+        for fact in facts:
+            self.add(fact)
+
+    def add(self, fact: Fact) -> None:
+        self.all.setdefault(fact[0], set()).add(fact)
+        self._about.setdefault(fact[:2], set()).add(fact)
+
+    def discard(self, fact: Fact) -> None:
+        self.all.get(fact[0], set()).discard(fact)
+        self._about.get(fact[:2], set()).discard(fact)
+
+    def find(self, predicate: str, pattern: Sequence[str | None]) -> list[Fact]:
+        """The facts that a pattern matches, in order."""
+        if pattern and pattern[0] is not None:
+            facts = self._about.get((predicate, pattern[0]), set())
+        else:
+            facts = self.all.get(predicate, set())
+        found = [
+            fact
+            for fact in facts
+            if all(p is None or p == arg for p, arg in zip(pattern, fact[1:], strict=False))
+        ]
+        if len(found) > 1:
+            found.sort(key=natural_fact)
+        return found
+
+
 class World:
     """Facts that can be asked for and changed."""
 
@@ -41,24 +74,16 @@ class World:
         self.objects = objects
         self.goal = goal
         self.steps: list[Step] = []
-        self._facts: dict[str, set[Fact]] = {}
-        for fact in facts:
-            self._facts.setdefault(fact[0], set()).add(fact)
+        self._true = _Index(facts)
+        self._wanted = _Index(g.fact for g in goal if g.positive)
 
     def has(self, *fact: str) -> bool:
         """Whether a fact is true."""
-        return fact in self._facts.get(fact[0], ())
+        return fact in self._true.all.get(fact[0], ())
 
     def find(self, predicate: str, *pattern: str | None) -> list[Fact]:
         """The true facts of a predicate, in order; None in the pattern matches anything."""
-        return sorted(
-            (
-                fact
-                for fact in self._facts.get(predicate, ())
-                if all(p is None or p == arg for p, arg in zip(pattern, fact[1:], strict=False))
-            ),
-            key=natural_fact,
-        )
+        return self._true.find(predicate, pattern)
 
     def value(self, predicate: str, first: str) -> str | None:
         """The second argument of the first true fact about an object."""
@@ -67,16 +92,7 @@ class World:
 
     def wants(self, predicate: str, *pattern: str | None) -> list[Fact]:
         """The facts of a predicate that the goal asks for, in order."""
-        return sorted(
-            (
-                g.fact
-                for g in self.goal
-                if g.positive
-                and g.fact[0] == predicate
-                and all(p is None or p == arg for p, arg in zip(pattern, g.fact[1:], strict=False))
-            ),
-            key=natural_fact,
-        )
+        return self._wanted.find(predicate, pattern)
 
     def reached(self) -> bool:
         """Whether the goal holds."""
@@ -101,9 +117,9 @@ class World:
             self.stuck()
         ground = self.domain.operators[operator].ground(args)
         for fact in ground.deletes:
-            self._facts.get(fact[0], set()).discard(fact)
+            self._true.discard(fact)
         for fact in ground.adds:
-            self._facts.setdefault(fact[0], set()).add(fact)
+            self._true.add(fact)
         self.steps.append((operator, *args))
         if self.reached():
             raise _Done

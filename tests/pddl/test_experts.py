@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from itertools import pairwise, product
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agemem_eval.envs.pddl import generator
 from agemem_eval.envs.pddl.engine import Engine
@@ -237,3 +241,36 @@ def test_an_observer_that_cannot_read_the_first_text_has_no_action() -> None:
     observer = Observer("make a wish", "You are in the middle of a room.")
     observer.observe("Now: you are rich.")
     assert observer.next_action() is None
+
+
+# --- the model they plan in ---------------------------------------------------------------------
+
+FACTS = st.tuples(st.sampled_from("pq"), st.sampled_from("abc"), st.sampled_from("abc"))
+
+
+@given(st.sets(FACTS), st.sets(FACTS), st.tuples(*[st.sampled_from(["a", "b", "z", None])] * 2))
+def test_what_is_found_is_what_a_scan_of_all_facts_finds(
+    facts: set[tuple[str, ...]], goal: set[tuple[str, ...]], pattern: tuple[str | None, ...]
+) -> None:
+    world = World(domain("gripper"), {}, facts, [Literal(fact) for fact in goal])
+    for predicate, length in product("pqr", range(3)):
+        part = pattern[:length]
+        for found, among in ((world.find, facts), (world.wants, goal)):
+            assert found(predicate, *part) == sorted(
+                fact
+                for fact in among
+                if fact[0] == predicate
+                and all(want in (None, arg) for want, arg in zip(part, fact[1:], strict=False))
+            )
+
+
+def test_a_tower_of_150_blocks_is_turned_over_at_once() -> None:
+    blocks = [f"b{number}" for number in range(150)]
+    facts = [("arm-empty",), ("on-table", blocks[0]), ("clear", blocks[-1])]
+    facts += [("on", upper, lower) for lower, upper in pairwise(blocks)]
+    goal = [Literal(("on", upper, lower)) for upper, lower in pairwise(blocks)]
+    world = World(domain("blocksworld"), dict.fromkeys(blocks, "block"), facts, goal)
+    start = time.process_time()
+    steps = plan(world, GAMES["blocksworld"].solve)
+    assert time.process_time() - start < 3  # seconds; 9 if each question looks at all facts
+    assert len(steps or ()) == 2 * len(blocks)  # each is lifted once and put down once
