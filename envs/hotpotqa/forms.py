@@ -15,7 +15,9 @@ from .metrics import score
 from .records import Paragraph, Question, one_line
 
 MAX_ACTION = 2000  # characters; an answer may cite many facts
+MAX_REPLY = 100_000  # characters of an answer to what is told, which need not be short
 MAX_MESSAGE = 16_000  # characters of one message of exposure; a real context seldom has so many
+_MAX_ECHO = 100
 _HOW = "Write search[…], lookup[…] or finish[…]."
 
 
@@ -123,8 +125,9 @@ class Interactive(_Scored):
             return self._say(self._open(number))
         ranking = self.library.search(query)
         if not ranking:
-            return self._say(f"No paragraph is titled “{query}”, and none has any of these words.")
-        lines = [f"No paragraph is titled “{query}”. The nearest is this one."]
+            echo = _cut(query)
+            return self._say(f"No paragraph is titled “{echo}”, and none has any of these words.")
+        lines = [f"No paragraph is titled “{_cut(query)}”. The nearest is this one."]
         if similar := self.library.similar(ranking):
             lines.append(f"Also similar: {' | '.join(similar)}.")
         return self._say("\n".join([*lines, "", self._open(ranking[0])]))
@@ -143,7 +146,7 @@ class Interactive(_Scored):
         if shown >= len(found):
             self._lookup = ("", 0)
             more = "no further sentence" if shown else "no sentence"
-            return self._say(f"The open paragraph has {more} with “{query}”.")
+            return self._say(f"The open paragraph has {more} with “{_cut(query)}”.")
         self._lookup = (query, shown + 1)
         at = found[shown]
         sentence = one_line(self.question.context[self._current].sentences[at])
@@ -181,21 +184,29 @@ class ThreeStage(_Scored):
         """See `Form.step`."""
         if self.over:
             return self._say("The question has been answered.", valid=False)
-        text = readable(action, MAX_ACTION)
         if self.asked:
+            text = readable(action, MAX_ACTION)
             answer = read_answer(_body(text or ""), self.question.context)
             if answer.text:
                 return self._answer(answer)
             self.over = True
             return self._say("You gave no answer.", valid=False)
         anew = self._heard == self._n_exposure
-        valid = text is not None
+        valid = readable(action, MAX_REPLY) is not None
+        note = "" if valid else "That was no readable answer.\n\n"
         if self._heard < len(self._said):
             self._heard += 1
-            return self._say(self._said[self._heard - 1], valid=valid, anew=anew)
+            return self._say(note + self._said[self._heard - 1], valid=valid, anew=anew)
         self.asked = True
-        now = "I have a question for you now: it is your new goal. Answer it."
+        # The message holds it too, for memories that look up what is said now.
+        asked = one_line(self.question.text)
+        now = f"{note}I have a question for you now, and it is your new goal: {asked}"
         return self._say(now, valid=valid, goal=question_goal(self.question), anew=anew)
+
+
+def _cut(query: str) -> str:
+    """What was asked for, short enough to repeat."""
+    return query if len(query) <= _MAX_ECHO else f"{query[:_MAX_ECHO].rstrip()}…"
 
 
 def _body(action: str) -> str:
@@ -215,10 +226,10 @@ _GREETINGS = (
     "I spent the evening with an encyclopedia. This is what it says.",
     "A friend sent me some notes, and I would like to share them with you.",
 )
+_FIRST_LEADS = ("There is something about “{}”:", "This is about “{}”:", "It begins with “{}”:")
 _LEADS = (
-    "There is something about “{}”:",
+    *_FIRST_LEADS[:2],
     "Then I read about “{}”:",
-    "This is about “{}”:",
     "And here is “{}”:",
     "Another page was on “{}”:",
 )
@@ -234,7 +245,10 @@ def exposure(question: Question, *, each: bool) -> tuple[str, ...]:
     """
     rng = Random(f"hotpotqa exposure {question.id}")
     greeting = rng.choice(_GREETINGS)
-    told = [_told(paragraph, rng.choice(_LEADS)) for paragraph in question.context]
+    told = [
+        _told(paragraph, rng.choice(_LEADS if number else _FIRST_LEADS))
+        for number, paragraph in enumerate(question.context)
+    ]
     told[0] = f"{greeting}\n\n{told[0]}"
     return tuple(told) if each else tuple(_packed(told))
 

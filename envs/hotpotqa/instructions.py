@@ -86,11 +86,12 @@ It was built in Port Tallow by a crew of forty.
 (Silver Heron, sentence 1). I should remember both.</think><answer>ok</answer>
 
 My bread will not rise. Should I use warmer water?
-<think>That has nothing to do with what I heard.</think><answer>ok</answer>
+<think>A word is enough to go on.</think><answer>ok</answer>
 
 Your goal: answer the question: In which harbour was the ship of the captain Odo Brask built?
 
-I have a question for you now: it is your new goal. Answer it.
+I have a question for you now, and it is your new goal: In which harbour was the ship of the \
+captain Odo Brask built?
 <think>His ship was the Silver Heron, and that came from Port Tallow.</think>\
 <answer>finish[Port Tallow] facts[Odo Brask # 1 | Silver Heron # 1]</answer>
 """

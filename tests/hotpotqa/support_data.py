@@ -6,6 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from agemem_eval.envs.hotpotqa.env import HotpotqaEnvironment
+from agemem_eval.envs.hotpotqa.metrics import METRICS
+
+UNANSWERED = {n: 0.0 if n in ("em", "f1", "prec", "recall") else None for n in METRICS}
+
 
 def record(number: int = 0, **changes: Any) -> dict[str, Any]:
     """An official record, made up."""
@@ -43,3 +48,10 @@ def write(path: Path, records: list[Any], *, lines: bool = False, **options: Any
         text = json.dumps(records, **options)
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def started(index: int = 0, **options: str) -> HotpotqaEnvironment:
+    """An environment that plays a generated question."""
+    environment = HotpotqaEnvironment(**options)
+    environment.reset(environment.tasks("generated")[index], 0)
+    return environment
