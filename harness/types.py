@@ -71,6 +71,7 @@ class EnvSpec:
     experts: tuple[str, ...] = ("oracle",)  # names `expert_action` knows
     max_live: int | None = None  # live instances a process may hold; None: any number
     has_valid_actions: bool = True
+    valid_actions_exact: bool = True  # False: the list is known to hold some that are refused
     slowest_call_s: float = 0.0  # what a call may honestly take; no step timeout is shorter
     metrics: dict[str, str] = field(default_factory=dict)  # name of a further score: its meaning
 

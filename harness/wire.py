@@ -15,7 +15,7 @@ from typing import Any
 
 from . import errors
 from .errors import AgememError, WorkerError
-from .types import EnvSpec, Instructions, SplitSpec, Task
+from .types import EnvSpec, Instructions, Observation, SplitSpec, StepResult, Task
 
 _LENGTH = struct.Struct(">I")
 MAX_FRAME = 1 << 30  # bytes; more than any honest message, less than what exhausts a machine
@@ -75,6 +75,22 @@ def plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     return value
+
+
+def sound(shown: Observation | StepResult) -> None:
+    """Refuse what would break a run later: texts that are none, scores that are no numbers.
+
+    Raises:
+        TypeError: naming the field.
+    """
+    text = shown.text if isinstance(shown, Observation) else shown.observation
+    if not isinstance(text, str) or not isinstance(shown.goal, str | None):
+        raise TypeError("the observation and the goal must be texts")
+    if isinstance(shown, Observation) and shown.goal is None:
+        raise TypeError("the goal must be a text")
+    for name, value in shown.metrics.items():
+        if not isinstance(value, int | float | None):
+            raise TypeError(f"the metric {name} is {type(value).__name__}, not a number or None")
 
 
 def spec_from(value: dict[str, Any]) -> EnvSpec:

@@ -16,7 +16,7 @@ from typing import Any
 
 from .build import build
 from .types import Environment, Observation, StepResult, Task
-from .wire import Frames, failure, pack, plain
+from .wire import Frames, failure, pack, plain, sound
 
 
 class Host:
@@ -53,6 +53,7 @@ class Host:
         observation = self.sessions[session].reset(Task(**task), seed)
         if not isinstance(observation, Observation):
             raise TypeError(f"reset returned {type(observation).__name__}, not an Observation")
+        sound(observation)
         return plain(observation)
 
     def do_step(self, session: int, action: str) -> Any:
@@ -60,6 +61,7 @@ class Host:
         result = self.sessions[session].step(action)
         if not isinstance(result, StepResult):
             raise TypeError(f"step returned {type(result).__name__}, not a StepResult")
+        sound(result)
         return plain(result)
 
     def do_valid_actions(self, session: int) -> list[str] | None:

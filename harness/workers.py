@@ -17,7 +17,7 @@ from .build import build
 from .errors import AgememError
 from .process import EXIT_TIMEOUT_S, OPEN_TIMEOUT_S, Kind, WorkerProcess
 from .types import EnvClient, Environment, EnvSpec, Observation, StepResult, Task
-from .wire import EnvDescription, plain, raised, spec_from
+from .wire import EnvDescription, plain, raised, sound, spec_from
 
 
 class EnvPool(Protocol):
@@ -238,12 +238,16 @@ class LocalEnv:
     async def reset(self, task: Task, seed: int) -> Observation:
         """See `Environment.reset`."""
         with _as_worker_error("reset"):
-            return self.environment.reset(task, seed)
+            observation = self.environment.reset(task, seed)
+            sound(observation)
+            return observation
 
     async def step(self, action: str) -> StepResult:
         """See `Environment.step`."""
         with _as_worker_error("step"):
-            return self.environment.step(action)
+            result = self.environment.step(action)
+            sound(result)
+            return result
 
     async def valid_actions(self) -> list[str] | None:
         """See `Environment.valid_actions`."""

@@ -177,8 +177,10 @@ class Bench:
     async def look_up(self, query: str) -> str:
         """What a search gives, and what the memory brings into the context by itself."""
         found = ""
-        if find_tool(self.memory.tools, "Retrieve_memory") is not None:
-            found = (await self.must("Retrieve_memory", query=query, top_k=1)).content
+        tool = find_tool(self.memory.tools, "Retrieve_memory")
+        if tool is not None:
+            few = {"top_k": 1} if "top_k" in tool.arguments.model_fields else {}
+            found = (await self.must("Retrieve_memory", query=query, **few)).content
         before = {message.id for message in self.context.messages}
         self.context.add("user", "observation", query)
         await self.memory.before_turn(self.context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 from .. import registry
@@ -27,22 +28,30 @@ def suite_for(target: str, options: Mapping[str, str]) -> Suite:
     group = next((group for group in _GROUPS if target in names[group]), None)
     if group is None and ":" not in target:
         raise unknown_name("environment or memory", target, [*names["envs"], *names["memories"]])
-    found = registry.load(group or "envs", target)
+    found = registry.load(group or _likely_group(target), target)
     about = {"target": target, "options": dict(options)}
     # Each is built once before: what is missing is one error then, not one a check.
     if isinstance(getattr(found, "spec", None), EnvSpec):
         env_suite: EnvironmentConformance = type("Checked", (EnvironmentConformance,), about)()
-        env_suite.make().close()
+        env = env_suite.make()
+        with contextlib.suppress(Exception):  # a check of the suite will tell
+            env.close()
         return env_suite
     if all(hasattr(found, name) for name in ("begin", "call", "snapshot", "entries")):
         suite: MemoryConformance = type("Checked", (MemoryConformance,), about)()
         bench = Bench(suite.make, suite.model(), make_embedder("hashing"))
-        wait(bench.memory.close())
+        with contextlib.suppress(Exception):
+            wait(bench.memory.close())
         return suite
     raise UsageError(
         f"{target} is neither an environment (a class with a `spec`) nor a memory (a class "
         "with `begin`, `call`, `entries` and `snapshot`)"
     )
+
+
+def _likely_group(target: str) -> registry.Group:
+    """For the words of an error, where the class cannot be loaded."""
+    return "memories" if "mem" in target.lower() else "envs"
 
 
 _GROUPS: tuple[registry.Group, ...] = ("envs", "memories")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 import tempfile
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
@@ -51,7 +52,8 @@ class Suite:
         for name in self.checks():
             words = name.removeprefix("test_").replace("_", " ")
             try:
-                getattr(self, name)()
+                with output_to(2):  # what is checked may print; the report stays readable
+                    getattr(self, name)()
             except SkipTest as reason:
                 yield Outcome(words, "not applicable", str(reason))
             except Exception as error:  # noqa: BLE001 - whatever is checked may raise anything
@@ -85,19 +87,29 @@ def shown(value: object) -> str:
 
 
 @contextlib.contextmanager
+def output_to(descriptor: int) -> Iterator[None]:
+    """Lets what is written to standard output, by whatever means, go elsewhere."""
+    sys.stdout.flush()
+    saved = os.dup(1)
+    os.dup2(descriptor, 1)
+    try:
+        # Python's own stream may be another's: a test runner's, or one that buffers.
+        with os.fdopen(os.dup(1), "w") as stream, contextlib.redirect_stdout(stream):
+            yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+
+
+@contextlib.contextmanager
 def standard_output() -> Iterator[list[bytes]]:
-    """Collects what is written to descriptor 1, by whatever means; read it after the block."""
+    """Collects what is written to standard output; read it after the block."""
     written: list[bytes] = []
     with tempfile.TemporaryFile() as file:
-        saved = os.dup(1)
-        os.dup2(file.fileno(), 1)
-        try:
+        with output_to(file.fileno()):
             yield written
-        finally:
-            os.dup2(saved, 1)
-            os.close(saved)
-            file.seek(0)
-            written.append(file.read())
+        file.seek(0)
+        written.append(file.read())
 
 
 def _told(error: Exception) -> str:

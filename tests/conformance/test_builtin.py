@@ -41,7 +41,6 @@ class TestBabyai(EnvironmentConformance):
 @pytest.mark.scienceworld
 class TestScienceworld(EnvironmentConformance):
     target = "scienceworld"
-    listed_valid = 0.5  # the library's own list holds what it refuses, nearly a fifth of it
 
     def sample(self, env: Environment) -> list[Task]:
         # Of kinds for which the simulator finds its gold path in a second, not in twenty.

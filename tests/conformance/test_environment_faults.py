@@ -1,4 +1,4 @@
-"""Each check of the suites finds the fault that it is there for."""
+"""Each check of the environments' suite finds the fault that it is there for."""
 
 from __future__ import annotations
 
@@ -13,39 +13,18 @@ from typing import Any
 
 import pytest
 
-from agemem_eval.baselines.agemem import AgeMem
-from agemem_eval.harness.conformance.suite import Suite
-from agemem_eval.harness.errors import DataError
-from agemem_eval.harness.metering import MeteredEmbedder
-from agemem_eval.harness.tools import ToolResult, ToolStatus
-from agemem_eval.harness.types import Services
-from agemem_eval.testing import EnvironmentConformance, MemoryConformance
+from agemem_eval.testing import EnvironmentConformance
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support" / "example_plugin"))
-from agemem_example import Doors, Recent
+from agemem_example import Doors
 
 
-def failures(suite: Suite) -> dict[str, str]:
-    return {o.check: o.detail for o in suite.run() if o.result == "failed"}
-
-
-def env_suite(make: Callable[[], Any]) -> EnvironmentConformance:
+def failures(make: Callable[[], Any]) -> dict[str, str]:
     class Suited(EnvironmentConformance):
         def make(self) -> Any:
             return make()
 
-    return Suited()
-
-
-def memory_suite(make: Callable[[Services], Any]) -> MemoryConformance:
-    class Suited(MemoryConformance):
-        def make(self, services: Services) -> Any:
-            return make(services)
-
-    return Suited()
-
-
-# --- environments ---------------------------------------------------------------------------
+    return {o.check: o.detail for o in Suited().run() if o.result == "failed"}
 
 
 class Unstable(Doors):
@@ -145,6 +124,72 @@ class Loud(Doors):
         return super().reset(task, seed)
 
 
+class Buffered(Doors):
+    def reset(self, task, seed):
+        print("hello")  # stays in Python's buffer where standard output is no terminal
+        return super().reset(task, seed)
+
+
+class NoText(Doors):
+    def reset(self, task, seed):
+        return dataclasses.replace(super().reset(task, seed), text=None)
+
+
+class NoGoal(Doors):
+    def reset(self, task, seed):
+        return dataclasses.replace(super().reset(task, seed), goal=" ")
+
+
+class Wordy(Doors):
+    spec = dataclasses.replace(Doors.spec, metrics={"size": "how much"})
+
+    def step(self, action):
+        return dataclasses.replace(super().step(action), metrics={"size": "high"})
+
+
+class EarlyScore(Doors):
+    def reset(self, task, seed):
+        return dataclasses.replace(super().reset(task, seed), metrics={"undocumented": 1.0})
+
+
+class NoSteps(Doors):
+    def tasks(self, split):
+        return [dataclasses.replace(task, max_steps=0) for task in super().tasks(split)]
+
+
+class Tuples(Doors):
+    def tasks(self, split):
+        tasks = super().tasks(split)
+        return [dataclasses.replace(t, data={**t.data, "at": (1, 2)}) for t in tasks]
+
+
+class Lonely(Doors):
+    """Of which a process may hold one: sound, and not to be failed."""
+
+    spec = dataclasses.replace(Doors.spec, max_live=1)
+    live = [0]
+
+    def __init__(self):
+        super().__init__()
+        self.open = True
+        self.live[0] += 1
+        if self.live[0] > 1:
+            raise RuntimeError("two at once")
+
+    def close(self):
+        self.live[0] -= self.open
+        self.open = False
+
+
+class WithoutExperts(Doors):
+    """Sound too: nothing says that an environment must have one."""
+
+    spec = dataclasses.replace(Doors.spec, experts=())
+
+    def tasks(self, split):
+        return [dataclasses.replace(task, oracle_steps=None) for task in super().tasks(split)]
+
+
 class Shared(Doors):
     out = [""]
 
@@ -201,6 +246,13 @@ class Crashing(Doors):
         (Boaster, "the oracle succeeds", "claims 1 steps"),
         (Liar, "listed actions", ": fly'"),
         (Loud, "nothing is printed", "hello"),
+        (Buffered, "nothing is printed", "hello"),
+        (NoText, "scores are in range", "must be texts"),
+        (NoGoal, "scores are in range", "goal is empty"),
+        (Wordy, "scores are in range", "the metric size is str"),
+        (EarlyScore, "scores are in range", "undocumented"),
+        (NoSteps, "splits hold", "below 1"),
+        (Tuples, "splits hold", "JSON changes"),
         (Shared, "two live instances", "interleaved"),
         (Leaky, "close releases", "after"),
         (Tuple, "scores are in range", "tuple"),
@@ -209,13 +261,14 @@ class Crashing(Doors):
     ],
 )
 def test_a_broken_environment_is_caught(broken: type[Doors], check: str, said: str) -> None:
-    found = failures(env_suite(broken))
+    found = failures(broken)
     detail = next((text for name, text in found.items() if name.startswith(check)), "")
     assert said in detail, found
 
 
-def test_a_sound_environment_passes() -> None:
-    assert failures(env_suite(Doors)) == {}
+@pytest.mark.parametrize("sound", [Doors, Lonely, WithoutExperts])
+def test_a_sound_environment_passes(sound: type[Doors]) -> None:
+    assert failures(sound) == {}
 
 
 def test_an_environment_that_depends_on_the_order_of_sets_is_caught_in_the_worker(
@@ -226,7 +279,8 @@ def test_an_environment_that_depends_on_the_order_of_sets_is_caught_in_the_worke
     class Suited(EnvironmentConformance):
         target = "agemem_fakes.unstable:SetOrder"
 
-    assert "another trace" in failures(Suited())["it plays the same in a worker process"]
+    found = {o.check: o.detail for o in Suited().run() if o.result == "failed"}
+    assert "another trace" in found["it plays the same in a worker process"]
 
 
 def test_a_thread_that_stays_is_caught() -> None:
@@ -238,129 +292,6 @@ def test_a_thread_that_stays_is_caught() -> None:
             threading.Thread(target=stop.wait, daemon=True).start()
 
     try:
-        assert "close releases everything" in failures(env_suite(Threaded))
+        assert "close releases everything" in failures(Threaded)
     finally:
         stop.set()
-
-
-# --- memories -------------------------------------------------------------------------------
-
-
-class OneForAll(Recent):
-    async def begin(self, scope):
-        self.scope = "all"
-        self.notes.setdefault("all", [])
-
-
-class Forgetful(AgeMem):
-    def snapshot(self):
-        return b""
-
-
-class Trusting(Recent):
-    def restore(self, snapshot):
-        try:
-            super().restore(snapshot)
-        except DataError:
-            self.notes[self.scope] = []
-
-
-class Dice(Recent):
-    async def after_turn(self, turn):
-        self.notes[self.scope].append(os.urandom(4).hex())
-
-
-class Rude(AgeMem):
-    async def call(self, call, context):
-        if not isinstance(call.arguments.get("content", ""), str):
-            raise TypeError("content must be a string")
-        return await super().call(call, context)
-
-
-class Yes(AgeMem):
-    async def call(self, call, context):
-        result = await super().call(call, context)
-        return dataclasses.replace(result, status=ToolStatus.SUCCESS)
-
-
-class Mute(AgeMem):
-    async def call(self, call, context):
-        return dataclasses.replace(await super().call(call, context), content="")
-
-
-class Hoarder(AgeMem):
-    async def call(self, call, context):
-        if call.name == "Delete_memory":
-            return ToolResult(call.name, ToolStatus.SUCCESS, "Deleted.")
-        return await super().call(call, context)
-
-
-class Unpinner(Recent):
-    async def before_turn(self, context):
-        for message in context.messages:
-            context.unpin(message.id)
-        context.remove([message.id for message in context.messages], "memory")
-
-
-class Unmetered(AgeMem):
-    def __init__(self, services, **options):
-        embedder = services.embedder
-        assert isinstance(embedder, MeteredEmbedder)
-        raw = embedder._embedder  # behind the meter's back
-        super().__init__(dataclasses.replace(services, embedder=raw), **options)
-
-
-class Unstorable(Recent):
-    async def after_turn(self, turn):
-        self.notes[self.scope].append(turn.observation)
-
-
-GLOBAL: dict[str, list[str]] = {}
-
-
-class Global(Recent):
-    def __init__(self, services, **options):
-        super().__init__(services, **options)
-        self.notes = GLOBAL
-
-    async def begin(self, scope):
-        self.scope = "all"
-        self.notes.setdefault("all", [])
-
-
-class Once(Recent):
-    closed = False
-
-    async def close(self):
-        if self.closed:
-            raise RuntimeError("closed twice")
-        self.closed = True
-
-
-@pytest.mark.parametrize(
-    ("broken", "check", "said"),
-    [
-        (OneForAll, "scopes do not see", "another's entries"),
-        (Forgetful, "a snapshot brings", "entries differ"),
-        (Trusting, "a snapshot brings", "restores what is no snapshot"),
-        (Dice, "the same seed", "end differently"),
-        (Rude, "bad arguments", "TypeError"),
-        (Yes, "bad arguments", "counts as a success"),
-        (Mute, "an unknown tool", "nothing is said"),
-        (Hoarder, "what is added", "without confirmation"),
-        (Unpinner, "pinned messages", "was removed"),
-        (Unmetered, "every model and embedding", "0 booked"),
-        (Unstorable, "empty huge and odd", "says nothing"),
-        (Global, "sixteen scopes", "saw"),
-        (Once, "it closes twice", "closed twice"),
-    ],
-)
-def test_a_broken_memory_is_caught(broken: Any, check: str, said: str) -> None:
-    GLOBAL.clear()
-    found = failures(memory_suite(broken))
-    detail = next((text for name, text in found.items() if name.startswith(check)), "")
-    assert said in detail, found
-
-
-def test_a_sound_memory_passes() -> None:
-    assert failures(memory_suite(Recent)) == {}
