@@ -29,6 +29,7 @@ SIZES: Mapping[str, int] = {"generated": 500, "generated-train": 5000}
 _FIRST = {"generated": 0, "generated-train": 500}  # the number of a split's first question
 _TYPES = ("bridge", "comparison")
 N_PARAGRAPHS = 10
+_MAX_SENTENCES = 6
 _COUNTS = range(1200, 98_000)
 _SPAN = 20  # years between things that have a person in common, at most
 _SHARED = 0.4  # how often a thing that is not asked about shares a value with another one
@@ -336,7 +337,8 @@ def _paragraph(thing: _Thing, rng: Random) -> list[tuple[str, tuple[Claim, ...]]
     for key in rest:
         template = rng.choice(spec.properties[key].sentences)
         sentences.append((_say(template, thing, rng, thing.values[key]), (_claim(thing, key),)))
-    for aside in rng.sample(spec.asides, rng.choice((0, 1, 1, 2))):
+    n_asides = min(rng.choice((0, 1, 1, 2)), _MAX_SENTENCES - len(sentences))
+    for aside in rng.sample(spec.asides, n_asides):
         place = rng.randint(1, len(sentences))
         sentences.insert(place, (_say(aside, thing, rng), ()))
     return sentences

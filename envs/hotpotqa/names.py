@@ -27,6 +27,11 @@ _FIRST_NAMES = {
           "Joss", "Kester", "Lucan", "Matthis", "Nels", "Orrin", "Piers", "Radek", "Stellan",
           "Torben", "Viggo"),
 }  # fmt: skip
+# Words that the parts happen to make and that are names of something; `word` still counts them.
+_REAL = frozenset((
+    "bendigo", "candaba", "condado", "dangila", "favara", "hengelo", "kuskovo", "mastitis",
+    "nevada", "rangiro", "rivera", "silvana", "tongeren",
+))  # fmt: skip
 PER_QUESTION = 64  # words kept for each question
 
 
@@ -49,9 +54,8 @@ class Names:
     """
 
     def __init__(self, number: int, *, training: bool, rng: Random) -> None:
-        self._words: Iterator[str] = map(
-            word, range(number * PER_QUESTION, (number + 1) * PER_QUESTION)
-        )
+        own = map(word, range(number * PER_QUESTION, (number + 1) * PER_QUESTION))
+        self._words: Iterator[str] = (made for made in own if made.lower() not in _REAL)
         self._training = training
         self._rng = rng
 
