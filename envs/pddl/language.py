@@ -12,11 +12,13 @@ from functools import cached_property
 
 from ...harness.errors import DataError
 from ..pddl_text import UNIVERSAL_TYPE, Fact, parse_definition, parse_fact, parse_typed
-from ..sexpr import SExpr
+from ..sexpr import SExpr, written
 
 MAX_OBJECTS = 500
 MAX_FACTS = 20_000  # in ':init'
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
+# Heads of conditions and effects. `(and …)` is read, and `(not …)` of one fact.
+_NO_PREDICATES = ("and", "not", "or", "imply", "forall", "exists", "when", "increase")
 _REQUIREMENTS = {":strips", ":typing", ":equality", ":negative-preconditions"}
 
 
@@ -143,11 +145,13 @@ def parse_domain(text: str, source: str) -> Domain:
     predicates: dict[str, tuple[str, ...]] = {}
     for item in sections.pop(":predicates", ()):
         if isinstance(item, str) or not item or not isinstance(item[0], str):
-            raise DataError(f"{source}: ':predicates' holds something that is no predicate")
+            raise DataError(f"{source}: ':predicates' holds no predicate: {written(item)}")
         if item[0] in predicates or item[0] == "=":
             raise DataError(f"{source}: the predicate {item[0]!r} is declared twice")
+        where = f"the predicate {item[0]!r}"
         predicates[item[0]] = tuple(
-            _known_type(kind, parents, source) for _, kind in parse_typed(item[1:], source)
+            _known_type(kind, parents, source, where)
+            for _, kind in parse_typed(item[1:], source, where)
         )
     if sections:
         raise DataError(f"{source}: a domain's {next(iter(sections))} is not read here")
@@ -164,7 +168,7 @@ def parse_domain(text: str, source: str) -> Domain:
 
 def _parents(items: Sequence[SExpr], source: str) -> dict[str, str]:
     parents: dict[str, str] = {}
-    for kind, parent in parse_typed(items, source):
+    for kind, parent in parse_typed(items, source, "':types'"):
         if kind in parents and parents[kind] != parent:
             raise DataError(f"{source}: the type {kind!r} has two supertypes")
         if kind != UNIVERSAL_TYPE:
@@ -192,12 +196,12 @@ def _operator(items: Sequence[SExpr], domain: Domain, source: str) -> Operator:
     listed = fields.get(":parameters", ())
     if isinstance(listed, str):
         raise DataError(f"{source}: {where} has no list of parameters")
-    parameters = parse_typed(listed, source)
+    parameters = parse_typed(listed, source, f"{where}: its list of parameters")
     types = dict(domain.constants)
     for variable, kind in parameters:
         if not variable.startswith("?") or variable in types:
             raise DataError(f"{source}: {where} has a wrong parameter {variable!r}")
-        types[variable] = _known_type(kind, domain.parents, source)
+        types[variable] = _known_type(kind, domain.parents, source, where)
     conditions = tuple(_literals(fields.get(":precondition", ()), source, where))
     effects = list(_literals(fields.get(":effect", ()), source, where))
     for literal in (*conditions, *effects):
@@ -215,10 +219,13 @@ def _literals(expr: SExpr, source: str, where: str) -> Iterator[Literal]:
     if not isinstance(expr, str) and expr[0] == "and":
         for part in expr[1:]:
             yield from _literals(part, source, where)
-    elif not isinstance(expr, str) and expr[0] == "not" and len(expr) == 2:
-        yield Literal(parse_fact(expr[1], source, where), positive=False)
-    else:
-        yield Literal(parse_fact(expr, source, where))
+        return
+    positive = isinstance(expr, str) or expr[0] != "not" or len(expr) != 2
+    inner = expr if positive else expr[1]
+    head = inner[0] if inner and not isinstance(inner, str) else ""
+    if head in _NO_PREDICATES:
+        raise DataError(f"{source}: {where}: ({head} …) is not read here: {written(expr)}")
+    yield Literal(parse_fact(inner, source, where), positive)
 
 
 # --- problems -------------------------------------------------------------------------------
@@ -241,7 +248,7 @@ def read_problem(text: str, source: str) -> Problem:
     if others:
         raise DataError(f"{source}: a problem's {min(others)} is not read here")
     objects: dict[str, str] = {}
-    for item, kind in parse_typed(sections.get(":objects", ()), source):
+    for item, kind in parse_typed(sections.get(":objects", ()), source, "':objects'"):
         if objects.setdefault(item, kind) != kind:
             raise DataError(f"{source}: the object {item!r} has two types")
     init = dict.fromkeys(
@@ -269,7 +276,7 @@ def check(problem: Problem, domain: Domain) -> Problem:
     source = problem.source
     objects = dict(domain.constants)
     for name, kind in problem.objects.items():
-        _object(name, kind, domain.parents, source)
+        _object(name, kind, domain.parents, source, "':objects'")
         if objects.setdefault(name, kind) != kind:
             raise DataError(f"{source}: {name!r} is a {objects[name]}, not a {kind}")
     if len(objects) > MAX_OBJECTS or len(problem.init) > MAX_FACTS:
@@ -336,22 +343,22 @@ def _once(
 
 def _objects(items: Sequence[SExpr], parents: Mapping[str, str], source: str) -> dict[str, str]:
     objects: dict[str, str] = {}
-    for name, kind in parse_typed(items, source):
+    for name, kind in parse_typed(items, source, "':constants'"):
         if name in objects:
-            raise DataError(f"{source}: {name!r} is declared twice")
-        objects[name] = _object(name, kind, parents, source)
+            raise DataError(f"{source}: ':constants': {name!r} is declared twice")
+        objects[name] = _object(name, kind, parents, source, "':constants'")
     return objects
 
 
-def _object(name: str, kind: str, parents: Mapping[str, str], source: str) -> str:
+def _object(name: str, kind: str, parents: Mapping[str, str], source: str, where: str) -> str:
     if not _NAME.fullmatch(name):
-        raise DataError(f"{source}: {name[:40]!r} is not a name")
-    return _known_type(kind, parents, source)
+        raise DataError(f"{source}: {where}: {name[:80]!r} is not a name")
+    return _known_type(kind, parents, source, f"{where}: {name[:40]!r}")
 
 
-def _known_type(kind: str, parents: Mapping[str, str], source: str) -> str:
+def _known_type(kind: str, parents: Mapping[str, str], source: str, where: str) -> str:
     if kind != UNIVERSAL_TYPE and kind not in parents:
-        raise DataError(f"{source}: there is no type {kind[:40]!r}")
+        raise DataError(f"{source}: {where}: there is no type {kind[:80]!r}")
     return kind
 
 

@@ -142,12 +142,32 @@ def test_whatever_is_read_is_a_domain_or_a_data_error(noise: str, place: int) ->
         ("(on a b)", "(on a c)", "':goal': 'c' is not declared"),
         ("(on a b)", "(on a)", r"':goal': the domain has no fact \(on a\)"),
         ("(on a b)", "(under a b)", r"':goal': the domain has no fact \(under a b\)"),
-        ("(on a b)", "(or (on a b))", "fact with parentheses"),
-        ("(on a b)", "(on a (b))", "fact with parentheses"),
+        ("(on a b)", "(or (on a b))", r"':goal': \(or …\) is not read here: \(or \(on a b\)\)$"),
+        ("(on a b)", "(or)", r"':goal': \(or …\) is not read here: \(or\)$"),
+        (
+            "(on a b)",
+            "(forall (?x) (clear ?x))",
+            r"\(forall …\) is not read here: \(forall \(\?x\)",
+        ),
+        ("(on a b)", "(exists (?x) (clear ?x))", r"':goal': \(exists …\) is not read here"),
+        ("(on a b)", "(imply (clear a) (on a b))", r"':goal': \(imply …\) is not read here"),
+        (
+            "(on a b)",
+            "(not (or (on a b)))",
+            r"\(or …\) is not read here: \(not \(or \(on a b\)\)\)$",
+        ),
+        ("(on a b)", "(not (and (on a b)))", r"\(and …\) is not read here: \(not \(and "),
+        ("(on a b)", "(not (not (on a b)))", r"\(not …\) is not read here: \(not \(not "),
+        ("(on a b)", "(not)", r"\(not …\) is not read here: \(not\)$"),
+        ("(on a b)", "(on a (b))", r"':goal' .* fact with parentheses in it: \(on a \(b\)\)$"),
+        ("(on a b)", f"(on a ({'x ' * 99}))", rf"parentheses in it: \(on a \({'x ' * 36}x$"),
         ("(clear a)", "(clear z)", "':init': 'z' is not declared"),
-        ("(clear a)", "clear", "':init' holds something that is no fact"),
-        ("a b - block", "a b - brick", "there is no type 'brick'"),
-        ("a b - block", "a b -", "names no type"),
+        ("(clear a)", "clear", "':init' holds something that is no fact: clear$"),
+        ("(clear a)", "()", r"':init' holds something that is no fact: \(\)$"),
+        ("a b - block", "a b - brick", "':objects': 'a': there is no type 'brick'"),
+        ("a b - block", "a b -", "':objects' names no type after '-': a b -$"),
+        ("a b - block", "a (b) - block", r"':objects' holds parentheses: \(b\)$"),
+        ("(:objects", "(()) (:objects", r"a section has no name: \(\(\)\)$"),
         ("a b - block", "a b - block a - object", "'a' has two types"),
         ("a b - block", "a b - (either block brick)", "names no type"),
         ("a b - block", "a b - object", "'a' in .* is a object, not a block"),
@@ -169,17 +189,42 @@ def test_a_wrong_problem_is_refused_with_the_reason(old: str, new: str, message:
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("(a\n; (\n (b)\n (c\n\n", r"ends before its parentheses are closed: '\(' \(line 4\)"),
+        ("(a\n b))\n(c)", r"goes on after its last parenthesis: '\)' \(line 2\)"),
+        ("(a\n b)\n\nwords", r"goes on after its last parenthesis: 'words' \(line 4\)"),
+        ("\n;\n words (a)", r"begins without '\(': 'words' \(line 3\)"),
+        ("(a\n ü)", r"characters outside ASCII \(line 2\)"),
+        ("(\n" * 65, r"nested deeper than 64 levels: '\(' \(line 65\)"),
+        ("; nothing", "ends before its parentheses are closed$"),
+    ],
+)
+def test_wrong_parentheses_and_characters_are_told_with_their_line(text: str, message: str) -> None:
+    with pytest.raises(DataError, match=f"^bad.pddl: PDDL .*{message}"):
+        read_problem(text, "bad.pddl")
+
+
+@pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         (":equality)", ":adl)", "requires :adl, which is not read here"),
         ("leaf - kind kind", "leaf - kind kind - leaf", "'leaf' is its own supertype"),
         ("leaf - kind kind", "leaf - kind leaf - object", "'leaf' has two supertypes"),
         ("it - leaf", "it - leaf it - leaf", "'it' is declared twice"),
+        ("leaf - kind kind", "leaf -", "':types' names no type after '-': leaf -$"),
+        ("it - leaf", "it - lead", "':constants': 'it': there is no type 'lead'"),
+        ("it - leaf", "7 - leaf", "':constants': '7' is not a name"),
+        ("?y - kind)", "?y - king)", "the predicate 'p': there is no type 'king'"),
+        ("?y - kind)", "?y -)", r"the predicate 'p' names no type after '-': \?x \?y -$"),
+        ("(?x - kind ?y)", "(?x - kink ?y)", "the action 'go': there is no type 'kink'"),
+        ("(?x - kind ?y)", "(?x - (k))", r"'go': its list of parameters names no .*: \?x - \(k\)$"),
         ("(q)", "(q) (q)", "the predicate 'q' is declared twice"),
-        ("(not (q))", "(forall (?z) (q))", "fact with parentheses"),
+        ("(q)", "(q) it", "':predicates' holds no predicate: it$"),
+        ("(not (q))", "(forall (?z) (q))", r"'go': \(forall …\) is not read here"),
         ("(not (q))", "(r)", "no fact"),
         ("(not (q))", "(p ?z it)", "'[?]z' is not declared"),
-        ("(and (q)", "(and (when (q) (q))", "fact with parentheses"),
+        ("(and (q)", "(and (when (q) (q))", r"'go': \(when …\) is not read here"),
         ("(and (q)", "(and (= ?x ?y)", "'=' as an effect"),
         (":effect", ":affect", "a wrong part ':affect'"),
         ("(?x - kind ?y)", "(x)", "wrong parameter 'x'"),
