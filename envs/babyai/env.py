@@ -133,17 +133,18 @@ class _Episode:
         self._demonstrator = Demonstrator(bot, level, seed)
 
     @cached_property
-    def _readers(self) -> dict[str, Explorer]:
-        return {
-            "oracle": guide(levels.level_id(self._level), self._seed),
-            "explorer": Explorer(self.game.mission, self._first_view),
-        }
+    def _oracle(self) -> Explorer:
+        return guide(levels.level_id(self._level), self._seed)
+
+    @cached_property
+    def _explorer(self) -> Explorer:
+        return Explorer(self.game.mission, self._first_view)
 
     def expert_action(self, name: str) -> str | None:
         """The next action of an expert, who knows everything so far."""
         if name == "bot":
             return self._demonstrator.next_action(self.game.primitives)
-        expert = self._readers[name]
+        expert = self._oracle if name == "oracle" else self._explorer
         for action, observation in self._history[self._read.get(name, 0) :]:
             expert.observe(action, observation)
         self._read[name] = len(self._history)

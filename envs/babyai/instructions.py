@@ -36,7 +36,9 @@ To go to something means to stand next to it and face it. To put a thing next to
 drop it on a cell that has a side in common with the other's. `A, then B` is done in that order, \
 `A after you B` the other way round, `A and B` in any order. Places such as `the ball on your \
 left` are meant from where you start, in the room where you start. `a` means that any of them will \
-do. In some missions opening or taking the wrong thing is a failure.
+do. What was done before its turn does not count: close the door and open it again, drop the thing \
+and pick it up again. In some missions opening or taking the wrong thing is a failure. Every level \
+allows a number of single movements, and a macro uses as many as it makes: waste none.
 """
 
 # There are no lamps in BabyAI and none of these colours, so this is no mission of any level. A test
