@@ -259,10 +259,10 @@ def _comparison(
         answer = smaller.name if form == "least" else larger.name
     else:
         form, wordings, answer = "same", prop.same, "yes" if shared else "no"
-        if not shared:  # so that the value is found as often as where the answer is yes
-            world.add_alike(one, [key])
     text = rng.choice(wordings).format(x=one.name, y=two.name)
-    _surround(world, rng, kind)
+    # Where the answer is no, a third thing shares the value, which is thus found as often.
+    again = None if by_order or shared else (rng.choice((one, two)), key)
+    _surround(world, rng, kind, again)
     query = Query(form, (one.name, two.name), (key,))
     return text, answer, query, [(one.name, key), (two.name, key)]
 
@@ -281,15 +281,19 @@ def _shared(rng: Random, kind: str, key: str, *, also: bool) -> list[str]:
     return rng.sample(others, count) + [key] * also
 
 
-def _surround(world: _World, rng: Random, kind: str) -> None:
-    """Fill a world with things of a kind, which share values too, and some of their values."""
+def _surround(world: _World, rng: Random, kind: str, again: tuple[_Thing, str] | None) -> None:
+    """Fill a world with things of a kind, which share values too, and some of their values.
+
+    The first of them shares the property of `again`, if there is one.
+    """
     properties = KINDS[kind].properties
     while not world.full:
         like = rng.choice([thing for thing in world.things if thing.kind == kind])
         free = {*world.undescribed(like)} & {*_shareable(kind)}
-        thing = world.add_alike(
-            like, [k for k in properties if k in free and rng.random() < _SHARED]
-        )
+        shared = [key for key in properties if key in free and rng.random() < _SHARED]
+        if again is not None:
+            like, shared, again = again[0], [again[1]], None
+        thing = world.add_alike(like, shared)
         related = [key for key in world.undescribed(thing) if properties[key].value in KINDS]
         if related and not world.full and rng.random() < 0.5:
             world.add_value(thing, rng.choice(related))
