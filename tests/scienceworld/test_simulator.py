@@ -350,3 +350,32 @@ def test_java_ends_with_a_killed_run(tmp_path: Path) -> None:
     process.wait()
     assert javas
     assert soon_gone(*workers, *javas)
+
+
+def test_a_run_survives_the_death_of_its_java(tmp_path: Path) -> None:
+    command = ["-m", "agemem_eval", "run", "--env", "scienceworld", "--memory", "none", "--json"]
+    with subprocess.Popen(
+        [sys.executable, *command, "--workers", "1", "--concurrency", "1", "--episodes", "2"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        killed: set[int] = set()
+        deadline = time.monotonic() + 120
+        while not killed and process.poll() is None and time.monotonic() < deadline:
+            killed = {java for worker in children(process.pid) for java in children(worker)}
+            time.sleep(0.05)
+        time.sleep(2)  # it plays, or loads its task
+        for java in killed:
+            os.kill(java, signal.SIGKILL)
+        out, err = process.communicate(timeout=300)
+    assert killed
+    assert process.returncode == 0, err
+    (row,) = json.loads(out)["rows"]
+    assert row["coverage"] == 1
+    episodes = [
+        json.loads(line)
+        for path in (tmp_path / "runs").rglob("episodes/*.jsonl")
+        for line in path.read_text().splitlines()
+    ]
+    assert sorted(episode["attempt"] for episode in episodes)[-1] == 2, "one was tried again"
