@@ -14,7 +14,7 @@ Everything else that our domains do not know is an error.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ...harness.errors import DataError
@@ -66,33 +66,37 @@ def read_foreign(text: str, source: str, name: str) -> Problem:
     """
     ours, dialect = domain(name), _DIALECTS[name]
     problem = read_problem(text, source)
-    objects = dict(_typed(problem, dialect))
-    init = (_translated(fact, problem, dialect) for fact in problem.init)
+    objects = dict(_typed(problem, dialect, ours))
+
+    def ours_of(facts: Iterable[Fact]) -> tuple[Fact, ...]:
+        translated = (_translated(fact, problem, dialect) for fact in facts)
+        return tuple(dict.fromkeys(f for f in translated if not _is_extra(f, dialect, ours)))
+
     goal = (Literal(_translated(g.fact, problem, dialect), g.positive) for g in problem.goal)
     return check(
         replace(
             problem,
             objects=objects,
-            init=tuple(
-                dict.fromkeys(
-                    fact
-                    for fact in init
-                    if not _is_kind(fact, dialect)
-                    and fact[0] not in dialect.ignored
-                    and not _is_action(fact, ours)
-                )
-            ),
+            init=ours_of(problem.init),
+            denied=ours_of(problem.denied),
             goal=tuple(dict.fromkeys(goal)),
         ),
         ours,
     )
 
 
-def _typed(problem: Problem, dialect: Dialect) -> Iterator[tuple[str, str]]:
+def _typed(problem: Problem, dialect: Dialect, ours: Domain) -> Iterator[tuple[str, str]]:
+    """The objects with their types, which facts may state."""
     stated: dict[str, str] = {}
     for fact in problem.init:
-        if _is_kind(fact, dialect) and stated.setdefault(fact[1], fact[0]) != fact[0]:
-            raise DataError(f"{problem.source}: {fact[1]!r} is a {stated[fact[1]]} and a {fact[0]}")
+        if _is_kind(fact, dialect):
+            kind, name = fact
+            declared = problem.objects.get(name, ours.constants.get(name))
+            if declared is None:
+                raise DataError(f"{problem.source}: ':init': {name[:80]!r} is not declared")
+            if declared not in (UNIVERSAL_TYPE, kind) or stated.setdefault(name, kind) != kind:
+                other = stated.get(name, declared)
+                raise DataError(f"{problem.source}: {name!r} is a {other} and a {kind}")
     for name, kind in problem.objects.items():
         if kind in dialect.actors:
             continue
@@ -114,8 +118,10 @@ def _is_kind(fact: Fact, dialect: Dialect) -> bool:
     return fact[0] in dialect.kinds and len(fact) == 2
 
 
-def _is_action(fact: Fact, ours: Domain) -> bool:
+def _is_extra(fact: Fact, dialect: Dialect, ours: Domain) -> bool:
+    """Whether a fact says nothing of a state of our domain."""
     if fact[0] in ours.predicates:
         return False
     plain = fact[0].replace("-", "")
-    return any(plain == name.replace("-", "") for name in ours.operators)
+    an_action = any(plain == name.replace("-", "") for name in ours.operators)
+    return an_action or _is_kind(fact, dialect) or fact[0] in dialect.ignored

@@ -110,6 +110,8 @@ class Problem:
         init: facts that hold at the start, each once.
         goal: what must hold at the end, each once.
         source: what it was read from, for error messages.
+        denied: facts that `:init` says are false, as all are that it leaves out; `check` drops
+            them.
     """
 
     name: str
@@ -118,6 +120,7 @@ class Problem:
     init: tuple[Fact, ...]
     goal: tuple[Literal, ...]
     source: str
+    denied: tuple[Fact, ...] = ()
 
 
 def substitute(fact: Fact, binding: Mapping[str, str]) -> Fact:
@@ -219,13 +222,17 @@ def _literals(expr: SExpr, source: str, where: str) -> Iterator[Literal]:
     if not isinstance(expr, str) and expr[0] == "and":
         for part in expr[1:]:
             yield from _literals(part, source, where)
-        return
-    positive = isinstance(expr, str) or expr[0] != "not" or len(expr) != 2
+    else:
+        yield _literal(expr, source, where)
+
+
+def _literal(expr: SExpr, source: str, where: str) -> Literal:
+    positive = isinstance(expr, str) or expr[:1] != ("not",) or len(expr) != 2
     inner = expr if positive else expr[1]
     head = inner[0] if inner and not isinstance(inner, str) else ""
     if head in _NO_PREDICATES:
         raise DataError(f"{source}: {where}: ({head} …) is not read here: {written(expr)}")
-    yield Literal(parse_fact(inner, source, where), positive)
+    return Literal(parse_fact(inner, source, where), positive)
 
 
 # --- problems -------------------------------------------------------------------------------
@@ -252,15 +259,21 @@ def read_problem(text: str, source: str) -> Problem:
         if objects.setdefault(item, kind) != kind:
             raise DataError(f"{source}: the object {item!r} has two types")
     init = dict.fromkeys(
-        parse_fact(item, source, "':init'")
+        _literal(item, source, "':init'")
         for item in sections[":init"]
-        if item[:1] not in (("=",), ("not",))  # costs, and what is false when left out
+        if item[:1] != ("=",)  # costs
     )
     if len(sections[":goal"]) != 1:
         raise DataError(f"{source}: the goal is {len(sections[':goal'])} conditions, not one")
     goal = dict.fromkeys(_literals(sections[":goal"][0], source, "':goal'"))
     return Problem(
-        name, " ".join(map(str, sections[":domain"])), objects, tuple(init), tuple(goal), source
+        name,
+        " ".join(map(str, sections[":domain"])),
+        objects,
+        tuple(literal.fact for literal in init if literal.positive),
+        tuple(goal),
+        source,
+        tuple(literal.fact for literal in init if not literal.positive),
     )
 
 
@@ -279,16 +292,19 @@ def check(problem: Problem, domain: Domain) -> Problem:
         _object(name, kind, domain.parents, source, "':objects'")
         if objects.setdefault(name, kind) != kind:
             raise DataError(f"{source}: {name!r} is a {objects[name]}, not a {kind}")
-    if len(objects) > MAX_OBJECTS or len(problem.init) > MAX_FACTS:
+    facts = (*problem.init, *problem.denied)
+    if len(objects) > MAX_OBJECTS or len(facts) > MAX_FACTS:
         raise DataError(f"{source}: more than {MAX_OBJECTS} objects or {MAX_FACTS} facts")
-    for fact in problem.init:
+    for fact in facts:
         _check_fact(fact, objects, domain, source, "':init'")
+    if both := set(problem.denied).intersection(problem.init):
+        raise DataError(f"{source}: ':init' says {_shown(min(both))[:80]} and its opposite")
     for literal in problem.goal:
         _check_fact(literal.fact, objects, domain, source, "':goal'")
     goal = _possible(problem.goal, source)
     if not goal:
         raise DataError(f"{source}: the goal asks for nothing")
-    return replace(problem, domain=domain.name, objects=objects, goal=goal)
+    return replace(problem, domain=domain.name, objects=objects, goal=goal, denied=())
 
 
 def _possible(goal: Collection[Literal], source: str) -> tuple[Literal, ...]:

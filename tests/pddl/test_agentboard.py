@@ -262,6 +262,11 @@ def test_too_many_problems_are_refused(copy: Path) -> None:
         ("(at-robby rooma)", "(at-robby rooma) (at-ease)", r"':init': the domain has no fact"),
         ("(ball ball2)", "", "nothing says of what type 'ball2' is"),
         ("(ball ball2)", "(room ball2) (ball ball2)", "'ball2' is a room and a ball"),
+        ("(ball ball2)", "(ball ball2) (ball ball9)", "':init': 'ball9' is not declared"),
+        ("(ball ball2)", "(ball ball2) (not (at-ease))", r"':init': .* no fact \(at-ease\)"),
+        ("(ball ball2)", "(ball ball2) (not (at ball9 rooma))", "'ball9' is not declared"),
+        ("(ball ball2)", "(ball ball2) (not (at ball2 rooma))",
+         r"':init' says \(at ball2 rooma\) and its opposite"),
         ("(at-robby rooma)", "", r"no actions can bring about \(at ball1 roomb\)"),
         ("(at ball1 rooma) (at ball2 rooma)", "(at ball1 roomb) (at ball2 roomb)",
          "the goal holds at the start"),
@@ -426,6 +431,29 @@ def test_gripper_with_types_is_the_same_as_with_facts() -> None:
     assert typed == untyped
     assert typed.objects["ball3"] == "ball"
     assert ("ball", "ball3") not in typed.init
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("(closed boot)", "(closed boot) (container r1)", "'r1' is a wheel and a container"),
+        ("(closed boot)", "(closed boot) (hub wrench)", "'wrench' is a tool and a hub"),
+        (":objects wrench jack pump - tool", ":objects", ""),
+        ("(closed boot)", "(closed boot) (wheel r1) (tool wrench)", ""),
+    ],
+)
+def test_a_type_stated_as_a_fact_must_be_the_declared_one(old: str, new: str, message: str) -> None:
+    text = tyreworld(1).replace(old, new)
+    if message:
+        with pytest.raises(DataError, match=f"^x: {message}$"):
+            read_foreign(text, "x", "tyreworld")
+    else:
+        assert read_foreign(text, "x", "tyreworld") == read_foreign(tyreworld(1), "x", "tyreworld")
+
+
+def test_what_is_said_to_be_false_is_false_as_what_is_left_out_is() -> None:
+    text = gripper(1).replace("(free left)", "(free left) (not (at ball1 roomb)) (not (ball left))")
+    assert read_foreign(text, "x", "gripper") == read_foreign(gripper(1), "x", "gripper")
 
 
 def test_tyreworlds_open_is_read_as_a_state() -> None:
