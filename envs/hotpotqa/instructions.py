@@ -7,7 +7,18 @@ from dataclasses import replace
 from ...harness.types import Instructions
 
 _MAY_CITE = "They are scored apart from the answer and may be left out."
-_MUST_CITE = "They belong to the answer: it is not complete without them."
+_FINISH = """\
+- finish[answer]: gives the answer and ends the episode
+- finish[answer] facts[…]: also cites the supporting facts"""
+_ANSWER = """\
+- To answer, write the answer itself, or `finish[answer]`, or `finish[answer] facts[…]`."""
+# What becomes of these where the supporting facts belong to the answer.
+_CITING = {
+    _MAY_CITE: "They belong to the answer: it is not complete without them.",
+    _FINISH: "- finish[answer] facts[…]: gives the answer with its supporting facts and ends the "
+    "episode",
+    _ANSWER: "- To answer, write `finish[answer] facts[…]`.",
+}
 _FACTS = f"""\
 Supporting facts are the sentences that the answer rests on. Cite each by the title of its \
 paragraph and the number of the sentence, counted from 0: `finish[answer] facts[Title # 0 | Other \
@@ -24,8 +35,7 @@ Write an action exactly in one of these forms:
 - search[title or words]: opens the paragraph with that title; if there is none, the one that the \
 words fit best, and names titles that are similar
 - lookup[words]: shows the next sentence of the open paragraph that holds all of these words
-- finish[answer]: gives the answer and ends the episode
-- finish[answer] facts[…]: also cites the supporting facts
+{_FINISH}
 
 {_SHORT}
 
@@ -62,7 +72,7 @@ what will. Earlier messages can disappear from your context, so keep what you ma
 Answer a message in a word, such as `ok`, to hear the next one. Once your goal is a question, \
 your next answer is taken as the answer to it and ends the episode.
 
-- To answer, write the answer itself, or `finish[answer]`, or `finish[answer] facts[…]`.
+{_ANSWER}
 
 {_SHORT}
 
@@ -106,5 +116,7 @@ THREE_STAGE = Instructions(
 
 def citing(instructions: Instructions) -> Instructions:
     """The same instructions where the supporting facts belong to the answer."""
-    text = instructions.text.replace(_MAY_CITE, _MUST_CITE)
+    text = instructions.text
+    for optional, required in _CITING.items():
+        text = text.replace(optional, required)
     return replace(instructions, version=f"{instructions.version}-cite", text=text)

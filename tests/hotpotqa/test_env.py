@@ -251,6 +251,9 @@ def test_where_facts_belong_to_the_answer_their_lack_scores_nothing(form: str) -
     assert "may be left out" in optional.spec.instructions.text
     assert "may be left out" not in required.spec.instructions.text
     assert "not complete without them" in required.spec.instructions.text
+    assert "finish[answer]:" not in required.spec.instructions.text
+    assert "finish[answer]`" not in required.spec.instructions.text
+    assert "finish[answer] facts[…]" in required.spec.instructions.text
     assert optional.spec.instructions.version != required.spec.instructions.version
     task = required.tasks("generated")[0]
     for environment, lacking in ((optional, None), (required, 0.0)):
