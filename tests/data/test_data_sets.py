@@ -9,14 +9,13 @@ import os
 import stat
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from agemem_fakes.fileserver import Server, serving
 
 from agemem_eval.harness.datasets import (
     CATALOGUE,
@@ -34,72 +33,10 @@ from agemem_eval.harness.files import take_lock
 CONTENT = bytes(range(256)) * 5000
 
 
-@dataclass
-class Server:
-    """Serves files by name; `cut` ends a reply early that many times, `fail` answers 503."""
-
-    files: dict[str, bytes] = field(default_factory=dict)
-    cut: int = 0
-    fail: int = 0
-    ranges: bool = True
-    chunked: bool = False  # no Content-Length, so that an end shows only in the last chunk
-    etag: str = ""
-    asked: list[str] = field(default_factory=list)
-    url: str = ""
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    state = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            asked = self.headers.get("Range", "")
-            state.asked.append(asked)
-            name = self.path.rpartition("/")[2]
-            if state.fail > 0:
-                state.fail -= 1
-                self.send_error(503)
-                return
-            if name not in state.files:
-                self.send_error(404)
-                return
-            content, start = state.files[name], 0
-            if self.headers.get("If-Range") not in (None, state.etag):
-                asked = ""
-            if asked and state.ranges:
-                start = int(asked.removeprefix("bytes=").rstrip("-"))
-                if start >= len(content):
-                    self.send_error(416)
-                    return
-            body = content[start:]
-            self.send_response(206 if asked and state.ranges else 200)
-            if state.etag:
-                self.send_header("ETag", state.etag)
-            if state.chunked:
-                self.send_header("Transfer-Encoding", "chunked")
-            else:
-                self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            cut = state.cut > 0
-            state.cut -= cut
-            self.close_connection = cut
-            body = body[: len(body) // 3] if cut else body
-            if state.chunked:
-                self.wfile.write(b"%x\r\n%b\r\n" % (len(body), body) + b"0\r\n\r\n" * (not cut))
-            else:
-                self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        state.url = f"http://127.0.0.1:{http.server_address[1]}"
-        threading.Thread(target=http.serve_forever, daemon=True).start()
+    with serving() as state:
         yield state
-        http.shutdown()
 
 
 def made(url: str, content: bytes = CONTENT, *, known: bool = True, **remote: object) -> Dataset:
