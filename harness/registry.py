@@ -82,10 +82,10 @@ def load(group: Group, name: str) -> Any:
     except AgememError:
         raise
     except Exception as error:  # a third party's import may fail in any way
-        raise UsageError(
-            f"the {_SINGULAR[group]} plug-in {name!r} of {_distribution(entry)} cannot be "
-            f"loaded: {type(error).__name__}: {error}"
-        ) from error
+        what = f"the class {name!r}"
+        if name in entries:
+            what = f"the {_SINGULAR[group]} plug-in {name!r} of {_distribution(entry)}"
+        raise UsageError(f"{what} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def _is_class_path(group: Group, name: str) -> bool:

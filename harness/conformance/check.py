@@ -28,7 +28,7 @@ def suite_for(target: str, options: Mapping[str, str]) -> Suite:
     group = next((group for group in _GROUPS if target in names[group]), None)
     if group is None and ":" not in target:
         raise unknown_name("environment or memory", target, [*names["envs"], *names["memories"]])
-    found = registry.load(group or _likely_group(target), target)
+    found = registry.load(group or "envs", target)
     about = {"target": target, "options": dict(options)}
     # Each is built once before: what is missing is one error then, not one a check.
     if isinstance(getattr(found, "spec", None), EnvSpec):
@@ -47,11 +47,6 @@ def suite_for(target: str, options: Mapping[str, str]) -> Suite:
         f"{target} is neither an environment (a class with a `spec`) nor a memory (a class "
         "with `begin`, `call`, `entries` and `snapshot`)"
     )
-
-
-def _likely_group(target: str) -> registry.Group:
-    """For the words of an error, where the class cannot be loaded."""
-    return "memories" if "mem" in target.lower() else "envs"
 
 
 _GROUPS: tuple[registry.Group, ...] = ("envs", "memories")
