@@ -106,11 +106,12 @@ class AgentBoard:
 
     @cached_property
     def problems(self) -> dict[str, Problem]:
-        """The problems by id, all found playable.
+        """The problems by id.
+
+        A goal that can be had in parts but not as a whole may pass: it is not looked for.
 
         Raises:
             DataError: see `problem`; or a goal asks for a literal that nothing can bring about.
-                That no actions reach all of a goal at the same time may pass unnoticed.
         """
         problems = {name: self.problem(name) for name in self.files}
         for problem in problems.values():

@@ -212,6 +212,7 @@ def _cap(steps: int) -> int:
 
 
 def _official_task(board: AgentBoard, name: str) -> Task:
+    """The task; without a claim of how long it is where the expert finds no way."""
     problem = board.problems[name]
     world = World(domain(problem.domain), problem.objects, problem.init, problem.goal)
     steps = plan(world, GAMES[problem.domain].solve)

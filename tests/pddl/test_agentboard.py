@@ -263,6 +263,8 @@ def test_too_many_problems_are_refused(copy: Path) -> None:
         ("(ball ball2)", "", "nothing says of what type 'ball2' is"),
         ("(ball ball2)", "(room ball2) (ball ball2)", "'ball2' is a room and a ball"),
         ("(ball ball2)", "(ball ball2) (ball ball9)", "':init': 'ball9' is not declared"),
+        ("(ball ball2)", "(ball ball2) (not (room ball9))", r"wrongly: \(not \(room ball9\)\)"),
+        ("(ball ball2)", "(ball ball2) (not (ball ball2))", r"wrongly: \(not \(ball ball2\)\)"),
         ("(ball ball2)", "(ball ball2) (not (at-ease))", r"':init': .* no fact \(at-ease\)"),
         ("(ball ball2)", "(ball ball2) (not (at ball9 rooma))", "'ball9' is not declared"),
         ("(ball ball2)", "(ball ball2) (not (at ball2 rooma))",
@@ -281,6 +283,19 @@ def test_a_broken_problem_is_named_with_what_is_wrong(
     file.write_text(file.read_text().replace(old, new))
     with pytest.raises(DataError, match=rf"gripper/prob01\.pddl: .*{message}"):
         tasks(copy)
+
+
+def test_a_goal_that_only_as_a_whole_is_impossible_is_played_without_a_claim(copy: Path) -> None:
+    file = copy / INNER / "blockworld" / "problem1.pddl"
+    text = file.read_text()
+    file.write_text(text.replace("(and (on b1 b2)", "(and (on b1 b2) (on b2 b1)"))
+    assert file.read_text() != text
+    task = next(task for task in tasks(copy) if task.id == "agentboard/blocksworld/problem1")
+    assert (task.max_steps, task.oracle_steps) == (30, None)
+    environment = PddlEnvironment(data=str(copy))
+    environment.reset(task, 0)
+    assert environment.expert_action() is None
+    assert environment.step("look").valid
 
 
 def test_huge_and_binary_files_are_refused(copy: Path) -> None:
