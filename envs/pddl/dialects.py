@@ -97,6 +97,14 @@ def _typed(problem: Problem, dialect: Dialect, ours: Domain) -> Iterator[tuple[s
             if declared not in (UNIVERSAL_TYPE, kind) or stated.setdefault(name, kind) != kind:
                 other = stated.get(name, declared)
                 raise DataError(f"{problem.source}: {name!r} is a {other} and a {kind}")
+    for fact in problem.denied:
+        if _is_kind(fact, dialect) and (
+            fact[1] not in problem.objects
+            or fact[0] in (stated.get(fact[1]), problem.objects[fact[1]])
+        ):
+            raise DataError(
+                f"{problem.source}: ':init' says wrongly: (not ({' '.join(fact)[:80]}))"
+            )
     for name, kind in problem.objects.items():
         if kind in dialect.actors:
             continue
