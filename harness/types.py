@@ -85,9 +85,9 @@ class Observation:
     metrics: Scores = field(default_factory=dict)  # as they stand before the first step
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StepResult:
-    """What one action did."""
+    """What one action did. Not frozen: one is made every step, and a frozen one takes 3 µs."""
 
     observation: str
     reward: float

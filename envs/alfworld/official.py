@@ -108,10 +108,10 @@ def open_split(data: str | None, name: str, *, allow_short: bool) -> OfficialSpl
     Raises:
         DataError: no folder is named, or it is not there.
     """
-    place = data or os.environ.get("ALFWORLD_DATA") or installed("alfworld")
-    if not place:
+    place = data or os.environ.get("ALFWORLD_DATA")
+    root = data_path(place) if place else installed("alfworld")
+    if root is None:
         raise DataError(f"the split {name} needs the official ALFWorld games: {_HOW}")
-    root = data_path(place)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; {_HOW}")
     inner = root / FOLDER
