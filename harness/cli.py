@@ -94,7 +94,8 @@ MaxInfra = Annotated[
     typer.Option("--max-infra-errors", help="Failed episodes in a row that end the run [5]."),
 ]
 StepTimeout = Annotated[
-    float | None, typer.Option("--step-timeout", help="Seconds a step may take [60].")
+    float | None,
+    typer.Option("--step-timeout", help="Seconds a step may take [60]; scienceworld: 150 or more."),
 ]
 EpisodeTimeout = Annotated[
     float | None, typer.Option("--episode-timeout", help="Seconds an episode may take [3600].")

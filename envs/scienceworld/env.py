@@ -24,7 +24,6 @@ SIMPLIFICATIONS = (
 )
 _NO_ELECTRICAL = "noElectricalAction"
 _ELECTRICAL = re.compile("power-component|conductivity")  # the library's own test
-_UNREADABLE = "No known action matches that input."
 _MEGABYTES = range(128, 65537)
 # What the simulator says when it knows the words but does not do it.
 _REFUSAL = re.compile(
@@ -197,7 +196,7 @@ class _Episode:
         if self.last.done:
             return self._result("The task is over.", 0.0, valid=False)
         if clean is None:
-            return self._result(_UNREADABLE, 0.0, valid=False)
+            return self._result(simulator.NO_ACTION, 0.0, valid=False)
         self.last = self.simulator.step(clean)
         self._history.append((clean, self.last))
         self.best = max(self.best, self._score)

@@ -48,7 +48,7 @@ class Explorer:
         self._notes.observe(action, observation)
         if self._plan is not None and action == self._proposed:
             try:
-                self._proposed = self._plan.send(observation)
+                self._proposed = _folded(self._plan.send(observation))
             except StopIteration:
                 self._proposed = None  # the plan has come to its end
         elif not _HARMLESS.fullmatch(action) and not observation.startswith(NO_ACTION):
@@ -58,7 +58,8 @@ class Explorer:
         """The next action; None where there is none, or the task is not understood."""
         if self._plan is None:
             self._plan = self._begin()
-            self._proposed = next(self._plan, None)
+            proposed = next(self._plan, None)
+            self._proposed = None if proposed is None else _folded(proposed)
         return self._proposed
 
     def _begin(self) -> Plan[None]:
@@ -66,6 +67,11 @@ class Explorer:
             if re.search(pattern, self._goal):
                 return plan(Hands(self._notes), self._goal)
         return _nothing()
+
+
+def _folded(action: str) -> str:
+    """The action as it comes back: a plan that knows no name for a thing leaves a gap."""
+    return " ".join(action.split())
 
 
 def _nothing() -> Plan[None]:

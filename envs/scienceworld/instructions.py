@@ -36,7 +36,7 @@ Actions, with names as you have read them:
 `teleport to`, `connect` and `disconnect` do not exist in every task. `focus on` is how you give \
 an answer: use it only where the task tells you to, in the order it tells, and only on what it \
 asks for. Focusing on a wrong thing ends the task at once as failed. If a name fits several \
-things you are shown a numbered list: answer with the number alone, since anything else is lost. \
+things you are shown a numbered list: answer with the number alone, no other action is done then. \
 A place can be added to a name to tell things apart, as in `glass cup in kitchen`. \
 "No known action matches that input." means that the wording is wrong or that there is no such \
 thing here.

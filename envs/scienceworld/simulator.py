@@ -13,12 +13,14 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +30,7 @@ from ...harness.errors import DataError, EpisodeTimeout, MissingExtraError, Work
 EXTRA = "scienceworld"
 JAR_SHA256 = "f4e1fdce0cdabe1bab7128a7e78ea820210d9db3c28d7272bcbbc3f3a1c5f0d7"  # of 1.2.3
 ANSWER_TIMEOUT_S = 120.0  # a call to the simulator; the slowest gold path took 23 s
+START_TIMEOUT_S = 60.0
 EXIT_TIMEOUT_S = 5.0
 NO_ACTION = "No known action matches that input."
 AMBIGUOUS = "Ambiguous request:"
@@ -37,6 +40,8 @@ _UNKNOWN = (
     "object referents. "
 )
 _SPECIAL = ("help", "objects", "task")
+# A user's own options would change the heap, the order of sets, or what is printed.
+_JAVA_VARIABLES = ("JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "CLASSPATH")
 _JAVA_OPTIONS = (
     "-XX:+UseSerialGC",
     "-XX:-UsePerfData",
@@ -161,6 +166,8 @@ class Simulator:
 
     def close(self) -> None:
         """End the Java process and wait for it."""
+        with suppress(Exception):  # sockets; there are none where it did not start
+            self._gateway.close()
         self._end()
 
     # --- inside -----------------------------------------------------------------------------
@@ -168,14 +175,7 @@ class Simulator:
     def _connect(self) -> None:
         from py4j.java_gateway import GatewayParameters, JavaGateway
 
-        assert self._process.stdout is not None
-        port, token = (self._process.stdout.readline().decode().strip() for _ in range(2))
-        if not port.isdigit():
-            self._process.wait()
-            self._errors.seek(0)
-            said = self._errors.read().decode(errors="replace").split("\n")
-            reason = next((line for line in said if line.startswith("Error")), " ".join(said))
-            raise WorkerError(f"Java for ScienceWorld did not start: {reason.strip()[:300]}")
+        port, token = self._greeting()
         logging.getLogger("py4j").setLevel(logging.CRITICAL)  # what it logs, it raises as well
         parameters = GatewayParameters(
             port=int(port),
@@ -195,6 +195,29 @@ class Simulator:
             raise WorkerError(f"cannot reach ScienceWorld's simulator: {error}") from error
         self._server = server
         self._join = java.lang.String.join
+
+    def _greeting(self) -> tuple[str, str]:
+        """The port and the token that Java prints, after whatever else it may print."""
+        out = self._process.stdout
+        assert out is not None
+        clock = time.monotonic()
+        timer = threading.Timer(START_TIMEOUT_S, self._process.kill)
+        timer.start()
+        try:
+            for line in iter(out.readline, b""):
+                if line.strip().isdigit():
+                    return line.decode().strip(), out.readline().decode().strip()
+        finally:
+            timer.cancel()
+            timer.join()
+        self._process.kill()  # it closed its output, so it will not answer any more
+        self._process.wait()
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").splitlines()
+        reason = " ".join(line.strip() for line in said if not line.startswith("Picked up"))
+        if time.monotonic() - clock >= START_TIMEOUT_S:
+            reason = f"no port within {START_TIMEOUT_S:g} s. {reason}"
+        raise WorkerError(f"Java for ScienceWorld did not start: {reason.strip()[:300]}")
 
     def _load(self, task: str, variation: int, simplifications: str, *, gold: bool) -> str:
         with self._asking("load"):
@@ -302,12 +325,23 @@ def jar() -> Path:
     return path
 
 
+def _bridge() -> Path:
+    """The JAR of py4j as it was installed; py4j's own search begins in the working directory.
+
+    Raises:
+        MissingExtraError: if there is none.
+    """
+    for file in metadata.files("py4j") or ():
+        path = Path(str(file.locate()))
+        if file.name.endswith(".jar") and path.is_file():
+            return path.resolve()
+    raise MissingExtraError("ScienceWorld (the JAR of py4j)", EXTRA)
+
+
 def _launch(megabytes: int, errors: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start Java in this process's group; it ends when our end of its input closes."""
     require()
-    from py4j.java_gateway import find_jar_path
-
-    classes = os.pathsep.join((os.path.realpath(find_jar_path()), str(jar())))
+    classes = os.pathsep.join((str(_bridge()), str(jar())))
     command = [java(), f"-Xmx{megabytes}m", *_JAVA_OPTIONS, "-classpath", classes]
     command += ["py4j.GatewayServer", "--die-on-broken-pipe", "--enable-auth", "0"]
     try:
@@ -317,6 +351,7 @@ def _launch(megabytes: int, errors: IO[bytes]) -> subprocess.Popen[bytes]:
             stdout=subprocess.PIPE,
             stderr=errors,
             cwd=jar().parent,
+            env={k: v for k, v in os.environ.items() if k not in _JAVA_VARIABLES},
         )
     except OSError as error:
         raise WorkerError(f"cannot start {command[0]}: {error.strerror}") from error

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agemem_eval.envs.scienceworld import env
+from agemem_eval.envs.scienceworld import explorer as explorer_module
 from agemem_eval.envs.scienceworld.explorer import Explorer
 from agemem_eval.envs.scienceworld.instructions import INSTRUCTIONS
 from agemem_eval.envs.scienceworld.notes import Notes, names
@@ -182,3 +185,18 @@ def test_the_example_has_answers_and_is_of_no_task() -> None:
     assert INSTRUCTIONS.example.count("<think>") == INSTRUCTIONS.example.count("<answer>") == 5
     for word in ("weigh", "pebble", "cellar"):
         assert word not in INSTRUCTIONS.text
+
+
+def test_an_action_with_a_gap_is_recognised_when_it_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A plan that knows no name for a thing leaves a gap; the game folds it, and says no.
+    def plan(*_: object) -> Iterator[str]:
+        yield "connect  wire 1 to "
+        yield "wait"
+
+    monkeypatch.setattr(explorer_module, "_PLANS", ((r"red light", plan),))
+    explorer = Explorer("Your task is to turn on the red light bulb.", HALL)
+    assert explorer.next_action() == "connect wire 1 to"
+    explorer.observe("connect wire 1 to", "No known action matches that input.")
+    assert explorer.next_action() == "wait"

@@ -223,9 +223,29 @@ def test_a_java_that_does_not_start_says_why(
     monkeypatch.setattr(simulator, "java", lambda: str(program))
     with pytest.raises(WorkerError, match="did not start: Error: no room for the heap"):
         Simulator(MEGABYTES)
+    program.write_text("#!/bin/sh\necho 'Error in VM' >&2; echo 'no room' >&2; exit 1\n")
+    with pytest.raises(WorkerError, match="did not start: Error in VM no room"):
+        Simulator(MEGABYTES)
+    monkeypatch.setattr(simulator, "START_TIMEOUT_S", 1.0)
+    program.write_text("#!/bin/sh\necho '[warning] what a machine'; exec sleep 600\n")
+    with pytest.raises(WorkerError, match="did not start: no port within 1 s"):
+        Simulator(MEGABYTES)
     monkeypatch.setattr(simulator, "java", lambda: str(tmp_path / "nothing"))
     with pytest.raises(WorkerError, match=r"cannot start .*nothing: No such file"):
         Simulator(MEGABYTES)
+
+
+def test_a_users_java_options_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_JAVA_OPTIONS", "-XX:hashCode=5 -Xmx2g")
+    monkeypatch.setenv("JDK_JAVA_OPTIONS", "-XX:+UseG1GC -Xlog:gc")
+    game = Simulator(MEGABYTES)
+    try:
+        java = game._gateway.jvm.java
+        assert java.lang.Runtime.getRuntime().maxMemory() <= MEGABYTES * 2**20
+        things = [java.lang.Object() for _ in range(2)]
+        assert len({java.lang.System.identityHashCode(thing) for thing in things}) == 1
+    finally:
+        game.close()
 
 
 def test_another_simulator_than_the_known_one_is_refused(
@@ -371,8 +391,7 @@ def test_a_run_survives_the_death_of_its_java(tmp_path: Path) -> None:
         out, err = process.communicate(timeout=300)
     assert killed
     assert process.returncode == 0, err
-    (row,) = json.loads(out)["rows"]
-    assert row["coverage"] == 1
+    assert json.loads(out)["rows"][0]["coverage"] == 1
     episodes = [
         json.loads(line)
         for path in (tmp_path / "runs").rglob("episodes/*.jsonl")
