@@ -44,13 +44,20 @@ def committed(cwd: Path) -> Counter[str]:
 
 
 def kill_and_resume(cwd: Path, rng: random.Random, extra: tuple[str, ...]) -> int:
-    """Kill the runner at random moments; how many kills hit it between first and last commit."""
+    """Kill the runner at random moments; how many kills hit it between first and last commit.
+
+    Every other kill waits for the run's next commit first: by the clock alone, a busy machine would
+    be hit at its start every time.
+    """
     hits, seen = 0, Counter[str]()
-    for _ in range(KILLS):
+    for kill in range(KILLS):
         process = subprocess.Popen(
             command(*extra), cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        time.sleep(rng.uniform(0.5, 1.8))
+        deadline = time.monotonic() + 60 * (kill % 2)
+        while committed(cwd) == seen and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.2) if kill % 2 else rng.uniform(0.5, 1.8))
         process.send_signal(signal.SIGKILL)
         process.wait()
         now = committed(cwd)
