@@ -30,7 +30,7 @@ _HERE = Path(__file__).resolve()
 
 def main() -> None:
     """Measure, and print the tables."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 132)
     sample = _sample()
     console.print(_steps(sample))
     console.print(_costs())

@@ -60,7 +60,7 @@ def main() -> None:
     for task in environment.tasks("generated")[: 12 * N_PROBLEMS]:
         key = generator.setting(task.data["index"])
         _measure(environment, task, measured[key])
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 132)
     console.print(_table(measured))
     told = statistics.mean(statistics.median(m.told) for m in measured.values())
     adapted = statistics.mean(statistics.median(m.adapted) for m in measured.values())
