@@ -251,7 +251,8 @@ class AgeMem:
             query = self._embed([args.query])[0]
             found = self._store.search(query, args.top_k, args.metadata_filter)
         ids = [entry.id for entry, _ in found]
-        self._emit("retrieve", ids, changed=False, query=args.query)
+        contents = [entry.content for entry, _ in found]
+        self._emit("retrieve", ids, changed=False, query=args.query, contents=contents)
         content = "\n".join(_shown(entry) for entry, _ in found)
         if not found:
             content = "No memories found" + (" that pass the filter." if len(self._store) else ".")

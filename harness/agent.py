@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from .config import AgentConfig
 from .context import Context, ContextOverflow, Message
-from .errors import InfraError, UsageError, backend_errors
+from .errors import InfraError, UsageError
+from .hooks import Hooks
 from .ledger import Role
 from .metering import Meter
 from .prompts import (
@@ -36,20 +35,21 @@ from .types import (
     Completion,
     EnvClient,
     EpisodeView,
+    Gold,
+    Json,
     Memory,
     Model,
     Outcome,
     Request,
     Sampling,
     Scope,
+    Scorer,
     Scores,
     Status,
     StepResult,
     Task,
     Turn,
 )
-
-T = TypeVar("T")
 
 MAX_FORFEITS = 3  # steps in a row without any action, after which the agent has failed
 
@@ -64,6 +64,8 @@ async def run_episode(
     config: AgentConfig,
     meter: Meter,
     scope_id: str | None = None,
+    gold: Gold | None = None,
+    scorer: Scorer | None = None,
 ) -> Episode:
     """Play one task and return its record; the events are in `meter.trace`.
 
@@ -76,6 +78,8 @@ async def run_episode(
         config: Limits, transport and prompts.
         meter: Points to this episode's fresh ledger and trace.
         scope_id: The memory's scope; None means the episode itself.
+        gold: For a memory that is a `privileged` control; no other is told it.
+        scorer: Rates the memory once the episode has ended.
 
     Returns:
         The episode. A failure of the infrastructure is its status, never an exception.
@@ -83,8 +87,9 @@ async def run_episode(
     Raises:
         UsageError: for what no retry can mend, e.g. a context budget below the first prompt.
     """
-    loop = _Loop(env, memory, model, task, key, config, meter, scope_id or key.scope_id)
-    return await loop.run()
+    known = gold if getattr(memory, "privileged", False) else None
+    scope = Scope(scope_id or key.scope_id, "", meter.trace, known)
+    return await _Loop(env, memory, model, task, key, config, meter, scope).run(scorer)
 
 
 class _Loop:
@@ -99,11 +104,12 @@ class _Loop:
         key: EpisodeKey,
         config: AgentConfig,
         meter: Meter,
-        scope_id: str,
+        scope: Scope,
     ) -> None:
-        self.env, self.memory, self.task, self.key, self.config = env, memory, task, key, config
-        self.meter, self.trace, self.ledger = meter, meter.trace, meter.ledger
-        self.scope_id = scope_id
+        self.env, self.task, self.key, self.config, self.scope = env, task, key, config, scope
+        self.trace, self.ledger = meter.trace, meter.ledger
+        self.memory = Hooks(memory, meter.ledger)
+        self.instructions = memory.instructions
         self.native = config.transport == "native"
         self.tools = memory.tools + self._environment_tools()
         view = EpisodeView(
@@ -116,6 +122,7 @@ class _Loop:
             self.tools,
             self.native,
             config.context_tokens,
+            key.memory,
         )
         self.model = model.bind(view)
         meter.bind(model, self.model)
@@ -125,6 +132,8 @@ class _Loop:
         )
         self.max_steps = config.max_steps or task.max_steps or env.spec.max_steps
         self.last: StepResult | None = None
+        self.answer: str | None = None
+        self.before: dict[str, str] = {}  # entries when the episode began
         self.metrics: Scores = {}
         self.current: tuple[str, str] | None = None  # id and bare text of the observation
         self.reward = 0.0
@@ -133,9 +142,10 @@ class _Loop:
 
     # --- the episode ------------------------------------------------------------------------
 
-    async def run(self) -> Episode:
+    async def run(self, scorer: Scorer | None) -> Episode:
         """Play to the end, and turn however it ended into a record."""
-        entries: int | None = None
+        entries: list[Json] | None = None
+        quality: tuple[Scores, str | None] = {}, None
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
         try:
             try:
@@ -143,10 +153,11 @@ class _Loop:
                 status, reason = await self._play()
             except ContextOverflow:
                 status, reason = "limit", "context_overflow"
-            outcome = Outcome(status, self._success(status), self._progress())
-            await _backend(self.memory.end_episode(outcome), "end_episode")
-            with backend_errors("entries"):
-                entries = len(self.memory.entries())
+            success = self._success(status)
+            await self.memory.end_episode(Outcome(status, success, self._progress()))
+            entries = self.memory.entries()
+            if scorer is not None:
+                quality = await scorer(self.before, entries, self.trace, success, self.answer)
         except InfraError as error:
             status, reason = "infra_error", f"{type(error).__name__}: {error}"
         return Episode(
@@ -165,21 +176,26 @@ class _Loop:
             overflow_drops=self.overflow,
             tool_calls={name: dict(by) for name, by in sorted(self.calls.items())},
             tokens=self.ledger.roles,
-            memory_entries=entries,
+            memory_entries=None if entries is None else len(entries),
             wall_s=time.perf_counter() - clock,
             started_at=started,
             reason=reason,
+            quality=quality[0],
+            loss=quality[1],
+            memory_costs=self.memory.costs,
+            memory_faults=dict(Counter(e["op"] for e in self.trace.of("memory_fault"))),
         )
 
     async def _begin(self) -> None:
         first = await self.env.reset(self.task, self.key.seed)
         self.metrics = first.metrics
-        await _backend(self.memory.begin(Scope(self.scope_id, first.goal, self.trace)), "begin")
+        await self.memory.begin(replace(self.scope, goal=first.goal))
+        self.before = {str(e.get("id")): str(e.get("content")) for e in self.memory.entries()}
         if self.native:
             schemas = [tool.schema() for tool in self.tools]
             self.context.reserved = self.model.count_tokens(json.dumps(schemas))
         prompt = system_prompt(
-            self.env.spec.instructions, self.memory.instructions, self.tools, self.config
+            self.env.spec.instructions, self.instructions, self.tools, self.config
         )
         self.context.add("system", "system", prompt, pinned=True)
         if self.context.tokens > self.context.budget:  # no task could be played
@@ -223,14 +239,14 @@ class _Loop:
 
     async def _turn(self) -> tuple[ParsedTurn, str]:
         """One model call, and the tool calls it makes."""
-        await _backend(self.memory.before_turn(self.context), "before_turn")
+        await self.memory.before_turn(self.context)
         self.overflow += len(self.context.fit())
         completion = await self._generate()
         parsed = parse_completion(completion, native=self.native)
         if parsed.calls:
             results = await self._call_tools(parsed, completion)
             turn = Turn(self.trace.turn, self.trace.step, completion.text, results)
-            await _backend(self.memory.after_turn(turn), "after_turn")
+            await self.memory.after_turn(turn)
         else:
             self.context.add("assistant", "assistant", self._clipped(completion.text))
         if parsed.problems:
@@ -310,7 +326,7 @@ class _Loop:
             return ToolResult(name, ToolStatus.UNKNOWN_TOOL, message, call.id)
         if tool is VALID_ACTIONS:
             return await self._list_valid_actions(tool, call)
-        result = await _backend(self.memory.call(call, self.context), f"the tool {tool.name}")
+        result = await self.memory.call(tool.name, call, self.context)
         return replace(result, call_id=call.id)
 
     async def _list_valid_actions(self, tool: Tool, call: ToolCall) -> ToolResult:
@@ -329,6 +345,7 @@ class _Loop:
         self.trace.step += 1
         self.reward += result.reward
         self.metrics = result.metrics
+        self.answer = result.answer if result.answer is not None else self.answer
         self.invalid += not result.valid
         self.trace.emit(
             "action",
@@ -340,6 +357,7 @@ class _Loop:
             success=result.success,
             done=result.terminated or result.truncated,
             observation=result.observation,
+            answer=result.answer,
         )
         if result.new_context:
             self.context.restart()
@@ -348,7 +366,7 @@ class _Loop:
             self._set_goal(result.goal)
         await self._observe(result.observation)
         turn = Turn(self.trace.turn, self.trace.step, completion, (), action, result.observation)
-        await _backend(self.memory.after_turn(turn), "after_turn")
+        await self.memory.after_turn(turn)
 
     def _set_goal(self, goal: str) -> None:
         """Pin the goal, in place of the one before."""
@@ -393,8 +411,3 @@ def _chat(message: Message) -> ChatMessage:
 def _sampling_seed(key: EpisodeKey) -> int:
     """A seed for the model's draws that no other seed and repeat share."""
     return int(stable_hash([key.seed, key.repeat], 8), 16) % 2**31
-
-
-async def _backend(work: Awaitable[T], what: str) -> T:
-    with backend_errors(what):
-        return await work

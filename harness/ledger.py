@@ -35,6 +35,18 @@ class RoleUsage:
     estimated_calls: int = 0
 
 
+@dataclass(slots=True)
+class Cost:
+    """What all operations of a memory of one kind cost, summed over an episode."""
+
+    n: int = 0  # operations
+    calls: int = 0  # of a model
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    embedding_tokens: int = 0
+    wall_s: float = 0.0
+
+
 def add_usages(into: dict[str, RoleUsage], more: dict[str, RoleUsage]) -> None:
     """Add the sums of one table of roles to another."""
     for role, usage in more.items():

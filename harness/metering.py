@@ -12,6 +12,7 @@ from .ledger import Ledger, Role, Usage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .tools import Tool
     from .trace import Trace
     from .types import ChatMessage, Completion, Json, Model, ModelInfo, Sampling
 
@@ -78,8 +79,20 @@ class MeteredModel:
         """Tokens of a text."""
         return self._model.count_tokens(text)
 
-    async def generate(self, messages: Sequence[ChatMessage], sampling: Sampling) -> Completion:
+    async def generate(
+        self,
+        messages: Sequence[ChatMessage],
+        sampling: Sampling,
+        work: Json | None = None,
+        tools: tuple[Tool, ...] = (),
+    ) -> Completion:
         """Call the model and book it.
+
+        Args:
+            messages: The prompt.
+            sampling: How to draw the completion.
+            work: See `Request.work`.
+            tools: Functions to offer natively.
 
         Raises:
             ModelError: when the endpoint failed for good.
@@ -87,12 +100,14 @@ class MeteredModel:
         from .types import Request  # types imports this module for its own annotations
 
         model = self._meter.resolve(self._model)
-        completion = await model.generate(Request(messages, sampling, self.role))
+        request = Request(messages, sampling, self.role, tools, work=work)
+        completion = await model.generate(request)
         self._meter.ledger.add(self.role, completion.usage)
         self._meter.trace.emit(
             "model_call",
             role=self.role.value,
             text=completion.text,
+            tool_calls=[[call.name, call.arguments, call.id] for call in completion.tool_calls],
             prompt_tokens=completion.usage.prompt_tokens,
             completion_tokens=completion.usage.completion_tokens,
             estimated=completion.usage.estimated,

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from .ledger import RoleUsage
+from .ledger import Cost, RoleUsage
 from .types import Scores, Status
 
 HARNESS_SCHEMA = 1  # changes whenever a record's meaning does; results of two schemas never mix
@@ -92,6 +92,10 @@ class Episode:
     tokens_lost: dict[str, RoleUsage] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)  # embedder, summaries, prompts, expert
     metrics: Scores = field(default_factory=dict)  # the environment's further scores
+    quality: Scores = field(default_factory=dict)  # of the memory; see `quality.score.MEANINGS`
+    loss: str | None = None  # where a failed question's facts were lost; None: not a loss
+    memory_costs: dict[str, Cost] = field(default_factory=dict)  # by operation
+    memory_faults: dict[str, int] = field(default_factory=dict)  # operations skipped, by kind
 
     @property
     def scored(self) -> bool:

@@ -6,7 +6,7 @@ Everything here is small and typed; what crosses a process or lands in a file is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -99,6 +99,20 @@ class StepResult:
     metrics: Scores = field(default_factory=dict)  # further scores as they stand; see `EnvSpec`
     goal: str | None = None  # a goal that takes the place of the one before
     new_context: bool = False  # the context begins anew with this observation; the memory stays
+    answer: str | None = None  # the answer this step gave, where the task is a question
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """What a perfect memory of a task would hold. No agent is ever shown it.
+
+    For scoring a memory, and for the controls that are told it.
+    """
+
+    question: str
+    answer: str
+    facts: tuple[str, ...]  # what the answer rests on, each complete in itself
+    stale: tuple[str, ...] = ()  # what was told first and corrected midway
 
 
 class Environment(Protocol):
@@ -138,6 +152,13 @@ class Environment(Protocol):
         """The named expert's next action from the present state; None when it has none."""
         ...
 
+    def gold(self, task: Task) -> Gold | None:
+        """What a perfect memory of a task would hold; None where that is not defined.
+
+        May be asked at any time, and changes nothing. An environment may lack this method.
+        """
+        ...
+
     def close(self) -> None:
         """Release everything."""
         ...
@@ -162,6 +183,10 @@ class EnvClient(Protocol):
 
     async def expert_action(self, name: str = "oracle") -> str | None:
         """See `Environment.expert_action`."""
+        ...
+
+    async def gold(self, task: Task) -> Gold | None:
+        """See `Environment.gold`."""
         ...
 
     async def close(self) -> None:
@@ -201,6 +226,8 @@ class Request:
     role: Role = Role.AGENT
     tools: tuple[Tool, ...] = ()  # empty in the prompt transport
     want_tokens: bool = False  # ask for token ids and log-probabilities (training)
+    # What is asked for in machine-readable form; for models that work by rules, never sent.
+    work: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +267,7 @@ class EpisodeView:
     tools: tuple[Tool, ...]
     native: bool  # tool calls go through `Completion.tool_calls`
     context_budget: int
+    memory: str = ""  # what the memory's results are called
 
 
 class Model(Protocol):
@@ -281,6 +309,7 @@ class Scope:
     id: str  # the episode's key id, or the run's stream
     goal: str
     trace: Trace
+    gold: Gold | None = None  # for memories that are `privileged`: controls, never a result
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +333,29 @@ class Outcome:
     progress: float | None
 
 
+class Scorer(Protocol):
+    """Rates what a memory holds when an episode has ended."""
+
+    async def __call__(
+        self,
+        before: Mapping[str, str],
+        entries: Sequence[Json],
+        trace: Trace,
+        success: bool | None,
+        answer: str | None,
+    ) -> tuple[Scores, str | None]:
+        """The scores, and where a failed question's facts were lost.
+
+        Args:
+            before: Content of the entries when the episode began, by id.
+            entries: What the memory holds now.
+            trace: The episode's events.
+            success: Whether the task was solved.
+            answer: The answer given, where the task is a question.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What a memory is handed: metered, role-tagged access to models, and where to keep things."""
@@ -312,6 +364,7 @@ class Services:
     embedder: MeteredEmbedder
     directory: Path | None  # for persistent stores; None keeps everything in memory
     seed: int = 0
+    store: str = "sqlite"  # which kind of store to keep entries in; see `baselines.stores`
 
 
 class Memory(Protocol):

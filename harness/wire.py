@@ -15,7 +15,7 @@ from typing import Any
 
 from . import errors
 from .errors import AgememError, WorkerError
-from .types import EnvSpec, Instructions, Observation, SplitSpec, StepResult, Task
+from .types import EnvSpec, Gold, Instructions, Observation, SplitSpec, StepResult, Task
 
 _LENGTH = struct.Struct(">I")
 MAX_FRAME = 1 << 30  # bytes; more than any honest message, less than what exhausts a machine
@@ -86,11 +86,36 @@ def sound(shown: Observation | StepResult) -> None:
     text = shown.text if isinstance(shown, Observation) else shown.observation
     if not isinstance(text, str) or not isinstance(shown.goal, str | None):
         raise TypeError("the observation and the goal must be texts")
+    if isinstance(shown, StepResult) and not isinstance(shown.answer, str | None):
+        raise TypeError("the answer must be a text or None")
     if isinstance(shown, Observation) and shown.goal is None:
         raise TypeError("the goal must be a text")
     for name, value in shown.metrics.items():
         if not isinstance(value, int | float | None):
             raise TypeError(f"the metric {name} is {type(value).__name__}, not a number or None")
+
+
+def gold_from(value: dict[str, Any] | None) -> Gold | None:
+    """The `Gold` that `plain` made a dict of."""
+    if value is None:
+        return None
+    return Gold(value["question"], value["answer"], tuple(value["facts"]), tuple(value["stale"]))
+
+
+def sound_gold(gold: object) -> Gold | None:
+    """The value of an environment's `gold`, if it is one.
+
+    Raises:
+        TypeError: if it is not.
+    """
+    if gold is None:
+        return None
+    if not isinstance(gold, Gold):
+        raise TypeError(f"gold returned {type(gold).__name__}, neither a Gold nor None")
+    texts = (gold.question, gold.answer, *gold.facts, *gold.stale)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("question, answer and facts of a Gold must be texts")
+    return gold
 
 
 def spec_from(value: dict[str, Any]) -> EnvSpec:

@@ -16,7 +16,7 @@ from typing import Any
 
 from .build import build
 from .types import Environment, Observation, StepResult, Task
-from .wire import Frames, failure, pack, plain, sound
+from .wire import Frames, failure, pack, plain, sound, sound_gold
 
 
 class Host:
@@ -71,6 +71,11 @@ class Host:
     def do_expert_action(self, session: int, name: str) -> str | None:
         """The expert's next action."""
         return self.sessions[session].expert_action(name)
+
+    def do_gold(self, session: int, task: dict[str, Any]) -> Any:
+        """What a perfect memory of a task would hold; None where that is not defined."""
+        gold = getattr(self.sessions[session], "gold", None)
+        return None if gold is None else plain(sound_gold(gold(Task(**task))))
 
     def do_close(self, session: int) -> None:
         """Release one environment."""

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 from .build import build
 from .errors import AgememError
 from .process import EXIT_TIMEOUT_S, OPEN_TIMEOUT_S, Kind, WorkerProcess
-from .types import EnvClient, Environment, EnvSpec, Observation, StepResult, Task
-from .wire import EnvDescription, plain, raised, sound, spec_from
+from .types import EnvClient, Environment, EnvSpec, Gold, Observation, StepResult, Task
+from .wire import EnvDescription, gold_from, plain, raised, sound, sound_gold, spec_from
 
 
 class EnvPool(Protocol):
@@ -69,6 +69,10 @@ class WorkerEnv:
         """See `Environment.expert_action`."""
         action: str | None = await self._call("expert_action", name)
         return action
+
+    async def gold(self, task: Task) -> Gold | None:
+        """See `Environment.gold`."""
+        return gold_from(await self._call("gold", plain(task)))
 
     async def close(self) -> None:
         """Give the instance back."""
@@ -258,6 +262,12 @@ class LocalEnv:
         """See `Environment.expert_action`."""
         with _as_worker_error("expert_action"):
             return self.environment.expert_action(name)
+
+    async def gold(self, task: Task) -> Gold | None:
+        """See `Environment.gold`."""
+        with _as_worker_error("gold"):
+            gold = getattr(self.environment, "gold", None)
+            return None if gold is None else sound_gold(gold(task))
 
     async def close(self) -> None:
         """Release the environment."""
