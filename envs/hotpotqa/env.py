@@ -5,23 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from random import Random
 from typing import ClassVar
 
 from ...harness.errors import DataError, UsageError, unknown_name
-from ...harness.types import EnvSpec, Json, Observation, SplitSpec, StepResult, Task
-from ..common import flag
+from ...harness.types import EnvSpec, Gold, Json, Observation, SplitSpec, StepResult, Task
 from . import files, generator
-from .distractors import MAX_DISTRACTORS, distractors
+from .changes import Revision, revise
+from .distractors import distractors
 from .experts import Oracle
 from .forms import Form, Interactive, Script, ThreeStage, exposure
+from .gold import gold_of
 from .instructions import INTERACTIVE, THREE_STAGE, citing
 from .metrics import METRICS
+from .options import read_options
 from .reader import Reader
 from .records import Question
 
-_FORMS = ("interactive", "three-stage")
-_EXPOSURES = ("together", "each")
-_CITES = ("optional", "required")
 _SPLITS = (
     SplitSpec("generated", generator.SIZES["generated"], "made by a seeded generator, for testing"),
     SplitSpec(
@@ -61,6 +61,7 @@ class HotpotqaEnvironment:
         form: str = "interactive",
         exposure: str = "together",
         distractors: str = "5",
+        changes: str = "0",
         cite: str = "optional",
         allow_short: str = "false",
     ) -> None:
@@ -72,6 +73,8 @@ class HotpotqaEnvironment:
             form: `interactive`, or `three-stage`: paragraphs, a new context, small talk, question.
             exposure: `together` tells the paragraphs in one message, `each` in one each.
             distractors: how many messages of small talk there are.
+            changes: how many of the facts told are corrected later, among the small talk; the
+                first turns the answer. Of generated questions only.
             cite: `required` asks for the supporting facts with each answer, and scores 0 for facts
                 that are not cited; `optional` does not score them.
             allow_short: `true` accepts an official split with fewer questions than it has.
@@ -79,25 +82,9 @@ class HotpotqaEnvironment:
         Raises:
             UsageError: a value that an option does not have.
         """
-        if form not in _FORMS:
-            raise unknown_name("value of form:", form, _FORMS)
-        if exposure not in _EXPOSURES:
-            raise unknown_name("value of exposure:", exposure, _EXPOSURES)
-        if cite not in _CITES:
-            raise unknown_name("value of cite:", cite, _CITES)
-        if not (distractors.isascii() and distractors.isdecimal() and len(distractors) < 4):
-            raise UsageError(f"distractors must be a number, not {distractors!r}")
-        self._n_distractors = int(distractors)
-        if self._n_distractors > MAX_DISTRACTORS:
-            raise UsageError(f"distractors must be at most {MAX_DISTRACTORS}, not {distractors}")
+        self._options = read_options(form, exposure, distractors, changes, cite, allow_short)
         self._data = data
-        self._three_stage = form == "three-stage"
-        self._each = exposure == "each"
-        self._cite = cite == "required"
-        self._allow_short = flag("allow_short", allow_short)
         self._adapt_spec()
-        if not self._three_stage and (exposure, distractors) != ("together", "5"):
-            raise UsageError("exposure and distractors are options of form=three-stage")
         self._sources: dict[str, files.Source] = {}
         self._listed: dict[str, tuple[list[Task], str]] = {}  # tasks and hash of a split
         self._episode: Form | None = None
@@ -109,7 +96,7 @@ class HotpotqaEnvironment:
         """The tasks of a split in their fixed order; see `Environment.tasks`."""
         if split not in generator.SIZES:
             return self._list(split)[0]
-        n_steps = self._n_steps(generator.N_PARAGRAPHS if self._each else 1)
+        n_steps = self._n_steps(generator.N_PARAGRAPHS if self._options.each else 1)
         return [
             Task(
                 id=generator.task_id(split, index),
@@ -136,9 +123,26 @@ class HotpotqaEnvironment:
         del seed  # a question begins the same way each time
         self._episode = self._oracle = self._reader = None
         self._unread = []
-        question = self._read(task)
-        episode = self._episode = self._play(task, question)
+        episode = self._episode = self._play(task, self._read(task))
         return Observation(text=episode.text, goal=episode.goal, metrics=episode.scores)
+
+    def gold(self, task: Task) -> Gold:
+        """What a perfect memory of a task would hold in the end; plays nothing.
+
+        Its facts are those sentences, each with the name of its paragraph where it lacks that, on
+        which the answer rests, corrected ones as corrected. What is stale stands in the order in
+        which it is corrected.
+
+        Raises:
+            UsageError: an unknown split.
+            DataError: a question that is not there.
+        """
+        question = self._read(task)
+        revision = self._revise(task)
+        if revision is None:
+            return gold_of(question)
+        stale = ((change.fact[0], change.old) for change in revision.changes)
+        return gold_of(revision.question, stale)
 
     def step(self, action: str) -> StepResult:
         """Carry out one action."""
@@ -186,26 +190,45 @@ class HotpotqaEnvironment:
 
     def _adapt_spec(self) -> None:
         """Own instructions, and as many steps as messages in the three-stage form."""
-        own = THREE_STAGE if self._three_stage else INTERACTIVE
-        own = citing(own) if self._cite else own
-        n_steps = self._n_steps(generator.N_PARAGRAPHS if self._each else 1)
+        own = THREE_STAGE if self._options.three_stage else INTERACTIVE
+        own = citing(own) if self._options.cite else own
+        n_steps = self._n_steps(generator.N_PARAGRAPHS if self._options.each else 1)
         spec = type(self).spec
         if own is not spec.instructions:
             n_steps = n_steps or spec.max_steps
             vars(self)["spec"] = replace(spec, instructions=own, max_steps=n_steps)
 
     def _play(self, task: Task, question: Question) -> Form:
-        if not self._three_stage:
-            return Interactive(question, cite=self._cite)
-        seed = task.data.get("seed", 0)
-        if not isinstance(seed, int):
-            raise DataError(f"{task.id}: the task's 'seed' is not a whole number")
-        titles = [title for title, _ in question.facts]
-        talk = distractors(
-            task.id, seed, self._n_distractors, [question.text, question.answer, *titles]
-        )
-        script = Script(exposure(question, each=self._each), tuple(talk))
-        return ThreeStage(question, script, cite=self._cite)
+        if not self._options.three_stage:
+            return Interactive(question, cite=self._options.cite)
+        told = exposure(question, each=self._options.each)
+        revision = self._revise(task)
+        talk = self._small_talk(task, question, revision)
+        question = question if revision is None else revision.question
+        return ThreeStage(question, Script(told, talk), cite=self._options.cite)
+
+    def _revise(self, task: Task) -> Revision | None:
+        """The corrections of a generated question; None where nothing is corrected."""
+        if not self._options.n_changes:
+            return None
+        return revise(task.split, task.data["index"], _seed(task), self._options.n_changes)
+
+    def _small_talk(
+        self, task: Task, question: Question, revision: Revision | None
+    ) -> tuple[str, ...]:
+        """The distractors, which share nothing with the question, and corrections among them."""
+        avoid = [question.text, question.answer, *(title for title, _ in question.facts)]
+        changes = () if revision is None else revision.changes
+        if revision is not None:
+            avoid.append(revision.question.answer)
+            avoid += (text for c in changes for text in (c.fact[0], c.was.value, c.value))
+        seed = _seed(task)
+        talk = distractors(task.id, seed, self._options.n_distractors, avoid)
+        rng = Random(f"hotpotqa corrections {task.id} {seed}")
+        places = sorted(rng.sample(range(len(talk) + len(changes)), len(changes)))
+        for place, change in zip(places, changes, strict=True):
+            talk.insert(place, change.message)
+        return tuple(talk)
 
     # --- questions --------------------------------------------------------------------------
 
@@ -221,7 +244,8 @@ class HotpotqaEnvironment:
         return self._listed[split]
 
     def _task(self, split: str, question: Question, place: Json) -> Task:
-        told = exposure(question, each=self._each) if self._three_stage else ()
+        options = self._options
+        told = exposure(question, each=options.each) if options.three_stage else ()
         n_steps = self._n_steps(len(told))
         titles = {paragraph.title for paragraph in question.context}
         supporting = {title for title, _ in question.facts if title in titles}
@@ -236,13 +260,15 @@ class HotpotqaEnvironment:
 
     def _n_steps(self, n_exposure: int) -> int | None:
         """The steps of a three-stage episode: one a message, and the answer."""
-        return n_exposure + self._n_distractors + 1 if self._three_stage else None
+        options = self._options
+        n_talk = options.n_distractors + options.n_changes
+        return n_exposure + n_talk + 1 if options.three_stage else None
 
     def _check_count(self, split: str, source: files.Source, found: int) -> None:
         expected = files.SIZES.get(split)
         if found and expected in (None, found):
             return
-        if found and expected is not None and found < expected and self._allow_short:
+        if found and expected is not None and found < expected and self._options.allow_short:
             return
         of = "questions" if expected is None else f"of the {expected} questions of {split}"
         hint = "complete the data, accept the short split with --allow-short, or use the split file"
@@ -252,6 +278,11 @@ class HotpotqaEnvironment:
         known = [spec.name for spec in self.spec.splits]
         if split not in known:
             raise unknown_name("split of hotpotqa:", split, known)
+        if self._options.n_changes:
+            raise UsageError(
+                f"changes are made in generated questions only, not in split {split!r}: choose "
+                "--split generated, or leave changes out"
+            )
         if split not in self._sources:
             self._sources[split] = files.open_source(self._data, split)
         return self._sources[split]
@@ -269,3 +300,11 @@ class HotpotqaEnvironment:
                 f"{source.path}: holds {question.id} where {task.id} was: the file has changed"
             )
         return question
+
+
+def _seed(task: Task) -> int:
+    """The seed of a task's data: of small talk and corrections, not of an episode."""
+    seed = task.data.get("seed", 0)
+    if not isinstance(seed, int):
+        raise DataError(f"{task.id}: the task's 'seed' is not a whole number")
+    return seed

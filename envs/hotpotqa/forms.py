@@ -83,6 +83,7 @@ class _Scored:
             success=self.scores["em"] == 1.0,
             terminated=True,
             metrics=self.scores,
+            answer=answer.text,
         )
 
 
@@ -158,7 +159,7 @@ class Script:
     """What a three-stage episode says, message by message, before it asks."""
 
     exposure: tuple[str, ...]
-    distractors: tuple[str, ...]
+    small_talk: tuple[str, ...]  # with corrections of what was told, if there are any
 
 
 class ThreeStage(_Scored):
@@ -174,7 +175,7 @@ class ThreeStage(_Scored):
             "keep in mind what you are told, since there may be a question about it later; "
             "answer each message in a word, such as ok, to hear the next"
         )
-        self._said = (*script.exposure, *script.distractors)
+        self._said = (*script.exposure, *script.small_talk)
         self._n_exposure = len(script.exposure)
         self._heard = 1  # messages so far
         self.asked = False  # whether the question has been put

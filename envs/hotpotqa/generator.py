@@ -30,7 +30,7 @@ _FIRST = {"generated": 0, "generated-train": 500}  # the number of a split's fir
 _TYPES = ("bridge", "comparison")
 N_PARAGRAPHS = 10
 _MAX_SENTENCES = 6
-_COUNTS = range(1200, 98_000)
+COUNTS = range(1200, 98_000)
 _SPAN = 20  # years between things that have a person in common, at most
 _SHARED = 0.4  # how often a thing that is not asked about shares a value with another one
 _BEFORE_VOWEL = re.compile(r"\ba(?= [aeiou])")
@@ -90,8 +90,7 @@ def generate(split: str, index: int) -> Generated:
     if not 0 <= index < SIZES[split]:
         raise UsageError(f"split {split!r} has the questions 0 to {SIZES[split] - 1}, not {index}")
     rng = Random(f"hotpotqa question {VERSION} {split} {index}")
-    names = Names(_FIRST[split] + index, training=split == "generated-train", rng=rng)
-    world = _World(rng, names)
+    world = _World(rng, names_of(split, index, rng))
     make = _bridge if question_type(index) == "bridge" else _comparison
     text, answer, query, used = make(world, rng, index // 2)
     rng.shuffle(world.things)
@@ -122,6 +121,21 @@ def question_type(index: int) -> str:
 def task_id(split: str, index: int) -> str:
     """The id of a question; needs no generation."""
     return f"{split}/{question_type(index)}/{index:04d}"
+
+
+def names_of(split: str, index: int, rng: Random) -> Names:
+    """The names that belong to a question, from the first one on."""
+    return Names(_FIRST[split] + index, training=split == "generated-train", rng=rng)
+
+
+def invent(kind: str, names: Names, rng: Random) -> tuple[str, str]:
+    """A name for a thing of a kind, and a gender, empty but for people."""
+    if kind == "river":
+        return f"{names.word()} River", ""
+    if kind == "person":
+        gender = rng.choice("fm")
+        return names.person(gender), gender
+    return rng.choice(KINDS[kind].names).format(w=names.word()), ""
 
 
 @cache
@@ -193,7 +207,7 @@ class _World:
         if wanted == "year":
             return str(self._number(range(*years)))
         if wanted == "count":
-            return f"{self._number(_COUNTS):,}"
+            return f"{self._number(COUNTS):,}"
         if wanted in LITERALS:
             return self._literals[wanted].pop()
         return self._name(wanted)
@@ -206,14 +220,9 @@ class _World:
                 return number
 
     def _name(self, kind: str) -> str:
-        if kind == "river":
-            return f"{self._names.word()} River"
-        if kind == "person":
-            gender = self._rng.choice("fm")
-            name = self._names.person(gender)
-            self._genders[name] = gender
-            return name
-        return self._rng.choice(KINDS[kind].names).format(w=self._names.word())
+        name, gender = invent(kind, self._names, self._rng)
+        self._genders[name] = gender
+        return name
 
 
 def _bridge(
@@ -255,7 +264,7 @@ def _comparison(
     if by_order:
         form = rng.choice(("least", "most"))
         wordings = prop.least if form == "least" else prop.most
-        smaller, larger = sorted((one, two), key=lambda thing: _as_number(thing.values[key]))
+        smaller, larger = sorted((one, two), key=lambda thing: as_number(thing.values[key]))
         answer = smaller.name if form == "least" else larger.name
     else:
         form, wordings, answer = "same", prop.same, "yes" if shared else "no"
@@ -303,7 +312,8 @@ def _shareable(kind: str) -> list[str]:
     return [key for key, prop in KINDS[kind].properties.items() if prop.value != "count"]
 
 
-def _as_number(value: str) -> int:
+def as_number(value: str) -> int:
+    """A year or a count as a number."""
     return int(value.replace(",", ""))
 
 
@@ -335,7 +345,7 @@ def _paragraph(thing: _Thing, rng: Random) -> list[tuple[str, tuple[Claim, ...]]
     opening = rng.choice(spec.openings)
     told = [key for _, key, _, _ in Formatter().parse(opening) if key in spec.properties]
     text = opening.format(name=thing.name, **thing.values)
-    sentences = [(_polished(text), tuple(_claim(thing, key) for key in told if key))]
+    sentences = [(polished(text), tuple(_claim(thing, key) for key in told if key))]
     rest = [key for key in spec.properties if key not in told]
     rng.shuffle(rest)
     for key in rest:
@@ -355,8 +365,9 @@ def _claim(thing: _Thing, key: str) -> Claim:
 def _say(template: str, thing: _Thing, rng: Random, value: str = "") -> str:
     pronoun, possessive = {"f": ("she", "her"), "m": ("he", "his"), "": ("it", "its")}[thing.gender]
     choices = KINDS[thing.kind].it or (pronoun, pronoun, thing.name.split()[-1])
-    return _polished(template.format(it=rng.choice(choices), its=possessive, v=value))
+    return polished(template.format(it=rng.choice(choices), its=possessive, v=value))
 
 
-def _polished(text: str) -> str:
+def polished(text: str) -> str:
+    """A sentence with its first letter large and its articles right."""
     return _BEFORE_VOWEL.sub("an", text[:1].upper() + text[1:])

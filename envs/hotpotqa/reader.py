@@ -2,7 +2,8 @@
 
 It opens what the question names, follows names from there, and answers by the rules of
 `reading`. In the three-stage form it answers from its own notes of all it was told: what an agent
-with a perfect memory could know, so it bounds a memory from above, for this way of reading.
+with a perfect memory could know, so it bounds a memory from above, for this way of reading. Where
+a message corrects a sentence, the note is corrected too.
 """
 
 from __future__ import annotations
@@ -12,10 +13,15 @@ import re
 from .answers import write_answer
 from .experts import OK
 from .reading import find, mentions
+from .text import content_stems
 
 _ASKED = re.compile(r"answer the question: (.*)", re.S)
 _NUMBERED = re.compile(r"\[\d+\] (.*)")
 _HEADER = re.compile(r".*“(.+)”:")
+_NAMED = re.compile(r"“([^”]+)”")
+_END = re.compile(r"(?<=[.?!])\s+")
+# Who takes something back speaks of himself, or says no; a fact is told without either.
+_WITHDRAWN = re.compile(r"\b(?:I|me|my|not|never|forget|please)\b", re.I)
 _MAX_SEARCHES = 12  # leaves room for the answer within the step cap
 
 
@@ -55,6 +61,8 @@ class Reader:
 
     def _read(self, text: str) -> None:
         """Note the paragraphs in a text: numbered under a title, or told under a lead."""
+        if not self._interactive and "\n" not in text:
+            self._correct(text)
         lines = text.split("\n")
         for at, line in enumerate(lines):
             if line.startswith("[0] ") and at:
@@ -64,6 +72,20 @@ class Reader:
                 told = lines[at + 1 :]
                 end = told.index("") if "" in told else len(told)
                 self.notes[header[1]] = tuple(told[:end] or ("",))
+
+    def _correct(self, text: str) -> None:
+        """Correct the note of a paragraph that a message names and takes something back of."""
+        named = _NAMED.search(text)
+        note = self.notes.get(named[1]) if named is not None else None
+        if named is None or note is None:
+            return
+        rest = [s for s in _END.split(text) if named[0] not in s]
+        true = " ".join(s for s in rest if not _WITHDRAWN.search(s))
+        withdrawn = content_stems(" ".join(s for s in rest if _WITHDRAWN.search(s)))
+        common = [len(withdrawn & content_stems(sentence)) for sentence in note]
+        if true and any(common):
+            at = common.index(max(common))
+            self.notes[named[1]] = (*note[:at], true, *note[at + 1 :])
 
 
 def _question(goal: str) -> str | None:

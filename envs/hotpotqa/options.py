@@ -1,0 +1,60 @@
+"""The options of HotpotQA, read from the texts of the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...harness.errors import UsageError, unknown_name
+from ..common import flag
+from .changes import MAX_CHANGES
+from .distractors import MAX_DISTRACTORS
+
+_FORMS = ("interactive", "three-stage")
+_EXPOSURES = ("together", "each")
+_CITES = ("optional", "required")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How questions are played; `HotpotqaEnvironment` tells what each option means."""
+
+    three_stage: bool
+    each: bool
+    n_distractors: int
+    n_changes: int
+    cite: bool
+    allow_short: bool
+
+
+def read_options(
+    form: str, exposure: str, distractors: str, changes: str, cite: str, allow_short: str
+) -> Options:
+    """The options as they are used.
+
+    Raises:
+        UsageError: a value that an option does not have.
+    """
+    for name, value, values in (
+        ("form", form, _FORMS), ("exposure", exposure, _EXPOSURES), ("cite", cite, _CITES)
+    ):  # fmt: skip
+        if value not in values:
+            raise unknown_name(f"value of {name}:", value, values)
+    options = Options(
+        three_stage=form == "three-stage",
+        each=exposure == "each",
+        n_distractors=_number("distractors", distractors, MAX_DISTRACTORS),
+        n_changes=_number("changes", changes, MAX_CHANGES),
+        cite=cite == "required",
+        allow_short=flag("allow_short", allow_short),
+    )
+    if not options.three_stage and (exposure, distractors, changes) != ("together", "5", "0"):
+        raise UsageError("exposure, distractors and changes are options of form=three-stage")
+    return options
+
+
+def _number(name: str, value: str, most: int) -> int:
+    if not (value.isascii() and value.isdecimal() and len(value) < 4):
+        raise UsageError(f"{name} must be a number, not {value!r}")
+    if int(value) > most:
+        raise UsageError(f"{name} must be at most {most}, not {value}")
+    return int(value)
