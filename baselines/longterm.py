@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -59,12 +59,13 @@ class LongTermMemory:
 
     Attributes:
         uses_model: Whether it asks a model; then the model is part of a result's identity.
-        privileged: Whether it is told the gold facts; for controls.
+        told: Whose gold facts it is told, if any: those of the episode's task (`own`) or of
+            another (`other`); for controls.
     """
 
     name: ClassVar[str] = ""
     uses_model: ClassVar[bool] = True
-    privileged: ClassVar[bool] = False
+    told: ClassVar[Literal["nothing", "own", "other"]] = "nothing"
     tools: tuple[Tool, ...] = ()
     instructions: str = ""
     _shows_ids: ClassVar[bool] = False  # of the entries put into the context

@@ -12,6 +12,8 @@ class NoMemory:
     """Keeps nothing and offers no tools; the agent has its context alone."""
 
     name = "none"
+    uses_model = False
+    takes_st_tools = False  # there is nothing to add them to
     instructions = ""
 
     def __init__(self, services: Services, **options: str) -> None:

@@ -59,7 +59,10 @@ async def _written(messages: Sequence[Message], model: MeteredModel, max_tokens:
         ChatMessage("system", task),
         ChatMessage("user", f"Messages:\n{transcript}\n\nNotes:"),
     ]
-    completion = await model.generate(request, Sampling(max_tokens=max_tokens, temperature=0.0))
+    texts = [message.content for message in messages]
+    work = {"do": "summarise", "texts": texts, "max_tokens": max_tokens}
+    sampling = Sampling(max_tokens=max_tokens, temperature=0.0)
+    completion = await model.generate(request, sampling, work)
     return _TAG.sub("", _THINKING.sub("", completion.text)).strip()
 
 

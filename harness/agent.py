@@ -78,7 +78,7 @@ async def run_episode(
         config: Limits, transport and prompts.
         meter: Points to this episode's fresh ledger and trace.
         scope_id: The memory's scope; None means the episode itself.
-        gold: For a memory that is a `privileged` control; no other is told it.
+        gold: What a memory that is a control is told; None for any other.
         scorer: Rates the memory once the episode has ended.
 
     Returns:
@@ -87,8 +87,7 @@ async def run_episode(
     Raises:
         UsageError: for what no retry can mend, e.g. a context budget below the first prompt.
     """
-    known = gold if getattr(memory, "privileged", False) else None
-    scope = Scope(scope_id or key.scope_id, "", meter.trace, known)
+    scope = Scope(scope_id or key.scope_id, "", meter.trace, gold)
     return await _Loop(env, memory, model, task, key, config, meter, scope).run(scorer)
 
 

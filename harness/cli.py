@@ -41,6 +41,30 @@ Scope = Annotated[
     str | None,
     typer.Option("--memory-scope", help="episode (default), or run: one memory over all tasks."),
 ]
+OrderSeeds = Annotated[
+    str | None,
+    typer.Option("--order-seeds", help="With --memory-scope run: orders of the tasks, e.g. 0,1,2."),
+]
+MemoryModel = Annotated[
+    str | None,
+    typer.Option(
+        "--memory-model",
+        help="What writes for the memory: heuristic (rules, offline), or openai:NAME; default: "
+        "the agent's model where that can write, else heuristic.",
+    ),
+]
+StTools = Annotated[
+    bool | None,
+    typer.Option("--st-tools", help="Give every memory Retrieve, Summary and Filter as tools."),
+]
+Judge = Annotated[
+    str | None,
+    typer.Option("--judge", help="A model that scores answers (j) and memories (mq)."),
+]
+Store = Annotated[
+    str | None,
+    typer.Option("--store", help="sqlite (default, exact), sqlite+usearch, qdrant[:URL]."),
+]
 Embedder = Annotated[
     str | None,
     typer.Option(help="hashing (default), minilm, or a sentence-transformers model."),
@@ -80,6 +104,13 @@ Config = Annotated[
 ]
 Data = Annotated[Path | None, typer.Option(help="Folder of the environment's data files.")]
 BaseUrl = Annotated[str | None, typer.Option(help="Where an openai: model is served.")]
+MemoryBaseUrl = Annotated[
+    str | None, typer.Option(help="Where the memory's model is served [--base-url].")
+]
+JudgeBaseUrl = Annotated[str | None, typer.Option(help="Where the judge is served [--base-url].")]
+CacheDir = Annotated[
+    Path | None, typer.Option(help="Where replies of the judge are kept [RUNS_DIR/.cache].")
+]
 Name = Annotated[str | None, typer.Option(help="Name of the run; default: made from the config.")]
 RunsDir = Annotated[Path | None, typer.Option(help="Where runs are kept [runs].")]
 Concurrency = Annotated[int | None, typer.Option(help="Episodes at once [8].")]
@@ -113,6 +144,11 @@ def run(
     seed: Seed = None,
     repeats: Repeats = None,
     memory_scope: Scope = None,
+    order_seeds: OrderSeeds = None,
+    memory_model: MemoryModel = None,
+    st_tools: StTools = None,
+    judge: Judge = None,
+    store: Store = None,
     embedder: Embedder = None,
     transport: Transport = None,
     shots: Shots = None,
@@ -129,6 +165,9 @@ def run(
     config: Config = None,
     data: Data = None,
     base_url: BaseUrl = None,
+    memory_base_url: MemoryBaseUrl = None,
+    judge_base_url: JudgeBaseUrl = None,
+    cache_dir: CacheDir = None,
     name: Name = None,
     runs_dir: RunsDir = None,
     concurrency: Concurrency = None,

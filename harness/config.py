@@ -7,9 +7,16 @@ fields (concurrency, workers, where to write) may change between two parts of th
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from .errors import UsageError, unknown_name
 from .records import stable_hash
@@ -54,7 +61,12 @@ class RunConfig(_Strict):
     seed: int = 0
     repeats: int = Field(1, ge=1)
     memory_scope: Literal["episode", "run"] = "episode"
+    order_seeds: tuple[int, ...] = ()  # orders of a stream's tasks; (): the split's own
+    memory_model: str | None = None  # None: the agent's, if it can write; else `heuristic`
+    st_tools: bool = False  # gives every memory the short-term tools: "+ST"
     embedder: str = "hashing"
+    store: str = "sqlite"
+    judge: str | None = None
     agent: AgentConfig = AgentConfig()
     # Options by the registered name they belong to: {"alfworld": {"engine": "textworld"}}.
     options: dict[str, dict[str, str]] = {}
@@ -67,10 +79,29 @@ class RunConfig(_Strict):
             raise ValueError(f"one is named twice: {', '.join(names)}")
         return names
 
+    @field_validator("order_seeds")
+    @classmethod
+    def _no_order_twice(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"one is named twice: {', '.join(map(str, seeds))}")
+        return seeds
+
+    @model_validator(mode="after")
+    def _orders_need_a_stream(self) -> Self:
+        if self.order_seeds and self.memory_scope != "run":
+            raise ValueError("--order-seeds orders the tasks of one memory: add --memory-scope run")
+        return self
+
     @property
     def model_name(self) -> str:
         """The registered name of the model: `openai` of `openai:gpt-4o-mini`."""
         return split_model(self.model)[0]
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The registered names of the agent's model, the memory's and the judge's, each once."""
+        specs = (self.model, self.memory_model, self.judge)
+        return tuple(dict.fromkeys(split_model(spec)[0] for spec in specs if spec is not None))
 
     def options_of(self, name: str) -> dict[str, str]:
         """The options of one environment, memory or model, by its registered name."""
@@ -89,6 +120,9 @@ class Execution(_Strict):
     name: str | None = None  # None: made from the configuration
     data: Path | None = None  # environments' `data` option: where their files are on this machine
     base_url: str | None = None  # the model's `base_url` option: where it is served
+    memory_base_url: str | None = None  # of the memory's model; None: the same
+    judge_base_url: str | None = None  # of the judge; None: the same as the agent's
+    cache_dir: Path | None = None  # the judge's replies; None: `.cache` in `runs_dir`
     model_options: dict[str, str] = {}  # those the model lists in `execution_options`: timeouts, …
     concurrency: int = Field(8, ge=1, le=10_000)
     workers: int | None = Field(None, ge=0)  # None: as many as cores; 0: in this process
@@ -114,6 +148,8 @@ def _usage_error(error: ValidationError) -> UsageError:
     """The first problem of a pydantic error as one line."""
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))
+    if not where:  # a rule about several fields together
+        return UsageError(str(first["msg"]).removeprefix("Value error, "))
     if first["type"] == "extra_forbidden":
         fields = AgentConfig.model_fields if where.startswith("agent.") else RunConfig.model_fields
         return unknown_name("configuration key", str(first["loc"][-1]), fields)

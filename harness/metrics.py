@@ -6,12 +6,14 @@ What nothing was scored for is None.
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .records import Episode, EpisodeKey
+from .types import Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,11 @@ class Row:
     scores: dict[str, dict[str, float | None]]  # further scores: mean, and of how many (`n`)
     # Of the tasks that the oracle claims (`n`), the share it solves under the step cap (`mean`).
     within_cap: dict[str, float] | None
+    quality: dict[str, dict[str, float | None]]  # of the memory: mean, and of how many (`n`)
+    losses: dict[str, int]  # of failed questions: where the facts were lost
+    memory_costs: dict[str, dict[str, float]]  # operation -> how many an episode, means of one
+    memory_faults: dict[str, float]  # operations skipped, by kind: mean an episode
+    lifelong: dict[str, Any] | None  # of a memory kept over a stream; see `_lifelong`
     steps_mean: float | None
     turns_mean: float | None
     invalid_action_rate: float | None  # invalid and missing actions over all steps
@@ -53,6 +60,7 @@ def cell_row(
     planned: Sequence[EpisodeKey],
     episodes: Mapping[EpisodeKey, Episode],
     within_cap: dict[str, float] | None = None,
+    streams: Sequence[Sequence[EpisodeKey]] = (),
 ) -> Row:
     """The row of one cell.
 
@@ -60,6 +68,7 @@ def cell_row(
         planned: The keys of the cell's episodes; at least one.
         episodes: What was committed, of this cell and perhaps of others.
         within_cap: See `Row`.
+        streams: The keys of each ordered stream, where a memory is kept over it.
     """
     found = [episodes[key] for key in planned if key in episodes]
     scored = [episode for episode in found if episode.scored]
@@ -79,8 +88,13 @@ def cell_row(
         success_rate=_mean(successes),
         success_ci=wilson(sum(successes), len(successes)) if successes else None,
         progress_rate=_mean(e.progress for e in scored if e.progress is not None),
-        scores=_scores(scored),
+        scores=_scores([episode.metrics for episode in scored]),
         within_cap=within_cap,
+        quality=_scores([episode.quality for episode in scored]),
+        losses=dict(sorted(Counter(e.loss for e in scored if e.loss is not None).items())),
+        memory_costs=_memory_costs(scored),
+        memory_faults=_memory_faults(scored),
+        lifelong=_lifelong(streams, episodes),
         steps_mean=_mean(e.steps for e in scored),
         turns_mean=_mean(e.turns for e in scored),
         invalid_action_rate=sum(e.invalid_actions for e in scored) / steps if steps else None,
@@ -112,11 +126,11 @@ def _mean(values: Iterable[float]) -> float | None:
     return sum(items) / len(items) if items else None
 
 
-def _scores(scored: Sequence[Episode]) -> dict[str, dict[str, float | None]]:
+def _scores(tables: Iterable[Scores]) -> dict[str, dict[str, float | None]]:
     """Means over the episodes in which a score was given; None counts nowhere."""
     values: dict[str, list[float]] = {}
-    for episode in scored:
-        for name, value in episode.metrics.items():
+    for table in tables:
+        for name, value in table.items():
             values.setdefault(name, []).extend([] if value is None else [value])
     return {name: {"mean": _mean(v), "n": len(v)} for name, v in sorted(values.items())}
 
@@ -152,6 +166,65 @@ def _tool_calls(scored: Sequence[Episode]) -> dict[str, dict[str, Any]]:
     return {
         tool: {"mean": by.total() / len(scored), "statuses": dict(sorted(by.items()))}
         for tool, by in sorted(statuses.items())
+    }
+
+
+def _memory_costs(scored: Sequence[Episode]) -> dict[str, dict[str, float]]:
+    """By operation: how many an episode (`n`), and what one of them costs on average."""
+    sums: dict[str, Counter[str]] = {}
+    for episode in scored:
+        for operation, cost in episode.memory_costs.items():
+            sums.setdefault(operation, Counter()).update(asdict(cost))
+    return {
+        operation: {
+            "n": by["n"] / len(scored),
+            **{name: total / by["n"] for name, total in by.items() if name != "n" and by["n"]},
+        }
+        for operation, by in sorted(sums.items())
+    }
+
+
+def _memory_faults(scored: Sequence[Episode]) -> dict[str, float]:
+    counts: Counter[str] = Counter()
+    for episode in scored:
+        counts.update(episode.memory_faults)
+    return {kind: n / len(scored) for kind, n in sorted(counts.items())}
+
+
+def _lifelong(
+    streams: Sequence[Sequence[EpisodeKey]], episodes: Mapping[EpisodeKey, Episode]
+) -> dict[str, Any] | None:
+    """What a memory gains over a stream, and how far that depends on the order of the tasks.
+
+    Only streams of which every episode was scored count (`n_streams`). The gain is the success of
+    the second half minus that of the first, the middle one of an odd number left out. In random
+    orders (`--order-seeds`) a task is as likely in either half, so that no half is harder.
+
+    Returns:
+        `n_streams`, mean `first_half`, `second_half` and `gain`, the success of each stream by
+        its order (`by_order`), and the standard deviation of these (`order_sd`, None of one).
+    """
+    if not streams:
+        return None
+    found: list[tuple[EpisodeKey, list[float]]] = []
+    for keys in streams:
+        played = [episodes[key] for key in keys if key in episodes and episodes[key].scored]
+        successes = [float(e.success) for e in played if e.success is not None]
+        if len(successes) == len(keys) > 1:
+            found.append((keys[0], successes))
+    first = [sum(s[: len(s) // 2]) / (len(s) // 2) for _, s in found]
+    second = [sum(s[-(len(s) // 2) :]) / (len(s) // 2) for _, s in found]
+    rates = [sum(s) / len(s) for _, s in found]
+    return {
+        "n_streams": len(found),
+        "first_half": _mean(first),
+        "second_half": _mean(second),
+        "gain": _mean(b - a for a, b in zip(first, second, strict=True)),
+        "by_order": [
+            {"order_seed": key.order_seed, "repeat": key.repeat, "success_rate": rate}
+            for (key, _), rate in zip(found, rates, strict=True)
+        ],
+        "order_sd": statistics.stdev(rates) if len(rates) > 1 else None,
     }
 
 

@@ -48,6 +48,8 @@ def resolve(given: dict[str, Any]) -> tuple[RunConfig, Execution]:
         if isinstance(names := given.get(plural, values.get(plural)), str):
             values[plural] = tuple(part.strip() for part in names.split(",") if part.strip())
             given.pop(plural, None)
+    if isinstance(seeds := given.get("order_seeds", values.get("order_seeds")), str):
+        given["order_seeds"] = _numbers(seeds)
     if isinstance(of_names := values.get("options"), dict):
         values["options"] = {
             registry.canonical("envs", name): _strings(options)
@@ -61,9 +63,11 @@ def resolve(given: dict[str, Any]) -> tuple[RunConfig, Execution]:
             raise UsageError(f"{flag} is missing; see: agemem-eval list {plural}")
     config = make_config(merged)
     options = _route(config, pairs)
-    of_model = options.get(config.model_name, {})
-    free = getattr(registry.load("models", config.model_name), "execution_options", ())
-    moved = {key: of_model.pop(key) for key in list(of_model) if key in free}
+    moved: dict[str, str] = {}
+    for name in config.model_names:
+        of_model = options.get(name, {})
+        free = getattr(registry.load("models", name), "execution_options", ())
+        moved |= {key: of_model.pop(key) for key in list(of_model) if key in free}
     execution = {**execution, "model_options": {**execution.get("model_options", {}), **moved}}
     options = {name: values for name, values in options.items() if values}
     return config.model_copy(update={"options": options}), _execution(execution)
@@ -81,7 +85,7 @@ def _route(config: RunConfig, pairs: list[str]) -> dict[str, dict[str, str]]:
     """Give each option to the one it belongs to; also checks those from the file."""
     owners = {name: accepted("envs", name) for name in config.envs}
     owners |= {name: accepted("memories", name) for name in config.memories}
-    owners[config.model_name] = accepted("models", config.model_name)
+    owners |= {name: accepted("models", name) for name in config.model_names}
     routed: dict[str, dict[str, str]] = {}
     for name, options in config.options.items():
         if name not in owners:
@@ -120,6 +124,13 @@ def read_pair(pair: str) -> tuple[str, str]:
     if not equals or not key:
         raise UsageError(f"-o {pair!r} is not of the form key=value")
     return key, value
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in parts):
+        raise UsageError(f"--order-seeds takes whole numbers, e.g. 0,1,2 (given: {text!r})")
+    return tuple(map(int, parts))
 
 
 def _check(key: str, owner: str, keys: dict[str, Any]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
+from pathlib import Path
+from random import Random
 from typing import Any
 
 from . import registry
@@ -21,6 +23,9 @@ from .trace import Trace
 from .types import Json, Memory, Model, ModelInfo, Services, Task
 from .wire import EnvDescription
 from .workers import EnvPool
+
+
+_SHORT_TERM = "agemem_eval.baselines.shortterm:WithShortTerm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +46,21 @@ class Cell:
     tasks: tuple[Task, ...]
     repeats: int
     within_cap: dict[str, float] | None = None  # see the function of that name
+    order_seeds: tuple[int, ...] = ()  # see `RunConfig`
+    lifelong: bool = False  # whether one memory is kept over a stream
+    others: dict[str, Task] = field(default_factory=dict)  # by id, the task after each; see below
 
     def streams(self) -> Iterator[tuple[str, list[Job]]]:
-        """One ordered stream of episodes a repeat, with the name of its memory."""
+        """One ordered stream of episodes a repeat and order, with the name of its memory."""
         name = stable_hash([self.base.scope_id, self.memory_name], 12)
         for repeat in range(self.repeats):
-            keys = [replace(self.base, task=task.id, repeat=repeat) for task in self.tasks]
-            pairs = zip(keys, self.tasks, strict=True)
-            yield f"{name}-{repeat}", [Job(k, t, i) for i, (k, t) in enumerate(pairs)]
+            for seed in self.order_seeds or (None,):
+                base = replace(self.base, repeat=repeat, order_seed=seed)
+                tasks = list(self.tasks)
+                if seed is not None:
+                    Random(f"order {seed}").shuffle(tasks)
+                jobs = [Job(replace(base, task=t.id), t, i) for i, t in enumerate(tasks)]
+                yield f"{name}-{repeat}" + (f"-{seed}" if seed is not None else ""), jobs
 
     @property
     def keys(self) -> list[EpisodeKey]:
@@ -64,6 +76,8 @@ class Cell:
             "repeats": self.repeats,
             "tasks": tasks,
             "within_cap": self.within_cap,
+            "order_seeds": list(self.order_seeds),
+            "lifelong": self.lifelong,
         }
 
     @classmethod
@@ -78,7 +92,9 @@ class Cell:
             tasks = tuple(Task(id_, base.split, type_) for id_, type_ in value["tasks"])
             if not tasks or not isinstance(value["repeats"], int) or value["repeats"] < 1:
                 raise ValueError("a cell without episodes")
-            return cls(value["memory"], base, tasks, value["repeats"], value.get("within_cap"))
+            orders, lifelong = tuple(value.get("order_seeds", ())), bool(value.get("lifelong"))
+            shares = value.get("within_cap")
+            return cls(value["memory"], base, tasks, value["repeats"], shares, orders, lifelong)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"the plan of the run is damaged: {error!r}") from error
 
@@ -93,29 +109,64 @@ def env_options(config: RunConfig, execution: Execution, env: str) -> dict[str, 
     return options
 
 
-def memory_label(name: str, info: ModelInfo) -> str:
+@dataclass(frozen=True, slots=True)
+class Models:
+    """What a run asks: the agent's model, its memory's, and the judge's; and the embedder."""
+
+    agent: Model
+    memory: Model  # the agent's own, or another
+    judge: Model | None
+    embedder: Embedder
+
+    async def close(self) -> None:
+        """Release all of them."""
+        await self.agent.close()
+        if self.memory is not self.agent:
+            await self.memory.close()
+        if self.judge is not None:
+            await self.judge.close()
+
+
+def memory_label(config: RunConfig, name: str, info: ModelInfo) -> str:
     """What a memory's results are called: by what the model is, where the memory says so."""
     label = getattr(registry.load("memories", name), "label", None)
-    return str(label(info)) if label is not None else name
+    called = str(label(info)) if label is not None else name
+    return f"{called}+st" if adds_tools(config, name) else called
+
+
+def adds_tools(config: RunConfig, name: str) -> bool:
+    """Whether a memory is given the short-term tools: not those that lack all memory or have them.
+
+    A memory says so by `takes_st_tools = False`.
+    """
+    return config.st_tools and getattr(registry.load("memories", name), "takes_st_tools", True)
 
 
 def make_memory(
-    config: RunConfig,
-    name: str,
-    model: Model,
-    embedder: Embedder,
-    directory: Any = None,
+    config: RunConfig, name: str, models: Models, directory: Path | None = None
 ) -> tuple[Memory, Meter]:
     """A memory and the meter that its calls are booked on."""
     meter = Meter(Ledger(), Trace())
     services = Services(
-        MeteredModel(model, meter, Role.MEMORY_WRITE),
-        MeteredEmbedder(embedder, meter),
+        MeteredModel(models.memory, meter, Role.MEMORY_WRITE),
+        MeteredEmbedder(models.embedder, meter),
         directory,
         config.seed,
+        config.store,
     )
     memory: Memory = build("memories", name, config.options_of(name), services)
+    if adds_tools(config, name):
+        memory = registry.load("memories", _SHORT_TERM)(memory, services)
     return memory, meter
+
+
+def memory_hash(memory: Memory, models: Models) -> str:
+    """Identifies what a memory does; its model counts where it is not the agent's own.
+
+    A model of the agent's own is part of the result's identity already.
+    """
+    own = models.memory is models.agent or not getattr(memory, "uses_model", True)
+    return stable_hash(memory.identity if own else [memory.identity, models.memory.info.identity])
 
 
 @cache
@@ -149,7 +200,7 @@ async def close_memory(memory: Memory) -> None:
 
 
 async def make_plan(
-    config: RunConfig, execution: Execution, pool: EnvPool, model: Model, embedder: Embedder
+    config: RunConfig, execution: Execution, pool: EnvPool, models: Models
 ) -> list[Cell]:
     """The cells of a run, environments outermost.
 
@@ -160,32 +211,39 @@ async def make_plan(
     """
     memories: dict[str, str] = {}
     for name in config.memories:
-        memory, _ = make_memory(config, name, model, embedder)
-        memories[name] = stable_hash(memory.identity)
+        memory, _ = make_memory(config, name, models)
+        memories[name] = memory_hash(memory, models)
         await close_memory(memory)
+    info = models.agent.info
     cells: list[Cell] = []
     for env in config.envs:
         options = env_options(config, execution, env)
         found = await pool.describe(env, options, config.split or "")
         tasks = _tasks(config, env, found)
-        for name, memory_hash in memories.items():
+        after = (*found.tasks[1 : len(tasks) + 1], found.tasks[0])
+        others = {task.id: other for task, other in zip(tasks, after, strict=False)}
+        for name, hash_ in memories.items():
             base = EpisodeKey(
                 env=env,
                 env_version=found.spec.version,
                 data_hash=found.data_hash,
                 split=tasks[0].split,
                 task="",
-                memory=memory_label(name, model.info),
-                memory_hash=memory_hash,
-                model=model.info.name,
-                model_hash=stable_hash([model.info.training, model.info.identity]),
+                memory=memory_label(config, name, info),
+                memory_hash=hash_,
+                model=info.name,
+                model_hash=stable_hash([info.training, info.identity]),
                 protocol_hash=_protocol_hash(config, env, found),
                 seed=config.seed,
                 repeat=0,
             )
             if any(cell.base == base for cell in cells):
-                raise UsageError(f"--memory names {memory_label(name, model.info)} twice")
-            cells.append(Cell(name, base, tasks, config.repeats, within_cap(tasks, config, found)))
+                raise UsageError(f"--memory names {base.memory} twice")
+            shares, lifelong = within_cap(tasks, config, found), config.memory_scope == "run"
+            orders = config.order_seeds
+            cells.append(
+                Cell(name, base, tasks, config.repeats, shares, orders, lifelong, others)
+            )
     return cells
 
 

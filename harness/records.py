@@ -47,11 +47,15 @@ class EpisodeKey:
     protocol_hash: str  # prompts, limits, transport, sampling
     seed: int
     repeat: int
+    order_seed: int | None = None  # of a stream's tasks; None: the split's own order
 
     @cached_property
     def id(self) -> str:
         """A short name of the key, used in file names."""
-        return stable_hash(asdict(self), 20)
+        fields = asdict(self)
+        if self.order_seed is None:  # as before there were orders
+            del fields["order_seed"]
+        return stable_hash(fields, 20)
 
     @property
     def scope_id(self) -> str:
@@ -90,7 +94,7 @@ class Episode:
     order: int = 0  # place in the plan; of meaning in a lifelong stream
     # What earlier tries cost that the infrastructure broke: billed, but no part of the score.
     tokens_lost: dict[str, RoleUsage] = field(default_factory=dict)
-    labels: dict[str, str] = field(default_factory=dict)  # embedder, summaries, prompts, expert
+    labels: dict[str, str] = field(default_factory=dict)  # embedder, memory_model, judge, prompts
     metrics: Scores = field(default_factory=dict)  # the environment's further scores
     quality: Scores = field(default_factory=dict)  # of the memory; see `quality.score.MEANINGS`
     loss: str | None = None  # where a failed question's facts were lost; None: not a loss

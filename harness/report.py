@@ -69,6 +69,66 @@ def score_lines(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
+def quality_lines(rows: Sequence[Row]) -> list[str]:
+    """One line for each row whose memory was rated: scores, losses, faults, cost, gain."""
+    lines = []
+    for row in rows:
+        parts = [
+            f"{name} {score['mean']:.3f}" + (f" (of {score['n']})" * (score["n"] != row.n_scored))
+            for name, score in row.quality.items()
+            if score["mean"] is not None
+        ]
+        lost = ", ".join(f"{n} {where.replace('_', ' ')}" for where, n in row.losses.items())
+        parts += [f"failed questions: {lost}"] if lost else []
+        skipped = ", ".join(f"{kind} {mean:.2f}" for kind, mean in row.memory_faults.items())
+        parts += [f"skipped an episode: {skipped}"] if skipped else []
+        if parts and row.memory != "none":
+            lines.append(f"{row.env}, {row.memory}: {'; '.join(parts)}")
+    return lines
+
+
+def cost_lines(rows: Sequence[Row]) -> list[str]:
+    """One line for each row whose memory asked a model or embedded: the cost of an operation."""
+    lines = []
+    for row in rows:
+        parts = []
+        for operation, cost in row.memory_costs.items():
+            tokens = cost["prompt_tokens"] + cost["completion_tokens"]
+            if cost["calls"] or cost["embedding_tokens"]:
+                parts.append(
+                    f"{operation} {cost['calls']:.2f} calls, {tokens:,.0f} tokens, "
+                    f"{cost['embedding_tokens']:,.0f} embedded, {1000 * cost['wall_s']:.1f} ms"
+                )
+        if parts:
+            lines.append(f"{row.env}, {row.memory}: {'; '.join(parts)}")
+    return lines
+
+
+def lifelong_lines(rows: Sequence[Row]) -> list[str]:
+    """One line for each row whose memory was kept over streams."""
+    lines = []
+    for row in rows:
+        if row.lifelong is None or not row.lifelong["n_streams"]:
+            continue
+        life = row.lifelong
+        first, second = _percent(life["first_half"]), _percent(life["second_half"])
+        spread = "" if life["order_sd"] is None else f", sd over orders {_percent(life['order_sd'])}"
+        lines.append(
+            f"{row.env}, {row.memory}: first half {first}, second half {second}, gain "
+            f"{100 * life['gain']:+.1f} points over {life['n_streams']} streams{spread}"
+        )
+    return lines
+
+
+_SECTIONS: tuple[tuple[str, Callable[[Sequence[Row]], list[str]]], ...] = (
+    ("scores", score_lines),
+    ("calls an episode", tool_lines),
+    ("memory", quality_lines),
+    ("cost of an operation", cost_lines),
+    ("over the stream", lifelong_lines),
+)
+
+
 def notes(rows: Sequence[Row]) -> list[str]:
     """What a reader must know to read the table right."""
     said = []
@@ -78,6 +138,14 @@ def notes(rows: Sequence[Row]) -> list[str]:
         said.append(
             "scripted: the environment's expert acts and a fixed rule uses the tools; "
             "a check of the whole path, not a measure of the memory"
+        )
+    if any(row.labels.get("memory_model", "").startswith("heuristic") for row in rows):
+        said.append(
+            "heuristic: fixed rules write for the memory; a check of its mechanism, not a measure"
+        )
+    if any(row.quality and row.labels.get("embedder") == "hashing" for row in rows):
+        said.append(
+            "facts are matched with n-grams (hashing): use --embedder minilm for findings"
         )
     if any(row.coverage < 1 for row in rows):
         said.append("scored below planned: infrastructure failures are owed, never scored as 0")
@@ -92,10 +160,9 @@ def print_table(rows: Sequence[Row], console: Console) -> None:
         beside = max(1, (console.width - TITLE_WIDTH) // CELL_WIDTH)
         for start in range(0, len(rows), beside):
             console.print(_narrow(rows[start : start + beside]))
-    for line in score_lines(rows):
-        console.print(f"scores, {line}", markup=False, highlight=False)
-    for line in tool_lines(rows):
-        console.print(f"calls an episode, {line}", markup=False, highlight=False)
+    for title, section in _SECTIONS:
+        for line in section(rows):
+            console.print(f"{title}, {line}", markup=False, highlight=False)
     for line in notes(rows):
         console.print(line, style="dim", markup=False, highlight=False)
 
@@ -129,8 +196,11 @@ def markdown(rows: Sequence[Row]) -> str:
         "|" + "|".join("---" if i < 4 else "---:" for i in range(len(shown))) + "|",
     ]
     lines += ["| " + " | ".join(_escaped(cell(r)) for _, cell in shown) + " |" for r in rows]
-    calls = [f"- Scores, {_escaped(line)}" for line in score_lines(rows)]
-    calls += [f"- Calls an episode, {_escaped(line)}" for line in tool_lines(rows)]
+    calls = [
+        f"- {title.capitalize()}, {_escaped(line)}"
+        for title, section in _SECTIONS
+        for line in section(rows)
+    ]
     said = [f"- {_escaped(line)}" for line in notes(rows)]
     return "\n".join(lines + ([""] if calls or said else []) + calls + said) + "\n"
 

@@ -10,34 +10,25 @@ import asyncio
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from .agent import run_episode
-from .build import takes
 from .config import Execution, RunConfig
 from .errors import AgememError, EpisodeTimeout, InfraError, backend_errors
 from .ledger import Ledger, RoleUsage, add_usages
-from .metering import Embedder, Meter
+from .metering import Meter
 from .metrics import Row, cell_row
-from .models import make_model
-from .plan import (
-    Cell,
-    Job,
-    close_memory,
-    env_options,
-    make_embedder,
-    make_memory,
-    make_plan,
-)
+from .plan import Cell, Job, Models, close_memory, env_options, make_memory, make_plan
 from .prompts import PROMPT_VERSION
-from .records import Episode
+from .records import Episode, EpisodeKey
+from .services import Scoring, make_models
 from .store import RunStore, check_name
 from .trace import Trace
-from .types import Memory, Model, Scope
+from .types import EnvClient, Gold, Memory, Scope, Task
 from .workers import EnvPool, LocalPool, WorkerPool
 
 
@@ -94,8 +85,7 @@ async def run(
     clock = time.perf_counter()
     store = RunStore(execution.runs_dir / check_name(execution.name or default_name(config)))
     store.check(config)
-    embedder = make_embedder(config.embedder)
-    model = make_model(config.model, model_options(config, execution))
+    models = make_models(config, execution)
     pool: EnvPool = LocalPool()
     if execution.workers != 0:
         pool = WorkerPool(
@@ -104,9 +94,9 @@ async def run(
             step_timeout_s=execution.step_timeout_s,
         )
     try:
-        cells = await make_plan(config, execution, pool, model, embedder)
+        cells = await make_plan(config, execution, pool, models)
         store.lock(config, [cell.to_json() for cell in cells])
-        part = _Part(config, execution, store, pool, model, embedder, cells, progress)
+        part = _Part(config, execution, store, pool, models, cells, progress)
         await part.play()
         scored = sum(row.n_scored for row in part.rows())
         resumed = part.done_before
@@ -117,7 +107,7 @@ async def run(
     finally:
         store.close()
         await pool.close()
-        await model.close()
+        await models.close()
 
 
 def rows_of(directory: Path) -> list[Row]:
@@ -130,24 +120,13 @@ def rows_of(directory: Path) -> list[Row]:
     store = RunStore.open(directory)
     episodes = store.episodes()
     cells = [Cell.from_json(value) for value in store.plan()]
-    return [cell_row(cell.keys, episodes, cell.within_cap) for cell in cells]
+    return [_row(cell, episodes) for cell in cells]
 
 
 def default_name(config: RunConfig) -> str:
     """The name that the same configuration always gets, so that running it again resumes it."""
     parts = ["+".join(config.envs), "+".join(config.memories), config.model, config.hash[:8]]
     return re.sub(r"[^A-Za-z0-9.+=-]+", "-", "_".join(p[:40] for p in parts)).strip("-.+=_")
-
-
-def model_options(config: RunConfig, execution: Execution) -> dict[str, str]:
-    """The options of the model, with the places of this machine: endpoint, recorded runs."""
-    options = config.options_of(config.model_name)
-    options |= execution.model_options
-    places = {"base_url": execution.base_url, "runs_dir": str(execution.runs_dir)}
-    for key, place in places.items():
-        if place is not None and takes("models", config.model_name, key):
-            options[key] = place
-    return options
 
 
 class _Part:
@@ -159,13 +138,13 @@ class _Part:
         execution: Execution,
         store: RunStore,
         pool: EnvPool,
-        model: Model,
-        embedder: Embedder,
+        models: Models,
         cells: list[Cell],
         progress: Callable[[Progress], None],
     ) -> None:
         self.config, self.execution, self.store, self.pool = config, execution, store, pool
-        self.model, self.embedder, self.cells, self._progress = model, embedder, cells, progress
+        self.models, self.cells, self._progress = models, cells, progress
+        self.scoring = Scoring(config, execution, models)
         self.planned = sum(len(cell.keys) for cell in cells)
         self.done_before = self._scored()
         self._done = self.done_before
@@ -177,7 +156,7 @@ class _Part:
     def rows(self) -> list[Row]:
         """The table as it stands."""
         episodes = self.store.episodes()
-        return [cell_row(cell.keys, episodes, cell.within_cap) for cell in self.cells]
+        return [_row(cell, episodes) for cell in self.cells]
 
     async def play(self) -> None:
         """Play all units, several at once; the first error that no retry mends ends the run."""
@@ -221,9 +200,7 @@ class _Part:
         (job,) = unit.jobs
         lost = self._lost_before(job)
         for attempt in range(1, self.execution.retries + 2):
-            memory, meter = make_memory(
-                self.config, unit.cell.memory_name, self.model, self.embedder
-            )
+            memory, meter = make_memory(self.config, unit.cell.memory_name, self.models)
             try:
                 episode = await self._episode(unit.cell, job, memory, meter, None, attempt)
                 episode.tokens_lost = lost
@@ -250,7 +227,7 @@ class _Part:
         directory = self.store.memory_dir(stream) / "live"
         directory.mkdir(parents=True, exist_ok=True)
         memory, meter = make_memory(
-            self.config, unit.cell.memory_name, self.model, self.embedder, directory
+            self.config, unit.cell.memory_name, self.models, directory
         )
         try:
             for job in unit.jobs[done:]:
@@ -314,15 +291,18 @@ class _Part:
             env = await self.pool.acquire(cell.base.env, options, alone=attempt > 1)
             try:
                 async with asyncio.timeout(limit):  # waiting for an environment is not playing
+                    gold = await env.gold(job.task)
                     episode = await run_episode(
                         env,
                         memory,
-                        self.model,
+                        self.models.agent,
                         job.task,
                         key=job.key,
                         config=self.config.agent,
                         meter=meter,
                         scope_id=stream,
+                        gold=await _told(memory, env, gold, cell.others[job.task.id]),
+                        scorer=self.scoring.of(gold, meter),
                     )
             finally:
                 await env.close()
@@ -331,7 +311,8 @@ class _Part:
             episode = _failed(job, error, meter)
         except InfraError as error:
             episode = _failed(job, error, meter)
-        episode.attempt, episode.order, episode.labels = attempt, job.order, self._labels(cell)
+        labels = {"prompts": PROMPT_VERSION, **self.scoring.labels(memory)}
+        episode.attempt, episode.order, episode.labels = attempt, job.order, labels
         return episode
 
     def _commit(self, episode: Episode, trace: Trace, snapshot: tuple[str, bytes] | None) -> None:
@@ -346,16 +327,24 @@ class _Part:
                 self.stopped = f"{self._failures} episodes in a row failed: {episode.reason}"
         self._tell()
 
-    def _labels(self, cell: Cell) -> dict[str, str]:
-        labels = {"prompts": PROMPT_VERSION}
-        if cell.memory_name != "none":
-            labels["embedder"] = self.embedder.name
-            labels["summaries"] = "model" if self.model.info.writes else "extractive"
-        return labels
-
     def _tell(self) -> None:
         name = self.store.directory.name
         self._progress(Progress(self.planned, self._done, dict(self._statuses), name))
+
+
+def _row(cell: Cell, episodes: Mapping[EpisodeKey, Episode]) -> Row:
+    streams = [[job.key for job in jobs] for _, jobs in cell.streams()] if cell.lifelong else []
+    return cell_row(cell.keys, episodes, cell.within_cap, streams)
+
+
+async def _told(memory: Memory, env: EnvClient, gold: Gold | None, other: Task) -> Gold | None:
+    """What a control is told; nothing to any other memory."""
+    match getattr(memory, "told", "nothing"):
+        case "own":
+            return gold
+        case "other":
+            return await env.gold(other)
+    return None
 
 
 def _is_scored(episode: Episode | None) -> bool:

@@ -24,6 +24,7 @@ Types and their fields:
     action: action, valid, reward, progress, metrics, done, observation, answer; the environment
         moved on
     forfeit: reason; a step passed without an action
+    quality: scores, loss, question, gold, facts; the memory was rated when the episode had ended
 """
 
 

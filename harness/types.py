@@ -309,7 +309,7 @@ class Scope:
     id: str  # the episode's key id, or the run's stream
     goal: str
     trace: Trace
-    gold: Gold | None = None  # for memories that are `privileged`: controls, never a result
+    gold: Gold | None = None  # what a control is told that asks for it (`told`)
 
 
 @dataclass(frozen=True, slots=True)

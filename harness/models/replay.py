@@ -20,6 +20,9 @@ from ..types import Completion, EpisodeView, Model, ModelInfo, Request
 from . import ModelBase
 
 
+HEURISTIC = "heuristic"
+
+
 class ReplayModel(ModelBase):
     """The recorded completions of a run, found by environment, split, task, seed and repeat.
 
@@ -48,13 +51,13 @@ class ReplayModel(ModelBase):
         self._keys: dict[tuple[str, str, str, int, int], list[EpisodeKey]] = {}
         for episode in episodes:
             self._keys.setdefault(_place(episode.key), []).append(episode.key)
-        writers = {episode.labels.get("summaries") for episode in episodes}
+        writers = {episode.labels.get("memory_model", HEURISTIC) for episode in episodes}
         trained = any(episode.key.memory == "agemem" for episode in episodes)
         self.info = ModelInfo(
             f"replay of {episodes[0].key.model if episodes else config.model}",
             training="agemem" if trained else "none",  # as the recorded results were labelled
             oracle=config.model_name == "scripted",
-            writes="model" in writers,
+            writes=any(not writer.startswith(HEURISTIC) for writer in writers),
             identity={"provider": "replay", "run": config.hash},
         )
 
@@ -91,7 +94,7 @@ class _Recording(ModelBase):
     ) -> None:
         self.info = info
         self._store = store
-        self._keys = keys
+        self._keys, self._memory = keys, episode.memory
         self._what = f"task {episode.task.id}, seed {episode.seed}, repeat {episode.repeat}"
         self._calls: Iterator[_Call] | None = None
         self._turn = 0  # calls replayed
@@ -103,7 +106,10 @@ class _Recording(ModelBase):
             ModelError: if there is no recording, or none that fits this request.
         """
         if self._calls is None:
-            self._calls = iter(list(_calls(self._find(request))))
+            # A judge judges anew, and what rules wrote for the memory they write again.
+            others = {Role.JUDGE} if self.info.writes else set(Role) - {Role.AGENT}
+            calls = [c for c in _calls(self._find(request)) if c.role not in others]
+            self._calls = iter(calls)
         call = next(self._calls, None)
         self._turn += 1
         if call is None:
@@ -116,7 +122,8 @@ class _Recording(ModelBase):
 
     def _find(self, request: Request) -> list[Event]:
         """The events of the recorded episode; of several (one a memory) the one that began so."""
-        traces = [list(self._store.read_trace(key.id)) for key in self._keys]
+        same = [key for key in self._keys if key.memory == self._memory]
+        traces = [list(self._store.read_trace(key.id)) for key in same or self._keys]
         if len(traces) > 1:
             first = request.messages[0].content
             traces = [events for events in traces if _first_message(events) == first]

@@ -36,7 +36,7 @@ def record(store, task="t1", memory="agemem-norl", prompt="rules", status="compl
     tokens = {"agent": RoleUsage(2, 20, 4, 2), "memory_write": RoleUsage(1, 5, 1)}
     episode = Episode(
         full, "", status, True, 1.0, 1.0, 1, 2, 0, 0, 0, 0, {}, tokens, 0, 0.1, "2030-01-01",
-        labels={"summaries": "model"},
+        labels={"memory_model": "openai:m"},
     )  # fmt: skip
     store.commit(episode, trace.events)
 
