@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from .config import AgentConfig
-from .context import Context, ContextOverflow, Message
+from .context import Context, ContextOverflow
 from .errors import InfraError, UsageError
 from .hooks import Hooks
 from .ledger import Role
@@ -28,10 +28,9 @@ from .prompts import (
     tool_message,
 )
 from .protocol import ParsedTurn, parse_completion
-from .records import Episode, EpisodeKey, stable_hash
+from .records import Episode, EpisodeKey
 from .tools import Tool, ToolCall, ToolFailure, ToolResult, ToolStatus, find_tool
 from .types import (
-    ChatMessage,
     Completion,
     EnvClient,
     EpisodeView,
@@ -111,23 +110,13 @@ class _Loop:
         self.instructions = memory.instructions
         self.native = config.transport == "native"
         self.tools = memory.tools + self._environment_tools()
-        view = EpisodeView(
-            env,
-            key.env,
-            task,
-            key.seed,
-            key.repeat,
-            key.id,
-            self.tools,
-            self.native,
-            config.context_tokens,
-            key.memory,
-        )
+        names = key.env, task, key.seed, key.repeat, key.id
+        view = EpisodeView(env, *names, self.tools, self.native, config.context_tokens, key.memory)
         self.model = model.bind(view)
         meter.bind(model, self.model)
         self.context = Context(config.context_tokens, self.model.count_tokens, self.trace)
         self.sampling = Sampling(
-            config.max_tokens, config.temperature, config.top_p, _sampling_seed(key)
+            config.max_tokens, config.temperature, config.top_p, key.sampling_seed
         )
         self.max_steps = config.max_steps or task.max_steps or env.spec.max_steps
         self.last: StepResult | None = None
@@ -256,10 +245,9 @@ class _Loop:
         return parsed, completion.text
 
     async def _generate(self) -> Completion:
-        messages = [_chat(message) for message in self.context.messages]
-        tools = self.tools if self.native else ()
+        prompt, tools = self.context.prompt(), self.tools if self.native else ()
         clock = time.perf_counter()
-        completion = await self.model.generate(Request(messages, self.sampling, tools=tools))
+        completion = await self.model.generate(Request(prompt, self.sampling, tools=tools))
         self.ledger.add(Role.AGENT, completion.usage)
         self.trace.turn += 1
         self.trace.emit(
@@ -401,12 +389,3 @@ class _Loop:
 
     def _progress(self) -> float | None:
         return self.last.progress if self.last is not None else None
-
-
-def _chat(message: Message) -> ChatMessage:
-    return ChatMessage(message.role, message.content, message.tool_calls, message.tool_call_id)
-
-
-def _sampling_seed(key: EpisodeKey) -> int:
-    """A seed for the model's draws that no other seed and repeat share."""
-    return int(stable_hash([key.seed, key.repeat], 8), 16) % 2**31

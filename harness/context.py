@@ -13,6 +13,7 @@ from typing import Literal
 from .errors import AgememError
 from .tools import ToolCall
 from .trace import Trace
+from .types import ChatMessage
 
 ChatRole = Literal["system", "user", "assistant", "tool"]
 Kind = Literal[
@@ -67,6 +68,12 @@ class Context:
     def tokens(self) -> int:
         """Tokens of the prompt as it stands, tool schemas included."""
         return self._tokens + self.reserved
+
+    def prompt(self) -> list[ChatMessage]:
+        """The messages as a model is sent them."""
+        return [
+            ChatMessage(m.role, m.content, m.tool_calls, m.tool_call_id) for m in self._messages
+        ]
 
     def find(self, kind: Kind) -> Message | None:
         """The newest message of that kind."""

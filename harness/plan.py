@@ -24,7 +24,6 @@ from .types import Json, Memory, Model, ModelInfo, Services, Task
 from .wire import EnvDescription
 from .workers import EnvPool
 
-
 _SHORT_TERM = "agemem_eval.baselines.shortterm:WithShortTerm"
 
 
@@ -241,9 +240,7 @@ async def make_plan(
                 raise UsageError(f"--memory names {base.memory} twice")
             shares, lifelong = within_cap(tasks, config, found), config.memory_scope == "run"
             orders = config.order_seeds
-            cells.append(
-                Cell(name, base, tasks, config.repeats, shares, orders, lifelong, others)
-            )
+            cells.append(Cell(name, base, tasks, config.repeats, shares, orders, lifelong, others))
     return cells
 
 

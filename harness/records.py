@@ -58,6 +58,11 @@ class EpisodeKey:
         return stable_hash(fields, 20)
 
     @property
+    def sampling_seed(self) -> int:
+        """A seed for the model's draws that no other seed and repeat share."""
+        return int(stable_hash([self.seed, self.repeat], 8), 16) % 2**31
+
+    @property
     def scope_id(self) -> str:
         """Names the memory of this episode: the same whichever model plays, so replays agree."""
         return stable_hash([asdict(self)[name] for name in _SCOPE_FIELDS], 20)

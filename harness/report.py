@@ -112,7 +112,9 @@ def lifelong_lines(rows: Sequence[Row]) -> list[str]:
             continue
         life = row.lifelong
         first, second = _percent(life["first_half"]), _percent(life["second_half"])
-        spread = "" if life["order_sd"] is None else f", sd over orders {_percent(life['order_sd'])}"
+        spread = (
+            "" if life["order_sd"] is None else f", sd over orders {_percent(life['order_sd'])}"
+        )
         lines.append(
             f"{row.env}, {row.memory}: first half {first}, second half {second}, gain "
             f"{100 * life['gain']:+.1f} points over {life['n_streams']} streams{spread}"
@@ -144,9 +146,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
             "heuristic: fixed rules write for the memory; a check of its mechanism, not a measure"
         )
     if any(row.quality and row.labels.get("embedder") == "hashing" for row in rows):
-        said.append(
-            "facts are matched with n-grams (hashing): use --embedder minilm for findings"
-        )
+        said.append("facts are matched with n-grams (hashing): use --embedder minilm for findings")
     if any(row.coverage < 1 for row in rows):
         said.append("scored below planned: infrastructure failures are owed, never scored as 0")
     return said

@@ -226,9 +226,7 @@ class _Part:
             snapshot = self.store.read_snapshot(stream, unit.jobs[done - 1].key.id)
         directory = self.store.memory_dir(stream) / "live"
         directory.mkdir(parents=True, exist_ok=True)
-        memory, meter = make_memory(
-            self.config, unit.cell.memory_name, self.models, directory
-        )
+        memory, meter = make_memory(self.config, unit.cell.memory_name, self.models, directory)
         try:
             for job in unit.jobs[done:]:
                 lost = self._lost_before(job)

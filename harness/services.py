@@ -116,4 +116,3 @@ class Scoring:
         if self._models.judge is not None:
             labels["judge"] = self._models.judge.info.name
         return labels
-

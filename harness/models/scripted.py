@@ -12,17 +12,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import unknown_name
+from ..prompts import goal_message
 from ..protocol import render_calls
 from ..tools import ToolCall, find_tool
 from ..types import ChatMessage, Completion, EpisodeView, Model, ModelInfo, Request
 from . import ModelBase, estimate_usage, last_of, prompt_tokens, refuse_writing
 
 # The rule, in steps (actions taken so far) unless said otherwise.
-RETRIEVE_EVERY = 5  # ask the memory for the goal at steps 0, 5, 10, …
+RETRIEVE_EVERY = 5  # ask the memory for the goal at steps 0, 5, 10, … and when it is a new one
 HOUSEKEEPING_EVERY = 8  # filter at steps 3, 11, … and summarise at steps 6, 14, …
 FILTER_AT, SUMMARY_AT = 3, 6
 SUMMARY_SHARE = 0.7  # of the context budget: summarise at once from here on
-MAX_NOTES = 3  # notes held; one more and the oldest is deleted
+MAX_NOTES = 3  # notes on places held; one more and the oldest is deleted
+TOLD = "keep in mind"  # a goal that says so: each message is noted as it is told, and stays
+MAX_TOLD = 64  # messages noted; further ones are not
+MAX_TOLD_LENGTH = 4000  # characters of a message that are noted, about 1,000 tokens
 NOISE = "Nothing happens"  # the observation that is worth filtering
 
 _GO = re.compile(r"\s*(?:go to|goto|teleport to|search)\b\W*(?P<place>.*?)\W*$", re.IGNORECASE)
@@ -47,7 +51,7 @@ class ScriptedModel(ModelBase):
             f"scripted ({self.expert})",
             oracle=True,
             writes=False,
-            identity={"provider": "scripted", "expert": self.expert, "rule": "1"},
+            identity={"provider": "scripted", "expert": self.expert, "rule": "2"},
         )
 
     def bind(self, episode: EpisodeView) -> Model:
@@ -71,7 +75,7 @@ class _Note:
 
 
 class _ScriptedEpisode(ModelBase):
-    """One episode: at most one tool turn before each action."""
+    """One episode: at most one tool turn before each action, beside a note of what was told."""
 
     def __init__(self, info: ModelInfo, expert: str, episode: EpisodeView) -> None:
         self.info = info
@@ -79,6 +83,8 @@ class _ScriptedEpisode(ModelBase):
         self._episode = episode
         self._steps = 0  # actions given so far
         self._used_tool = False  # since the last action
+        self._heard = False  # whether what was told since then was noted, if it is to be
+        self._n_told = 0  # messages noted
         self._calls = 0
         self._goal = ""
         self._action = ""
@@ -93,12 +99,14 @@ class _ScriptedEpisode(ModelBase):
         refuse_writing(self.info, request)
         if self._episode.tools:
             self._read_id(request.messages)
-            call = None if self._used_tool else self._choose(request)
+            call = self._hear(request)
+            if call is None and not self._used_tool:
+                call = self._choose(request)
+                self._used_tool = call is not None
             if call is not None:
-                self._used_tool = True
                 return self._completion(request, _THINK_TOOL, call)
         action = await self._episode.env.expert_action(self._expert) or ""
-        self._used_tool = False
+        self._used_tool = self._heard = False
         self._steps += 1
         self._action = action
         return self._completion(request, f"{_THINK_ACT}<answer>{action}</answer>")
@@ -112,14 +120,24 @@ class _ScriptedEpisode(ModelBase):
 
     # --- the rule ---------------------------------------------------------------------------
 
+    def _hear(self, request: Request) -> ToolCall | None:
+        """Note a message that was told to be kept in mind, once."""
+        if self._heard or self._n_told == MAX_TOLD or TOLD not in _goal_of(request.messages):
+            return None
+        self._heard = True
+        told = last_of(request.messages, "user")[:MAX_TOLD_LENGTH]
+        call = self._call("Add_memory", content=told)
+        self._n_told += call is not None
+        return call
+
     def _choose(self, request: Request) -> ToolCall | None:
         """The tool call to make before the next action, if any."""
         seen = last_of(request.messages, "user")
         self._follow(seen)
         phase = self._steps % HOUSEKEEPING_EVERY
-        if self._steps % RETRIEVE_EVERY == 0:
-            if not self._goal:
-                self._goal = _goal_of(request.messages)
+        goal = _goal_of(request.messages)
+        if self._steps % RETRIEVE_EVERY == 0 or goal != self._goal:
+            self._goal = goal
             if call := self._call("Retrieve_memory", query=self._goal, top_k=3):
                 return call
         if len(self._notes) > MAX_NOTES and find_tool(self._episode.tools, "Delete_memory"):
@@ -183,5 +201,7 @@ class _ScriptedEpisode(ModelBase):
 
 
 def _goal_of(messages: Sequence[ChatMessage]) -> str:
-    """The goal: the first message of the user."""
-    return next((m.content for m in messages if m.role == "user"), "")
+    """The message with the goal; a new one stands behind what was said before."""
+    of_user = [m.content for m in messages if m.role == "user"]
+    goals = (text for text in reversed(of_user) if text.startswith(goal_message("")))
+    return next(goals, "")
