@@ -20,6 +20,7 @@ from ..trace import Trace
 from ..types import (
     Completion,
     EpisodeView,
+    Gold,
     Json,
     Memory,
     Model,
@@ -124,7 +125,9 @@ class Bench:
         """Begin an episode."""
         self.meter.trace = Trace()
         self.context = Context(BUDGET, estimate_tokens, self.meter.trace)
-        await self.memory.begin(Scope(scope, "find out what matters", self.meter.trace))
+        told = getattr(self.memory, "told", "nothing") != "nothing"
+        gold = Gold("What matters?", "nothing", ()) if told else None
+        await self.memory.begin(Scope(scope, "find out what matters", self.meter.trace, gold))
         self.context.add("system", "system", "You act in an environment.", pinned=True)
         self.context.add("user", "goal", "Your goal: find out what matters.", pinned=True)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from unittest import SkipTest
+
 import pytest
 
+from agemem_eval.baselines.rag import Rag
+from agemem_eval.baselines.shortterm import WithShortTerm
 from agemem_eval.harness import registry
-from agemem_eval.harness.types import Environment, Task
+from agemem_eval.harness.types import Environment, Memory, Services, Task
 from agemem_eval.testing import EnvironmentConformance, MemoryConformance
 
 
@@ -60,6 +64,82 @@ class TestAgeMem(MemoryConformance):
 class TestAgeMemLongTermOnly(MemoryConformance):
     target = "agemem"
     options = {"st_tools": "false"}
+
+
+class TestAgeMemNoRL(MemoryConformance):
+    target = "agemem-norl"
+
+
+class TestAgeMemRag(MemoryConformance):
+    target = "agemem-rag"
+
+
+class TestAgeMemNoRLRag(MemoryConformance):
+    target = "agemem-norl-rag"
+
+
+class TestRag(MemoryConformance):
+    target = "rag"
+
+
+class TestRagWithShortTermTools(MemoryConformance):
+    def make(self, services: Services) -> Memory:
+        return WithShortTerm(Rag(services), services)
+
+
+class TestEmptyStore(MemoryConformance):
+    target = "empty-store"
+
+    def test_what_is_added_is_found_changed_and_deleted(self) -> None:
+        raise SkipTest("it is the control that keeps nothing")
+
+
+class TestStoreAll(MemoryConformance):
+    target = "store-all"
+
+
+class TestGoldStore(MemoryConformance):
+    target = "gold-store"
+
+
+class TestShuffledStore(MemoryConformance):
+    target = "shuffled-store"
+
+
+class TestMem0(MemoryConformance):
+    target = "mem0"
+
+
+class TestMem0AsReleased(MemoryConformance):
+    target = "mem0"
+    options = {"profile": "oss-1.0"}
+
+
+class TestMem0g(MemoryConformance):
+    target = "mem0g"
+
+
+class TestAMem(MemoryConformance):
+    target = "amem"
+
+
+class TestLangMem(MemoryConformance):
+    target = "langmem"
+
+
+class TestLangMemHotPath(MemoryConformance):
+    target = "langmem"
+    options = {"mode": "hot-path"}
+
+
+@pytest.mark.libraries
+class TestMem0Library(MemoryConformance):
+    target = "mem0-lib"
+
+
+@pytest.mark.libraries
+class TestLangMemLibrary(MemoryConformance):
+    target = "langmem-lib"
 
 
 @pytest.mark.parametrize("group", ["envs", "memories"])
