@@ -13,7 +13,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +109,7 @@ class Graph:
         """Nodes at or above the threshold, best first; a node of that very name comes first."""
         found = self._nodes.search(entity.vector, len(self._nodes) if top_k is None else top_k)
         similar = [(node, score) for node, score in found if score >= self._threshold]
-        same = [n for n in self._nodes.entries() if n.content.casefold() == entity.name.casefold()]
+        same = [node for node in self._nodes.entries() if _same(node, entity)]
         return [(n, 1.0) for n in same] + [pair for pair in similar if pair[0] not in same]
 
     # --- writing ----------------------------------------------------------------------------
@@ -127,8 +127,8 @@ class Graph:
         """
         if source.name.casefold() == target.name.casefold():
             raise ValueError(f"{source.name!r} is related to itself")
-        start = self._mention(source, now, other=None)
-        end = self._mention(target, now, other=start.id)
+        start = self._mention(source, now, lambda node: _same(node, target))
+        end = self._mention(target, now, lambda node: node.id == start.id)
         key = start.id, relation.casefold(), end.id
         for edge in self.relations():
             data = edge.metadata
@@ -149,9 +149,9 @@ class Graph:
         content = sentence(start.content, relation, end.content)
         return _there(self._edges.get(self._edges.add(content, self._no_vector, data, now))), True
 
-    def _mention(self, entity: Entity, now: str, other: str | None) -> Entry:
-        """The node an end of a triple is merged onto, or a new one; `other` is never it."""
-        similar = (node for node, _ in self._standing_for(entity, top_k=2) if node.id != other)
+    def _mention(self, entity: Entity, now: str, other_end: Callable[[Entry], bool]) -> Entry:
+        """The node an end of a triple is merged onto, or a new one; never the other end's."""
+        similar = (node for node, _ in self._standing_for(entity, top_k=2) if not other_end(node))
         node = next(similar, None)
         if node is None:
             data: Json = {"kind": "entity", "type": entity.type, "mentions": 1}
@@ -213,6 +213,10 @@ class Graph:
         except (KeyError, TypeError, ValueError) as error:
             problem = f"{type(error).__name__}: {error}"
             raise DataError(f"not a snapshot of a graph memory ({problem})") from error
+
+
+def _same(node: Entry, entity: Entity) -> bool:
+    return node.content.casefold() == entity.name.casefold()
 
 
 def _there(entry: Entry | None) -> Entry:

@@ -110,10 +110,13 @@ class Mem0(LongTermMemory):
         self._summary, self._recent, self._since, self._exchanges = "", [], [], 0
 
     async def remember(self, exchange: Exchange) -> None:
-        """Extraction, update, and the refresh of the summary when it is due."""
+        """Learn from the new pair, if anything was said."""
         pair = self._messages(exchange)
-        if not pair:
-            return
+        if pair:
+            await self._learn(pair)
+
+    async def _learn(self, pair: list[Json]) -> None:
+        """Extraction, update, and the refresh of the summary when it is due."""
         facts = await self._extract(pair)
         if self._profile.one_by_one:
             for fact in facts:

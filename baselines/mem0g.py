@@ -15,7 +15,7 @@ mem0ai ranks it; the paper's second one, by the similarity of whole triples, is 
 
 A known weakness that is the method's own: where names differ by a number alone ("cabinet 1",
 "cabinet 2"), their vectors are often more than 0.7 similar, and different things become one node.
-Each such merge is written to the trace as the operation `merge`.
+Each such merge is written to the trace, as the operation `merge`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ..harness.metering import MeteredModel
 from ..harness.types import Json, Scope, Services
 from . import mem0_prompts as prompts
 from .graph import THRESHOLD, Entity, Graph, bm25
-from .longterm import Exchange, Found
+from .longterm import Found
 from .mem0 import Mem0
 from .options import number
 from .store import MAX_SNAPSHOT_BYTES, Entry
@@ -92,12 +92,9 @@ class Mem0g(Mem0):
 
     # --- writing (2.2) ----------------------------------------------------------------------
 
-    async def remember(self, exchange: Exchange) -> None:
+    async def _learn(self, pair: list[Json]) -> None:
         """What Mem0 does, then the graph from the same pair."""
-        await super().remember(exchange)
-        pair = self._messages(exchange)
-        if not pair:
-            return
+        await super()._learn(pair)
         text = "\n".join(message["content"] for message in pair)
         entities = await self._entities(text, self._writer)
         if len(entities) < 2:
@@ -163,13 +160,13 @@ class Mem0g(Mem0):
                 fault(self._trace, "unknown_id", f"conflict with {name!r:.80}")
                 continue
             edge = self._graph.invalidate(ids[name], self._now())
-            self._emit("invalidate", [edge.id], changed=True, content=edge.content)
+            self._emit("delete", [edge.id], changed=True, content=edge.content, kept=True)
 
     def _link(self, triple: prompts.RelationItem, entities: dict[str, Entity]) -> None:
         """Merge a triple into the graph."""
         source, target = (entities[n.casefold()] for n in (triple.source, triple.target))
         edge, new = self._graph.link(source, triple.relation, target, self._now())
-        self._emit("add" if new else "mention", [edge.id], changed=True, content=edge.content)
+        self._emit("add" if new else "update", [edge.id], changed=True, content=edge.content)
         for named, node in ((source, "source"), (target, "target")):
             if named.name.casefold() != edge.metadata[node].casefold():
                 content = f"{named.name} → {edge.metadata[node]}"
