@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import unknown_name
-from ..prompts import goal_message
+from ..prompts import goal_message, last_turn_message
 from ..protocol import render_calls
 from ..tools import ToolCall, find_tool
 from ..types import ChatMessage, Completion, EpisodeView, Model, ModelInfo, Request
@@ -97,7 +97,8 @@ class _ScriptedEpisode(ModelBase):
     async def generate(self, request: Request) -> Completion:
         """A tool call by the rule, or an answer with the expert's action."""
         refuse_writing(self.info, request)
-        if self._episode.tools:
+        may_call = last_of(request.messages, "user") != last_turn_message()
+        if self._episode.tools and may_call:
             self._read_id(request.messages)
             call = self._hear(request)
             if call is None and not self._used_tool:

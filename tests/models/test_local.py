@@ -8,16 +8,19 @@ import pytest
 from agemem_eval.harness.errors import UsageError
 from agemem_eval.harness.ledger import Role
 from agemem_eval.harness.models import make_model, prompt_tokens
+from agemem_eval.harness.models.scripted import MAX_TOLD, MAX_TOLD_LENGTH
 from agemem_eval.harness.protocol import parse_completion
 from agemem_eval.harness.types import ChatMessage, Request, Sampling
 
 from .fakes import MEMORY_TOOLS, FakeEnv, new_id, request, view
 
+GOAL = "the desk"
+
 
 async def play(model, env, tools, *, native=False, turns=200, budget=8192):
     """The agent loop in miniature; returns the parsed turns and all the messages."""
     bound = model.bind(view(env, tools, native=native, budget=budget))
-    messages = [ChatMessage("system", "rules"), ChatMessage("user", "Your goal: the desk")]
+    messages = [ChatMessage("system", "rules"), ChatMessage("user", f"Your goal: {GOAL}")]
     messages.append(ChatMessage("user", "A room."))
     parsed_turns, answers = [], 0
     for _ in range(turns):
@@ -95,6 +98,31 @@ async def test_other_memories_tools_do_not_confuse_the_rule():
     turns, _ = await play(make_model("scripted"), FakeEnv(), MEMORY_TOOLS[3:4])
     assert {call.name for turn in turns for call in turn.calls} == {"Retrieve_memory"}
     assert turns[-1].answer == ""
+
+
+class Talk(FakeEnv):
+    """An environment whose expert says a word to each message."""
+
+    async def expert_action(self, name="oracle"):
+        self.asked.append(name)
+        return "ok" if len(self.asked) <= 80 else ""
+
+
+async def test_messages_to_keep_in_mind_are_noted_up_to_a_bound_and_a_length(monkeypatch):
+    monkeypatch.setattr(f"{play.__module__}.GOAL", "keep in mind what you are told")
+    turns, _ = await play(make_model("scripted"), Talk(), MEMORY_TOOLS)
+    names = [turn.calls[0].name if turn.calls else "answer" for turn in turns]
+    notes = [turn.calls[0].arguments["content"] for turn in turns if "Add_memory" in str(turn)]
+    assert notes[:2] == ["A room.", "You see what 'ok' does."]
+    assert names.count("Add_memory") == len(notes) == MAX_TOLD
+    assert "Delete_memory" not in names
+    assert {"Retrieve_memory", "Summary_context", "Filter_context"} < {*names}
+    between = [len(list(run)) for key, run in itertools.groupby(names, "answer".__eq__) if not key]
+    assert max(between) == 2
+    bound = make_model("scripted").bind(view(Talk(), MEMORY_TOOLS))
+    told = [ChatMessage("user", text) for text in ("Your goal: keep in mind that", "x" * 9000)]
+    turn = parse_completion(await bound.generate(request(*told)), native=False)
+    assert turn.calls[0].arguments["content"] == "x" * MAX_TOLD_LENGTH
 
 
 async def test_same_episode_same_outputs():

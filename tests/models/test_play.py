@@ -11,6 +11,7 @@ import pytest
 from agemem_eval.baselines.agemem import AgeMem
 from agemem_eval.baselines.none import NoMemory
 from agemem_eval.envs.alfworld.env import AlfworldEnvironment
+from agemem_eval.envs.hotpotqa.env import HotpotqaEnvironment
 from agemem_eval.harness.agent import run_episode
 from agemem_eval.harness.config import AgentConfig, make_config
 from agemem_eval.harness.ledger import Ledger, Role, Usage
@@ -42,16 +43,16 @@ async def memory_for(model, meter, kind=AgeMem):
     await memory.close()
 
 
-async def play(model, n=6, *, transport="prompt", kind=AgeMem, **limits):
+async def play(model, n=6, *, transport="prompt", kind=AgeMem, environment=None, **limits):
     """Records and traces of the first tasks of the generated split."""
-    environment = AlfworldEnvironment()
+    environment = environment or AlfworldEnvironment()
     config = AgentConfig(transport=transport, **limits)
     played = []
     for task in environment.tasks("generated")[:n]:
         meter = Meter(Ledger(), Trace())
         async with memory_for(model, meter, kind) as memory:
             key = EpisodeKey(
-                "alfworld", "1", "d", task.split, task.id, kind.label(model.info), "h",
+                environment.spec.name, "1", "d", task.split, task.id, kind.label(model.info), "h",
                 model.info.name, "h", "p", 0, 0,
             )  # fmt: skip
             episode = await run_episode(
@@ -82,6 +83,38 @@ async def test_scripted_wins_and_every_tool_call_succeeds(expert, transport):
     assert {status for _, status in statuses} == {"success"}
     used = {tool for tool, _ in statuses}
     assert used == set(TOOLS) if expert == "explorer" else used <= set(TOOLS)
+
+
+@pytest.mark.parametrize("transport", ["prompt", "native"])
+@pytest.mark.parametrize(
+    ("options", "n_messages"), [({}, 6), ({"exposure": "each", "changes": "2"}, 17)]
+)
+async def test_scripted_keeps_what_it_is_told_and_asks_for_it(options, n_messages, transport):
+    environment = HotpotqaEnvironment(form="three-stage", **options)
+    model = make_model("scripted")
+    played = await play(model, transport=transport, environment=environment)
+    for task, (episode, trace) in zip(environment.tasks("generated"), played, strict=False):
+        assert episode.success
+        assert not episode.malformed_outputs + episode.forfeits
+        assert all(counts.keys() == {"success"} for counts in episode.tool_calls.values())
+        told = [environment.reset(task, 0).text]
+        told += [environment.step("ok").observation for _ in range(n_messages - 1)]
+        tools = trace.of("tool")
+        notes = [e["arguments"]["content"] for e in tools if e["name"] == "Add_memory"]
+        assert notes == told
+        assert episode.memory_entries == n_messages
+        queries = [e["arguments"]["query"] for e in tools if e["name"] == "Retrieve_memory"]
+        assert queries[-1] == f"Your goal: answer the question: {environment.gold(task).question}"
+        assert queries[0] == queries[-2] != queries[-1]
+
+
+async def test_scripted_answers_where_a_step_has_no_room_for_a_second_tool():
+    environment = HotpotqaEnvironment(form="three-stage")
+    limits = {"environment": environment, "max_turns_per_step": 2}
+    for episode, _ in await play(make_model("scripted"), 2, **limits):
+        assert episode.success
+        assert episode.forfeits == 0
+        assert episode.memory_entries == 6
 
 
 async def test_a_finished_run_replays_to_the_same_records(tmp_path):
