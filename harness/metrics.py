@@ -37,6 +37,7 @@ class Row:
     quality: dict[str, dict[str, float | None]]  # of the memory: mean, and of how many (`n`)
     losses: dict[str, int]  # of failed questions: where the facts were lost
     memory_costs: dict[str, dict[str, float]]  # operation -> how many an episode, means of one
+    memory_wall_s: dict[str, float]  # operation -> seconds that one takes, mean
     memory_faults: dict[str, float]  # operations skipped, by kind: mean an episode
     lifelong: dict[str, Any] | None  # of a memory kept over a stream; see `_lifelong`
     steps_mean: float | None
@@ -75,6 +76,7 @@ def cell_row(
     key = planned[0]
     successes = [e.success for e in scored if e.success is not None]
     steps = sum(e.steps for e in scored)
+    costs = _memory_costs(scored)
     turns = sum(e.turns for e in scored)
     return Row(
         env=key.env,
@@ -92,7 +94,8 @@ def cell_row(
         within_cap=within_cap,
         quality=_scores([episode.quality for episode in scored]),
         losses=dict(sorted(Counter(e.loss for e in scored if e.loss is not None).items())),
-        memory_costs=_memory_costs(scored),
+        memory_costs=costs,
+        memory_wall_s={operation: cost.pop("wall_s") for operation, cost in costs.items()},
         memory_faults=_memory_faults(scored),
         lifelong=_lifelong(streams, episodes),
         steps_mean=_mean(e.steps for e in scored),

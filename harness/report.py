@@ -97,7 +97,7 @@ def cost_lines(rows: Sequence[Row]) -> list[str]:
             if cost["calls"] or cost["embedding_tokens"]:
                 parts.append(
                     f"{operation} {cost['calls']:.2f} calls, {tokens:,.0f} tokens, "
-                    f"{cost['embedding_tokens']:,.0f} embedded, {1000 * cost['wall_s']:.1f} ms"
+                    f"{cost['embedding_tokens']:,.0f} embedded, {1000 * row.memory_wall_s[operation]:.1f} ms"
                 )
         if parts:
             lines.append(f"{row.env}, {row.memory}: {'; '.join(parts)}")

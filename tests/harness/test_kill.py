@@ -31,6 +31,7 @@ def table(cwd: Path, *extra: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)["rows"]
     row.pop("wall_s")  # the one thing that no two runs share
+    row.pop("memory_wall_s")
     return row
 
 

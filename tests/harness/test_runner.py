@@ -29,6 +29,7 @@ def table(result: RunResult) -> list[dict[str, Any]]:
     rows = [row.to_json() for row in result.rows]
     for row in rows:
         row.pop("wall_s")
+        row.pop("memory_wall_s")
     return rows
 
 
