@@ -6,8 +6,29 @@ from collections.abc import Mapping
 
 from .schema import Kind, Property
 
-_FOUNDED = ("Which was founded first, {x} or {y}?", "Which is older, {x} or {y}?")
-_FOUNDED_LAST = ("Which was founded more recently, {x} or {y}?", "Which is younger, {x} or {y}?")
+_FOUNDED = Property(
+    "year",
+    ("{it} was founded in {v}.",),
+    asks=("In what year was {x} founded?", "When was {x} founded?"),
+    least=("Which was founded first, {x} or {y}?", "Which is older, {x} or {y}?"),
+    most=("Which was founded more recently, {x} or {y}?", "Which is younger, {x} or {y}?"),
+)
+
+
+def _year(sentences: tuple[str, ...], asks: tuple[str, ...], noun: str, began: str) -> Property:
+    """The year in which a thing of a kind began, by the kind's noun and a verb."""
+    of_two = "{x} or {y}?"
+    return Property(
+        "year",
+        sentences,
+        asks=asks,
+        least=(f"Which {noun} {began} first, {of_two}", f"Which is the older {noun}, {of_two}"),
+        most=(
+            f"Which {noun} {began} later, {of_two}",
+            f"Which is the more recent {noun}, {of_two}",
+        ),
+    )
+
 
 PLACES: Mapping[str, Kind] = {
     "company": Kind(
@@ -43,13 +64,7 @@ PLACES: Mapping[str, Kind] = {
                 ("{it} was long known for its {v}.", "{it} earned its first money with {v}."),
                 asks=("For what product was {x} known?",),
             ),
-            "year": Property(
-                "year",
-                ("{it} was founded in {v}.",),
-                asks=("In what year was {x} founded?", "When was {x} founded?"),
-                least=_FOUNDED,
-                most=_FOUNDED_LAST,
-            ),
+            "year": _FOUNDED,
         },
         asides=(
             "It never sold shares to the public.",
@@ -83,13 +98,7 @@ PLACES: Mapping[str, Kind] = {
                 asks=("For what subject is {x} best known?",),
                 same=("Are {x} and {y} best known for the same subject?",),
             ),
-            "year": Property(
-                "year",
-                ("{it} was founded in {v}.",),
-                asks=("In what year was {x} founded?", "When was {x} founded?"),
-                least=_FOUNDED,
-                most=_FOUNDED_LAST,
-            ),
+            "year": _FOUNDED,
         },
         asides=(
             "Its library is open at night.",
@@ -164,14 +173,11 @@ PLACES: Mapping[str, Kind] = {
                 asks=("In which town does {x} stand?",),
                 same=("Do {x} and {y} stand in the same town?",),
             ),
-            "year": Property(
-                "year",
+            "year": _year(
                 ("{it} opened in {v}.", "{it} was opened in {v}."),
-                asks=("In what year did {x} open?", "When did {x} open?"),
-                least=("Which museum opened first, {x} or {y}?",
-                       "Which is the older museum, {x} or {y}?"),
-                most=("Which museum opened later, {x} or {y}?",
-                      "Which is the more recent museum, {x} or {y}?"),
+                ("In what year did {x} open?", "When did {x} open?"),
+                "museum",
+                "opened",
             ),
         },
         asides=(
@@ -205,14 +211,11 @@ PLACES: Mapping[str, Kind] = {
                 refs=("the first captain of {x}",),
                 asks=("Who was the first captain of {x}?",),
             ),
-            "year": Property(
-                "year",
+            "year": _year(
                 ("{it} was launched in {v}.",),
-                asks=("In what year was {x} launched?", "When was {x} launched?"),
-                least=("Which ship was launched first, {x} or {y}?",
-                       "Which is the older ship, {x} or {y}?"),
-                most=("Which ship was launched later, {x} or {y}?",
-                      "Which is the more recent ship, {x} or {y}?"),
+                ("In what year was {x} launched?", "When was {x} launched?"),
+                "ship",
+                "was launched",
             ),
         },
         asides=(
