@@ -193,10 +193,10 @@ class LangMem(LongTermMemory):
         changed = False
         for patch in self._within(MAX_CHANGES, reply.patch, "patches"):
             id_ = self._known("patch", patch.id, known)
-            if id_ is not None and not patch.content:
+            if id_ is not None and not patch.content.strip():
                 fault(self._trace, "manage", f"patch: an empty text for {patch.id[:40]!r}")
             elif id_ is not None:
-                changed |= self._update(id_, patch.content)
+                changed |= self._update(id_, patch.content.strip())
         for short in self._removals(reply):
             id_ = self._known("remove", short, known)
             if id_ is not None:
@@ -217,17 +217,16 @@ class LangMem(LongTermMemory):
 
     def _insert(self, reply: ManageReply) -> list[str]:
         """Store what is new and right; returns the ids."""
-        right = []
+        added = []
         for new in self._within(MAX_INSERTS, reply.insert, "new memories"):
-            if not new.content:
+            content, kind = new.content.strip(), new.kind.lower()
+            if not content:
                 fault(self._trace, "manage", "a new memory without content")
-            elif new.kind.lower() not in KINDS:
-                fault(self._trace, "manage", f"a new memory of the unknown kind {new.kind[:40]!r}")
+            elif kind not in KINDS:
+                fault(self._trace, "manage", f"a new memory of the unknown kind {kind[:40]!r}")
             else:
-                right.append(new)
-        return [
-            self._add(new.content, {"kind": new.kind.lower(), "time": self._now()}) for new in right
-        ]
+                added.append(self._add(content, {"kind": kind, "time": self._now()}))
+        return added
 
     def _within(self, limit: int, items: Sequence[T], what: str) -> list[T]:
         return within(limit, items, what, op="manage", trace=self._trace)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ..harness.tools import Tool, ToolArguments
 from ..harness.types import ChatMessage, Json
@@ -113,15 +113,22 @@ def manage_messages(
 
 # --- the hot path ---------------------------------------------------------------------------------
 
-Text = Annotated[str, Field(min_length=1)]
+
+def _says_something(text: str) -> str:
+    if not text.strip():  # pydantic's idea of white space is smaller than Python's
+        raise ValueError("says nothing")
+    return text.strip()
+
+
+Text = Annotated[str, Field(min_length=1), AfterValidator(_says_something)]
 
 
 class ManageArguments(ToolArguments):
     """Arguments of `Manage_memory`, as langmem's `manage_memory` takes them, and a kind."""
 
-    content: Text | None = Field(None, description="The memory; not needed to delete.")
+    content: Text | None = Field(None, description="What the memory says, complete in itself.")
     action: Literal["create", "update", "delete"] = "create"
-    id: Text | None = Field(None, description="Which memory to update or delete.")
+    id: Text | None = Field(None, description="Which memory to change; none for a new one.")
     kind: Literal["semantic", "episodic", "procedural"] | None = Field(
         None, description="A fact, what happened, or how to do something; semantic if not said."
     )
