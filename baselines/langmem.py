@@ -17,8 +17,8 @@ Where this differs from the library:
 - Memories are looked up by the last 1, 2, 4, … exchanges, query_limit // 4 such queries but at
   least one. The library counts messages, so that its only query by default is the bare last
   message: here that would be an action, which says little about what is known.
-- The library leaves the window to its caller. Here it is the newest exchange, which memories are
-  to be made of, and `window` - 1 earlier ones that explain it.
+- The library leaves the window to its caller. Here it is the newest exchange and the action before
+  it, which memories are to be made of, and what `window` - 1 earlier exchanges say to explain them.
 - A bad reply gets one repair (the library: up to three attempts). A tool call with an id that is
   not there is told so (the library creates the memory, or says that it deleted it).
 """
@@ -109,6 +109,7 @@ class LangMem(LongTermMemory):
         )
         if not self._background:
             self.tools, self.instructions = make_tools(self._deletes), INSTRUCTIONS
+            self.uses_model = False  # type: ignore[misc]  # in this mode; the class may
         self._recent: list[Exchange] = []
 
     async def begin(self, scope: Scope) -> None:
@@ -152,7 +153,11 @@ class LangMem(LongTermMemory):
         return [entry for entry, _ in best[: self._query_limit]]
 
     async def _asked(self, existing: Sequence[Entry], number: int) -> ManageReply | None:
-        *earlier, new = self._recent[-self._window :]
+        *before, newest = self._recent[-self._window :]
+        earlier = [message for exchange in before for message in _messages(exchange)]
+        new = _messages(newest)
+        if earlier and earlier[-1]["role"] == "assistant":
+            new.insert(0, earlier.pop())  # the action that the newest message answers
         memories = [
             {
                 "id": str(i),
@@ -164,8 +169,8 @@ class LangMem(LongTermMemory):
         return await ask(
             self._writer,
             manage_messages(
-                [message for exchange in earlier for message in _messages(exchange)],
-                _messages(new),
+                earlier,
+                new,
                 memories,
                 time=self._now(),
                 deletes=self._deletes,
@@ -174,7 +179,7 @@ class LangMem(LongTermMemory):
             ManageReply,
             work={
                 "do": "manage",
-                "messages": _messages(new),
+                "messages": new,
                 "memories": memories,
                 "deletes": self._deletes,
             },
