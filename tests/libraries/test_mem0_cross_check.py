@@ -34,7 +34,7 @@ async def lives(clerk: Clerk, *, real: bool) -> AsyncIterator[tuple[Life, ChatSe
             await model.close()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 async def test_library_and_reimplementation_agree_on_a_conversation(seed: int) -> None:
     results = []
     for real in (True, False):
@@ -58,13 +58,14 @@ async def test_library_and_reimplementation_agree_on_a_conversation(seed: int) -
 
 
 @pytest.mark.parametrize("real", [True, False])
-async def test_made_up_ids_numbers_as_ids_and_deletions_without_text_do_nothing(real: bool) -> None:
+async def test_made_up_ids_numbers_as_ids_and_events_without_text_do_nothing(real: bool) -> None:
     async with lives(Clerk(), real=real) as (life, _):
         await life.tell("The lantern of Zorla is amber.")
-        for owner in ("Zghost", "Znumber", "Zmute"):
+        for owner, n_faults in (("Zghost", 2), ("Znumber", 1), ("Zmute", 1), ("Zodd", 3)):
+            before = len(life.faults)
             assert await life.tell(f"The oracle of {owner} is amber.") == 2
+            assert len(life.faults) - before == n_faults
         assert life.texts() == ["The lantern of Zorla is amber."]
-        assert len(life.faults) == 4  # two of the made-up ids, one of each of the others
 
 
 @pytest.mark.parametrize("real", [True, False])

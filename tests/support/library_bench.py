@@ -29,6 +29,7 @@ _CANDIDATE = re.compile(
 GARBLED = "GARBLED"  # a message with this word is answered with prose
 OWNERS = ("Zorla", "Zbren", "Zimra", "Zolt", "Zuvi")
 THINGS = ("lantern", "cellar", "rooster", "violin", "harbour")
+CARELESS = ("Zghost", "Znumber", "Zmute", "Ztwin", "Zafter", "Zodd")
 VALUES = ("amber", "hollow", "silent", "northern", "broken", "gone")
 
 Pair = tuple[str, str]
@@ -43,8 +44,8 @@ def conversation(seed: int, length: int = 30) -> list[Pair]:
             f"The {rng.choice(THINGS)} of {rng.choice(OWNERS)} is {rng.choice(VALUES)}."
             for _ in range(rng.choice((0, 1, 1, 2, 3)))
         ]
-        if rng.random() < 0.15:
-            said.append(f"The oracle of {rng.choice(('Zghost', 'Zmute', 'Znumber'))} is amber.")
+        if rng.random() < 0.3:
+            said.append(f"The oracle of {rng.choice(CARELESS)} is amber.")
         reply = rng.choice(("I see.", "go on", f"The tower of {rng.choice(OWNERS)} is silent."))
         pairs.append((" ".join(["Listen!", *said]), reply))
     return pairs
@@ -59,6 +60,14 @@ def decide(facts: Sequence[str], memories: Sequence[Json]) -> list[Json]:
         if owner == "Zghost":  # an id that was made up
             events.append({"event": "UPDATE", "id": "99", "text": fact})
             events.append({"event": "DELETE", "id": "no-such-id", "text": fact})
+        elif owner == "Ztwin":  # said before, added again
+            events.append({"event": "ADD", "id": "0", "text": fact})
+        elif owner == "Zafter" and memories:  # an update of what is deleted just before
+            first = memories[0]["id"]
+            events.append({"event": "DELETE", "id": first, "text": memories[0]["text"]})
+            events.append({"event": "UPDATE", "id": first, "text": fact})
+        elif owner == "Zodd":  # nothing of it is an operation
+            events += [{"event": "add", "text": fact}, {"event": "ADD", "text": ""}, {}]
         elif owner == "Znumber":  # an id that is no string
             events.append({"event": "UPDATE", "id": 0, "text": fact})
         elif owner == "Zmute":  # a deletion that does not repeat the text
