@@ -166,6 +166,7 @@ class AgeMemRag(_AgeMemTools):
     """
 
     name = "agemem-rag"
+    uses_model = False  # it has no summaries
 
     def __init__(self, services: Services, *, top_k: str = _RAG_TOP_K) -> None:
         super().__init__(

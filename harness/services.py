@@ -73,19 +73,15 @@ class Scoring:
         self._matcher: Any = None
         self._cache = execution.cache_dir or execution.runs_dir / ".cache"
 
-    def of(self, gold: Gold | None, meter: Meter) -> Scorer | None:
+    def of(self, gold: Gold | None, meter: Meter) -> Scorer:
         """The scorer of one episode."""
-        try:
-            from .quality.judge import Judge
-            from .quality.matching import Matcher
-            from .quality.score import Evidence, score
-        except ModuleNotFoundError:  # TODO until it is there
-            return None
+        from .quality.judge import Judge  # these are heavy, and only needed when one plays
+        from .quality.matching import Matcher
+        from .quality.score import Evidence, score
+
         if self._matcher is None:
             self._matcher = Matcher(self._models.embedder)
-        judge = None
-        if self._models.judge is not None:
-            judge = Judge(MeteredModel(self._models.judge, meter, Role.JUDGE), self._cache)
+        judging = self._models.judge
 
         async def scorer(
             before: Mapping[str, str],
@@ -94,6 +90,9 @@ class Scoring:
             success: bool | None,
             answer: str | None,
         ) -> tuple[Scores, str | None]:
+            judge = None
+            if judging is not None:
+                judge = Judge(MeteredModel(judging, meter, Role.JUDGE), self._cache, trace)
             evidence = Evidence(gold, before, entries, trace.events, success, answer)
             found = await score(evidence, self._matcher, judge)
             trace.emit(
