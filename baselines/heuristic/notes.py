@@ -108,7 +108,7 @@ def evolve(new: Any, value: Any) -> Json:
         if not (wrong or names_shared or len(words_shared) > 1):
             continue
         links.append(id_)
-        shared.update(dict.fromkeys(_texts(neighbour.get("tags"))))
+        shared.update(list(dict.fromkeys(_texts(neighbour.get("tags")))))
         if wrong:
             updates.append(_update(id_, neighbour, old, old_facts, wrong))
     own = _texts(fresh.get("tags"))
