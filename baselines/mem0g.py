@@ -154,13 +154,14 @@ class Mem0g(Mem0):
         reply = await ask(
             self._writer, messages, prompts.Obsolete, work=work, op="conflicts", trace=self._trace
         )
-        wanted = reply.obsolete[: len(shown)] if reply is not None else []
-        for name in dict.fromkeys(str(item) for item in wanted):
-            if name not in ids:
-                fault(self._trace, "unknown_id", f"conflict with {name!r:.80}")
-                continue
-            edge = self._graph.invalidate(ids[name], self._now())
-            self._emit("delete", [edge.id], changed=True, content=edge.content, kept=True)
+        named = dict.fromkeys(map(str, reply.obsolete)) if reply is not None else {}
+        if unknown := [name for name in named if name not in ids]:
+            problem = f"{len(unknown)} conflicts with what was not shown: {unknown[:3]!r:.80}"
+            fault(self._trace, "unknown_id", problem)
+        for name in named:
+            if name in ids:
+                edge = self._graph.invalidate(ids[name], self._now())
+                self._emit("delete", [edge.id], changed=True, content=edge.content, kept=True)
 
     def _link(self, triple: prompts.RelationItem, entities: dict[str, Entity]) -> None:
         """Merge a triple into the graph."""

@@ -155,7 +155,8 @@ async def test_an_id_that_was_not_shown_is_skipped_and_counted() -> None:
 
 async def test_the_candidates_of_all_facts_are_united_and_numbered() -> None:
     boxes = [f"The box {n} is blue." for n in range(7)]
-    bench = await started("oss-1.0", extract_facts=[said(*boxes, KETTLE), said(KETTLE, boxes[2])])
+    replies = [said(*boxes, KETTLE), said(KETTLE, boxes[2]), said(KETTLE)]
+    bench = await started("oss-1.0", extract_facts=replies)
     await tell(bench, "Boxes.", "More.")
     first, second = bench.model.asked("decide")
     assert first == {"do": "decide", "facts": [*boxes, KETTLE], "memories": []}
@@ -168,6 +169,8 @@ async def test_the_candidates_of_all_facts_are_united_and_numbered() -> None:
     shown = bench.model.requests[-1].messages[1].content
     assert json.dumps(second["memories"]) in shown
     assert json.dumps(second["facts"]) in shown
+    await tell(bench, "Less.")
+    assert len(bench.model.asked("decide")[-1]["memories"]) == 5  # of one fact
 
 
 async def test_the_events_are_carried_out_in_their_order() -> None:
@@ -242,6 +245,17 @@ async def test_a_fact_lost_in_a_deletion_is_counted_and_one_that_is_stored_is_no
         )
         await tell(bench, "You see a kettle.", "It works.")
         assert [text for op, text in bench.faults() if op == "contradiction_lost"] == lost, events
+
+
+async def test_a_fact_that_a_memory_says_already_is_not_lost_in_a_deletion() -> None:
+    bench = await started(
+        "oss-1.0",
+        extract_facts=[said(KETTLE, KEY), said(KEY)],
+        decide=[add_all({"facts": [KETTLE, KEY]}), all_of(("DELETE", "1", KETTLE))],
+    )
+    await tell(bench, "A kitchen.", "A key.")
+    assert bench.contents() == [KEY]
+    assert not bench.faults()
 
 
 async def test_the_library_profile_asks_for_no_summary_and_shows_no_recent_messages() -> None:

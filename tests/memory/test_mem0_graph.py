@@ -92,6 +92,14 @@ def test_the_ends_of_a_triple_are_never_one_node() -> None:
         g.link(CUP, "is beside", Entity("Cup", "t", CUP.vector), "step 2")
 
 
+def test_no_end_takes_the_node_that_bears_the_other_ends_name() -> None:
+    g = graph()
+    g.link(CUP, "is on", SHELF, "step 1")
+    edge, _ = g.link(MUG, "is beside", CUP, "step 2")  # the mug resembles the cup, and is not it
+    assert (edge.metadata["source"], edge.metadata["target"]) == ("mug", "cup")
+    assert [n.content for n in g.nodes()] == ["cup", "shelf", "mug"]
+
+
 def test_an_edge_that_ended_is_kept_and_not_found_and_may_begin_again() -> None:
     g = graph()
     edge, _ = g.link(CUP, "is on", SHELF, "step 1")
@@ -143,6 +151,9 @@ def test_scopes_hold_graphs_of_their_own_and_a_snapshot_brings_one_back() -> Non
     assert other.nodes() == g.nodes()
     with pytest.raises(DataError, match="an edge without its nodes"):
         other.restore(b"", snapshot[1])
+    g.link(CUP, "is on", DESK, "step 2")
+    with pytest.raises(DataError, match="an edge without its nodes"):
+        other.restore(snapshot[0], g.snapshot()[1])
     with pytest.raises(DataError):
         other.restore(snapshot[0], b"nonsense")
     assert other.relations() == [edge]

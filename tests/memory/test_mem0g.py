@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from rule_bench import RuleBench, RuleModel
 
 from agemem_eval.baselines.longterm import Exchange
@@ -181,7 +183,7 @@ async def test_a_triple_that_is_none_is_skipped_and_counted(triple: Any) -> None
 
 
 async def test_an_invented_conflict_is_skipped_and_counted() -> None:
-    bench = await started(conflicts={"obsolete": ["9", "1", "1"]})
+    bench = await started(conflicts={"obsolete": ["9", 1, "1", "0x", None]})
     await tell(bench, FIRST, MOVED)
     assert len(triples(bench)) == 2
     assert [op for op, _ in bench.faults()] == ["unknown_id"]
@@ -233,7 +235,10 @@ async def test_a_snapshot_holds_memories_and_graph_and_is_restored_whole_or_not_
     graph = other.memory._graph
     assert graph.relations(valid_only=False) == bench.memory._graph.relations(valid_only=False)
     foreign = super(Mem0g, other.memory).snapshot()  # memories alone, as `mem0` writes them
-    for broken in (foreign, snapshot[:-9], b"x"):
+    value = json.loads(zstandard.decompress(snapshot))
+    value |= {"memories": "", "edges": value["memories"]}  # empty memories, and edges that are none
+    torn = zstandard.compress(json.dumps(value).encode())
+    for broken in (foreign, snapshot[:-9], b"x", torn):
         with pytest.raises(DataError):
             other.memory.restore(broken)
         assert other.memory.entries() == bench.memory.entries()
