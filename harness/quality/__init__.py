@@ -1,0 +1,1 @@
+"""How good a memory is: what it holds of what it should, what it makes up, what it repeats."""

@@ -1,0 +1,106 @@
+"""What an episode's trace says about what the agent had before it: its context, what it read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from ..trace import Event
+from . import texts
+
+# Written by the agent or by its memory: what they invented is no evidence for itself.
+_OWN = frozenset({"assistant", "tool_result", "memory", "summary", "message"})
+_LOGICAL_TIME = re.compile(r"\b(?:step|turn)\s+\d+", re.IGNORECASE)
+MIN_SHARE = 0.5  # of a sentence's content words that must have been read
+
+
+def context_at_the_end(events: Sequence[Event]) -> list[str] | None:
+    """The messages before the agent's last completion; None if it never completed one.
+
+    The system prompt is left out: its worked example is no knowledge of the task.
+    """
+    last = max((at for at, e in enumerate(events) if e["type"] == "completion"), default=None)
+    if last is None:
+        return None
+    shown: dict[str, str] = {}
+    for event in events[:last]:
+        if (event["type"] == "message" and event["kind"] != "system") or (
+            event["type"] == "rewrite" and event["id"] in shown
+        ):
+            shown[event["id"]] = event["text"]
+        elif event["type"] == "remove":
+            for id_ in event["ids"]:
+                shown.pop(id_, None)
+    return list(shown.values())
+
+
+def retrieved(events: Sequence[Event]) -> list[str] | None:
+    """Contents retrieved since the last goal was put; None if nothing ever was by an event."""
+    found = [e for e in events if _is_retrieval(e)]
+    if not found:
+        return None
+    goals = (at for at, e in enumerate(events) if e["type"] == "message" and e["kind"] == "goal")
+    since = max(goals, default=0)
+    contents = [text for e in events[since:] if _is_retrieval(e) for text in e["contents"]]
+    return list(dict.fromkeys(contents))
+
+
+def unsupported(
+    before: Mapping[str, str], after: Mapping[str, str], events: Sequence[Event]
+) -> float | None:
+    """Share of the sentences of new or changed entries that nothing in this episode supports.
+
+    Supported means, word for word but for inflection, accents, demonyms and how numbers are
+    written: every number of the sentence, every word of its names, and at least half of its words
+    that carry meaning occur somewhere in
+
+    - what the agent read: the prompt, goals, observations, error messages;
+    - what it did: its actions;
+    - what it knew: an entry's content before, and entries of before that were retrieved.
+
+    Its thoughts, its tool calls and what its memory showed it are no support. Where the entries
+    say `step 3` or `turn 4`, that is the harness's clock and is not looked for. A count that the
+    agent made itself, or a conclusion with a number or a name of its own, counts as unsupported.
+
+    Returns:
+        None where no entry is new or changed, or none of them says anything.
+    """
+    changed = {id_: text for id_, text in after.items() if before.get(id_) != text}
+    read = _words_of(_read_or_done(events)) | _words_of(_remembered(before, events))
+    total = bad = 0
+    for id_, content in changed.items():
+        known = read | _words_of([before[id_]]) if id_ in before else read
+        for unit in texts.units(_LOGICAL_TIME.sub(" ", content)):
+            if unit.said.content:
+                total += 1
+                bad += not _supported(unit.said, known)
+    return bad / total if total else None
+
+
+def _supported(said: texts.Statement, known: Collection[str]) -> bool:
+    rest = said.content - said.numbers
+    exact = said.numbers.union(*(name for name in said.names if not name <= said.unsure))
+    enough = sum(word in known for word in rest) >= MIN_SHARE * len(rest)
+    return enough and all(word in known for word in exact)
+
+
+def _read_or_done(events: Iterable[Event]) -> Iterable[str]:
+    for event in events:
+        if event["type"] == "message" and event["kind"] not in _OWN:
+            yield event["text"]
+        elif event["type"] == "action":
+            yield event["action"]
+            yield event.get("observation") or ""
+
+
+def _remembered(before: Mapping[str, str], events: Iterable[Event]) -> Iterable[str]:
+    ids = {id_ for e in events if e["type"] == "memory" for id_ in e.get("ids", ())}
+    return [before[id_] for id_ in sorted(ids & before.keys())]
+
+
+def _words_of(read: Iterable[str]) -> frozenset[str]:
+    return frozenset().union(*(texts.statement(text).words for text in read))
+
+
+def _is_retrieval(event: Event) -> bool:
+    return event["type"] == "memory" and event["op"] == "retrieve" and "contents" in event

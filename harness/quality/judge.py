@@ -1,0 +1,223 @@
+"""An LLM as judge of answers and of memories, after AgeMem's J and MQ (arXiv 2601.01885).
+
+Its prompts, how it is asked, how its reply is read, and what is kept of it:
+
+- The judged texts are quoted as JSON strings on one line each, with `<`, `>` and what may be read
+  as a control token escaped, so that nothing in them can end the quotation.
+- A reply must be one number from 0 to 1: alone, as `{"score": x}`, or as a last line `score: x`.
+  What is off by rounding is clipped; `8`, `85%` and `10/10` are of another scale and refused, not
+  guessed at. An unreadable reply is asked for once more; then there is no score, and a
+  `memory_fault` event.
+- A score is kept on disk under the hash of all that it depends on. A kept score costs no call and
+  is not booked; the `judge` event says so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DataError
+from ..files import read_json, write_whole
+from ..ledger import Role
+from ..records import stable_hash
+from ..trace import Trace
+from ..types import ChatMessage, Sampling
+from .rubrics import AGAIN, ANSWER, MEMORY, PROMPT_VERSION
+
+if TYPE_CHECKING:
+    from ..metering import MeteredModel
+
+MAX_TOKENS = 2048  # a judge may think before it writes its number
+MAX_ENTRY_CHARS = 4000  # of an entry as the judge is shown it
+TOLERANCE = 0.02  # beyond 0 or 1 that counts as rounding
+_SAMPLING = Sampling(max_tokens=MAX_TOKENS, temperature=0.0)
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
+_LINE = re.compile(r"\**score\**\s*[:=]\s*\**\s*(\S+?)\**\.?", re.IGNORECASE)
+_THOUGHT = re.compile(r"<(think|thinking|reasoning)>.*?</\1>", re.DOTALL | re.IGNORECASE)
+_UNCLOSED = re.compile(r"</?(?:think|thinking|reasoning)>", re.IGNORECASE)
+_FENCE = re.compile(r"```(?:json|text)?\s*\n?(.*?)\n?\s*```", re.DOTALL)
+# What chat templates and parsers give a meaning to; and what ends a line for some of them.
+_ESCAPED = re.compile("[<>\x7f-\x9f\u2028\u2029]|\\[(?=/?[A-Z_]+\\])")
+
+
+class ReplyError(ValueError):
+    """Why a reply cannot be read as a score."""
+
+
+class Judge:
+    """Scores from 0 to 1 by a model at temperature 0.
+
+    Args:
+        model: Booked under the role `judge`.
+        cache_dir: Where scores are kept; None keeps none.
+        trace: Receives a `judge` event for each score and a `memory_fault` for what failed.
+    """
+
+    def __init__(
+        self, model: MeteredModel, cache_dir: Path | None, trace: Trace | None = None
+    ) -> None:
+        self._model = model.as_role(Role.JUDGE)
+        self._cache_dir = cache_dir
+        self._trace = trace if trace is not None else Trace()
+
+    async def answer(self, question: str, gold: str, given: str) -> float | None:
+        """J: how far an answer says what the gold answer says; a blank one is 0, without a call.
+
+        Raises:
+            ModelError: when the endpoint failed for good.
+        """
+        if not given.strip():
+            return 0.0
+        quoted = {"QUESTION": question, "CORRECT ANSWER": gold, "GIVEN ANSWER": given}
+        return await self._score("answer", ANSWER, quoted)
+
+    async def memory(
+        self, question: str, facts: Sequence[str], entries: Sequence[str]
+    ) -> float | None:
+        """MQ: how far entries hold the facts that a question needs; none is 0, without a call.
+
+        Raises:
+            ModelError: when the endpoint failed for good.
+        """
+        if not any(entry.strip() for entry in entries):
+            return 0.0
+        quoted = {"QUESTION": question}
+        quoted |= {f"FACT {number}": fact for number, fact in enumerate(facts, 1)}
+        quoted |= {f"ENTRY {number}": _clip(text) for number, text in enumerate(entries, 1)}
+        return await self._score("memory", MEMORY, quoted)
+
+    async def _score(self, op: str, rubric: str, quoted: dict[str, str]) -> float | None:
+        lines = [f"{name}: {quote(text)}" for name, text in quoted.items()]
+        messages = [ChatMessage("system", rubric), ChatMessage("user", "\n".join(lines))]
+        key = self._key(messages)
+        kept = self._kept(key)
+        value = kept if kept is not None else await self._ask(op, messages)
+        if kept is None and value is not None:
+            self._keep(key, value)
+        self._trace.emit("judge", op=op, score=value, cached=kept is not None)
+        return value
+
+    async def _ask(self, op: str, messages: list[ChatMessage]) -> float | None:
+        problem = ""
+        for _ in range(2):  # the reply, and one more after an unreadable one
+            text = (await self._model.generate(messages, _SAMPLING)).text
+            try:
+                return read_score(text)
+            except ReplyError as error:
+                problem = str(error)
+            retry = ChatMessage("user", AGAIN.format(problem=problem))
+            messages = [*messages, ChatMessage("assistant", text[-2000:]), retry]
+        self._trace.emit("memory_fault", op=f"judge_{op}", problem=problem)
+        return None
+
+    # --- scores that are kept -----------------------------------------------------------------
+
+    def _key(self, messages: Sequence[ChatMessage]) -> str:
+        info = self._model.info
+        said = [[message.role, message.content] for message in messages]
+        return stable_hash([info.name, info.identity, PROMPT_VERSION, MAX_TOKENS, said], 64)
+
+    def _path(self, key: str) -> Path | None:
+        return None if self._cache_dir is None else self._cache_dir / key[:2] / f"{key}.json"
+
+    def _kept(self, key: str) -> float | None:
+        """The score kept under a key; None if there is none, or none that can be trusted."""
+        path = self._path(key)
+        if path is None or not path.is_file():
+            return None
+        try:
+            value = read_json(path)
+        except (DataError, RecursionError):
+            return None
+        score = value.get("score") if isinstance(value, dict) and value.get("key") == key else None
+        good = isinstance(score, int | float) and not isinstance(score, bool) and 0 <= score <= 1
+        return float(score) if good and score is not None else None
+
+    def _keep(self, key: str, score: float) -> None:
+        path = self._path(key)
+        if path is None:
+            return
+        value = {"key": key, "score": score, "judge": self._model.info.name}
+        try:
+            write_whole(path, (json.dumps(value) + "\n").encode())
+        except FileNotFoundError:  # another process moved the same file into place just now
+            if not path.is_file():
+                raise
+
+
+def quote(text: str) -> str:
+    """A text as a JSON string that nothing in it can end, of one line, without control tokens."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return _ESCAPED.sub(lambda match: f"\\u{ord(match.group()):04x}", quoted)
+
+
+def read_score(reply: str) -> float:
+    """The score in a reply, from 0 to 1.
+
+    Raises:
+        ReplyError: for anything but one of the three forms.
+    """
+    text = _THOUGHT.sub(" ", reply)
+    if (last := list(_UNCLOSED.finditer(text))) and last[-1].group().startswith("</"):
+        text = text[last[-1].end() :]  # templates that open the thought in the prompt
+    elif last:
+        raise ReplyError("the reply ends within its thoughts")
+    text = text.strip()
+    fenced = _FENCE.fullmatch(text)
+    text = fenced[1].strip() if fenced else text
+    if not text:
+        raise ReplyError("the reply is empty")
+    return _in_range(_from_json(text) if text.startswith("{") else _from_lines(text))
+
+
+def _from_json(text: str) -> float:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({key for key, _ in pairs}) < len(pairs):
+            raise ReplyError("a key stands twice in the JSON")
+        return dict(pairs)
+
+    try:
+        value = json.loads(text, object_pairs_hook=once)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, ReplyError):
+            raise
+        raise ReplyError("the JSON cannot be read") from error
+    found = value.get("score") if isinstance(value, dict) else None
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        raise ReplyError('the JSON has no number as "score"')
+    try:
+        return float(found)
+    except OverflowError as error:
+        raise ReplyError("the score is no number from 0 to 1") from error
+
+
+def _from_lines(text: str) -> float:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    marked = [match for line in lines if (match := _LINE.fullmatch(line))]
+    if len(marked) > 1:
+        raise ReplyError("there is more than one score")
+    if marked and not _LINE.fullmatch(lines[-1]):
+        raise ReplyError("the score is not the last line")
+    if not marked and len(lines) > 1:
+        raise ReplyError("there is more than a number, and no last line `score: x`")
+    said = marked[0][1] if marked else lines[0]
+    if not _NUMBER.fullmatch(said) or len(said) > 32:
+        raise ReplyError("that is not one number")
+    return float(said)
+
+
+def _in_range(value: float) -> float:
+    if not math.isfinite(value) or not -TOLERANCE <= value <= 1 + TOLERANCE:
+        raise ReplyError("the score is no number from 0 to 1")
+    return min(1.0, max(0.0, value)) + 0.0  # + 0.0 makes -0.0 a plain zero
+
+
+def _clip(text: str) -> str:
+    if len(text) <= MAX_ENTRY_CHARS:
+        return text
+    return f"{text[:MAX_ENTRY_CHARS]} [cut: {len(text) - MAX_ENTRY_CHARS} more characters]"

@@ -1,0 +1,322 @@
+"""Whether a text says a fact, though in other words.
+
+A sentence of an entry says a fact if
+
+1. it has the fact's numbers and names, its subject among them, and contradicts none of them: what
+   the sentence leaves out, the paragraph around it may supply (`it`), but never where the sentence
+   has another number or name in that place; of four names or more a fourth may be left out; and
+2. it denies what the fact denies, and uses no opposite (`closed` for `open`); and
+3. its similarity with the fact is at or above a threshold: the mean of two cosines, of the whole
+   sentences, and of what they say beside names and numbers, so that `Vell liked the Heron` does
+   not pass for `Vell built the Heron`.
+
+Or the entry holds the fact word for word. The first two are lexical (`texts`); they alone tell
+`born in 1901` from `born in 1923`, which lie close together for any embedder. The threshold tells
+the rest, and is chosen for each embedder on the labelled pairs of `pairs`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..metering import Embedder
+from . import texts
+from .pairs import CALIBRATION, Pair
+from .texts import Fact, Statement, Unit
+
+VERSION = 1  # changes whenever a match could
+CACHE_BYTES = 64 * 2**20  # of vectors that a matcher keeps
+ROUNDING = 1e-6  # of a similarity in float32
+Vector = NDArray[np.float32]
+_THRESHOLDS: dict[str, float] = {}  # by identity of the embedder, for the life of the process
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What of some entries says something that is looked for.
+
+    Attributes:
+        facts: for each fact, whether an entry says it.
+        matching: sentences that say one of the facts.
+        total: sentences, headings that say none of the facts left out.
+    """
+
+    facts: tuple[bool, ...]
+    matching: int
+    total: int
+
+
+class Matcher:
+    """Finds facts in texts; vectors of sentences are kept, the least used go first.
+
+    Args:
+        embedder: Not metered: scoring costs the memory nothing.
+        threshold: Similarity from which a sentence may say a fact; None: calibrated.
+    """
+
+    def __init__(self, embedder: Embedder, threshold: float | None = None) -> None:
+        self._embedder = embedder
+        self._threshold = threshold
+        self._room = max(64, CACHE_BYTES // (4 * embedder.dim))
+        self._vectors: OrderedDict[str, Vector] = OrderedDict()
+
+    @property
+    def threshold(self) -> float:
+        """The similarity in use."""
+        if self._threshold is None:
+            identity = json.dumps(self._embedder.identity, sort_keys=True)
+            if identity not in _THRESHOLDS:
+                _THRESHOLDS[identity] = calibrated(self, CALIBRATION)
+            self._threshold = _THRESHOLDS[identity]
+        return self._threshold
+
+    def says(self, entry: str, fact: str) -> bool:
+        """Whether a text says a fact."""
+        return self.find([entry], [fact]).facts[0]
+
+    def find(self, entries: Sequence[str], facts: Sequence[str]) -> Found:
+        """Which facts the entries say, and how much of the entries says them.
+
+        Args:
+            entries: texts of any length.
+            facts: none of them blank.
+        """
+        read = [texts.fact(text) for text in facts]
+        said = [False] * len(read)
+        matching = total = 0
+        for entry in entries:
+            hits, of_units = self._find_in(texts.units(entry), read)
+            said = [a or b for a, b in zip(said, hits, strict=True)]
+            for unit, hit in zip(texts.units(entry), of_units, strict=True):
+                matching += hit
+                total += hit or not unit.heading
+        return Found(tuple(said), matching, total)
+
+    def score(self, entry: str, fact: str) -> float:
+        """The best similarity among sentences that pass the lexical test; 1 if word for word.
+
+        -1 where no sentence passes.
+        """
+        read = texts.fact(fact)
+        found = texts.units(entry)
+        if any(_verbatim(found, read)):
+            return 1.0
+        return max((self._similarity(u, read) for u in found if may_say(u, read)), default=-1.0)
+
+    def repeats(self, entries: Sequence[str]) -> list[bool]:
+        """For each entry, whether one earlier entry says every sentence of it already."""
+        return [self._repeats(entries, place) for place in range(len(entries))]
+
+    def nearest(self, query: str, entries: Sequence[str], n: int) -> list[int]:
+        """Places of the entries most similar to a query, best first."""
+        if not entries:
+            return []
+        self._embed([query, *entries])
+        similarity = [float(self._vector(entry) @ self._vector(query)) for entry in entries]
+        return sorted(range(len(entries)), key=lambda place: (-similarity[place], place))[:n]
+
+    # --- one entry --------------------------------------------------------------------------
+
+    def _find_in(
+        self, found: Sequence[Unit], facts: Sequence[Fact]
+    ) -> tuple[list[bool], list[bool]]:
+        """Which facts the sentences of an entry say, and which sentences say one."""
+        said, of_units = [False] * len(facts), [False] * len(found)
+        pairs = []
+        for place, fact in enumerate(facts):
+            for at, verbatim in enumerate(_verbatim(found, fact)):
+                if verbatim:
+                    said[place] = of_units[at] = True
+                elif may_say(found[at], fact):
+                    pairs.append((place, at))
+        wanted = [text for place, at in pairs for text in _read_of(found[at], facts[place])]
+        self._embed(wanted)
+        for place, at in pairs:
+            if self._similarity(found[at], facts[place]) >= self.threshold - ROUNDING:
+                said[place] = of_units[at] = True
+        return said, of_units
+
+    def _repeats(self, entries: Sequence[str], place: int) -> bool:
+        claims = [Fact(u.said, u.said, frozenset()) for u in texts.units(entries[place])]
+        if not claims:
+            return any(entry.strip() == entries[place].strip() for entry in entries[:place])
+        for earlier in entries[:place]:
+            found = texts.units(earlier)
+            # Most pairs of entries differ lexically, so that nothing is embedded for them.
+            if all(
+                any(may_say(u, c) for u in found) or any(_verbatim(found, c)) for c in claims
+            ) and all(self._find_in(found, claims)[0]):
+                return True
+        return False
+
+    # --- vectors ----------------------------------------------------------------------------
+
+    def _similarity(self, unit: Unit, fact: Fact) -> float:
+        """The mean of the cosines of sentences and of predicates."""
+        sentence, predicate, *claims, claimed = _read_of(unit, fact)
+        vector = self._vector(sentence)  # the fact with or without its subject, what is nearer
+        whole = max(float(vector @ self._vector(claim)) for claim in claims)
+        if not predicate or not claimed:
+            return whole
+        return (whole + float(self._vector(predicate) @ self._vector(claimed))) / 2
+
+    def _vector(self, text: str) -> Vector:
+        if text not in self._vectors:
+            self._embed([text])
+        self._vectors.move_to_end(text)
+        return self._vectors[text]
+
+    def _embed(self, wanted: Iterable[str]) -> None:
+        missing = [text for text in dict.fromkeys(wanted) if text not in self._vectors]
+        for text, vector in zip(missing, self._embedder.embed(missing), strict=True):
+            self._vectors[text] = np.array(vector, dtype=np.float32)
+        while len(self._vectors) > self._room:
+            self._vectors.popitem(last=False)
+
+
+def _read_of(unit: Unit, fact: Fact) -> tuple[str, str, str, str, str]:
+    """What a pair needs vectors of: sentence and its predicate, fact, its sentence, predicate."""
+    things = frozenset(fact.body.numbered).union(fact.subject, *fact.whole.names, *unit.said.names)
+    said, claim = unit.said, fact.body
+    predicates = texts.predicate(said, things), texts.predicate(claim, things)
+    return said.text, predicates[0], fact.whole.text, claim.text, predicates[1]
+
+
+def _verbatim(found: Sequence[Unit], fact: Fact) -> list[bool]:
+    """Which sentences are part of the fact, where the entry holds it word for word."""
+    entry = "".join(unit.said.norm for unit in found).replace("  ", " ")
+    whole, body = fact.whole.norm, fact.body.norm
+    if whole and whole in entry:
+        inside = whole
+    elif body and body in entry and any(fact.subject and _has_subject(u, fact) for u in found):
+        inside = body
+    else:
+        return [False] * len(found)
+    return [
+        (unit.said.norm in inside or inside in unit.said.norm) and bool(unit.said.content)
+        for unit in found
+    ]
+
+
+# --- the lexical test -------------------------------------------------------------------------
+
+
+def may_say(unit: Unit, fact: Fact) -> bool:
+    """Whether a sentence has what the fact rests on and contradicts nothing of it."""
+    said, claim = unit.said, fact.body
+    return (
+        bool(claim.words)
+        and _has_numbers(unit, claim)
+        and _has_subject(unit, fact)
+        and _has_names(unit, fact)
+        and texts.denied(said, claim) == any(no for _, no in claim.clauses)
+        and not _opposed(said, claim)
+    )
+
+
+def _has_numbers(unit: Unit, claim: Statement) -> bool:
+    for noun, numbers in claim.numbered.items():
+        if noun not in unit.said.words:
+            return False
+        there = unit.said.numbered.get(noun)
+        if there is not None and not numbers <= there:
+            return False  # `mug 2 … shelf 1` does not say `mug 1 … shelf 2`
+    missing = claim.numbers - unit.said.numbers
+    foreign = unit.said.numbers - claim.numbers
+    return not missing or (not foreign and missing <= unit.block.numbers)
+
+
+def _has_subject(unit: Unit, fact: Fact) -> bool:
+    """Half of the subject's words, in the sentence, or around one that names nobody else."""
+    if not fact.subject:
+        return True
+    enough = (len(fact.subject) + 1) // 2
+    if fact.subject <= unit.said.words:
+        return True
+    if any(name & fact.subject for name in unit.said.names if not name <= fact.whole.words):
+        return False  # the Golden Heron is not the Silver Heron
+    if len(fact.subject & unit.said.words) >= enough:
+        return True
+    around = len(fact.subject & unit.block.words) >= enough
+    return around and not _foreign(unit, fact)
+
+
+def _has_names(unit: Unit, fact: Fact) -> bool:
+    missing = [name for name in fact.body.names if not _named(name, unit.said)]
+    if not missing:
+        return True
+    if _foreign(unit, fact):
+        return False
+    around = [name for name in missing if not _named(name, unit.block)]
+    lost = [name for name in around if not name <= fact.body.unsure]
+    return len(lost) <= len(fact.body.names) // 4
+
+
+def _named(name: frozenset[str], said: Statement) -> bool:
+    """All of a name, or a part of it that stands alone: `Vell` for `Nora Vell`."""
+    return name <= said.words or any(other < name for other in said.names)
+
+
+def _foreign(unit: Unit, fact: Fact) -> bool:
+    """Whether a sentence names something that the fact does not."""
+    return any(not name <= fact.whole.words for name in unit.said.names)
+
+
+def _opposed(said: Statement, claim: Statement) -> bool:
+    return any(
+        group in said.contrasts and not words & said.contrasts[group]
+        for group, words in claim.contrasts.items()
+    )
+
+
+# --- calibration ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How a matcher does on labelled pairs."""
+
+    threshold: float
+    precision: float | None  # None where it takes no pair to match
+    recall: float
+    f1: float
+    wrong: tuple[Pair, ...]  # the pairs that it labels otherwise
+
+
+def rates(scores: Sequence[float], pairs: Sequence[Pair], threshold: float) -> Rates:
+    """The rates at a threshold, of the scores that `Matcher.score` gives the pairs."""
+    taken = [score >= threshold - ROUNDING for score in scores]
+    right = sum(took and pair.same for took, pair in zip(taken, pairs, strict=True))
+    wanted = sum(pair.same for pair in pairs)
+    wrong = tuple(p for took, p in zip(taken, pairs, strict=True) if took != p.same)
+    return Rates(
+        threshold,
+        right / sum(taken) if any(taken) else None,
+        right / wanted,
+        2 * right / (sum(taken) + wanted),
+        wrong,
+    )
+
+
+def calibrated(matcher: Matcher, pairs: Sequence[Pair]) -> float:
+    """The threshold with the best F1 on labelled pairs; of several, the middle of the widest run.
+
+    The middle, since the ends of such a run are set by single pairs.
+    """
+    scores = [matcher.score(pair.entry, pair.fact) for pair in pairs]
+    grid = [round(0.01 * step, 2) for step in range(1, 100)]
+    f1 = [rates(scores, pairs, theta).f1 for theta in grid]
+    runs: list[list[float]] = [[]]
+    for theta, value in zip(grid, f1, strict=True):
+        if value == max(f1):
+            runs[-1].append(theta)
+        elif runs[-1]:
+            runs.append([])
+    widest = max(runs, key=len)
+    return widest[len(widest) // 2]
