@@ -53,11 +53,11 @@ MODES = ("background", "hot-path")
 MAX_QUERY_LIMIT = 20
 MAX_STEPS = 5
 MAX_WINDOW = 20
-MAX_INSERTS = 32  # new memories of one reply; more are dropped and counted
+MAX_INSERTS = 100  # new memories of one reply; more are dropped and counted
 MAX_CHANGES = 64  # patches, and removals, that are read of one reply
-MAX_SHOWN = 12_000  # characters of a message that the manager is shown
+MAX_SHOWN = 20_000  # characters of a message that the manager is shown; more is cut, and counted
 MAX_MEMORY_SHOWN = 2000  # characters of a stored memory
-_REPLY_TOKENS = 2048
+_REPLY_TOKENS = 4096  # the hundred memories that one message may hold
 
 
 class LangMem(LongTermMemory):
@@ -127,6 +127,9 @@ class LangMem(LongTermMemory):
         """Bring the memories up to date with an exchange; the hot path leaves that to the agent."""
         if not self._background or not exchange.observation.strip():
             return
+        excess = len(exchange.observation.strip()) - MAX_SHOWN
+        if excess > 0:
+            fault(self._trace, "manage", f"{excess} characters of a message were not shown")
         self._recent = [*self._recent, exchange][-MAX_WINDOW:]
         existing = self._resembling()
         for number in range(1, self._max_steps + 1):

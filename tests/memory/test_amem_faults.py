@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from rule_bench import RuleBench, RuleModel
 
 from agemem_eval.baselines.amem import MAX_CHANGES, MAX_CONTEXT, MAX_WORD, MAX_WORDS, AMem
+from agemem_eval.baselines.heuristic import HeuristicModel
 from agemem_eval.harness.errors import ModelError
+from agemem_eval.harness.types import Model
 from agemem_eval.testing import MemoryConformance
 
 GOOD_NOTE = {"keywords": ["mug"], "context": "A mug.", "tags": ["thing"]}
@@ -216,3 +218,10 @@ def test_whatever_the_model_answers_the_store_stays_sound(answers: list[Any], ta
 
 class TestConformanceWithAModelThatOnlyWritesProse(MemoryConformance):
     target = "agemem_eval.baselines.amem:AMem"
+
+
+class TestConformanceWithAModelOfRules(MemoryConformance):
+    target = "agemem_eval.baselines.amem:AMem"
+
+    def model(self) -> Model:
+        return HeuristicModel()

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rule_bench import RuleBench, RuleModel
 
-from agemem_eval.baselines.langmem import MAX_CHANGES, MAX_INSERTS, LangMem
+from agemem_eval.baselines.heuristic import HeuristicModel
+from agemem_eval.baselines.langmem import MAX_CHANGES, MAX_INSERTS, MAX_SHOWN, LangMem
 from agemem_eval.harness.errors import ModelError
+from agemem_eval.harness.types import Model
 from agemem_eval.testing import MemoryConformance
 
 FACT = {"kind": "semantic", "content": "The mug is on desk 1."}
@@ -134,7 +136,12 @@ async def test_a_huge_message_is_shown_in_part_and_a_huge_memory_too() -> None:
     b = await bench(huge).begin()
     await b.read("word " * 100_000, "fact word " * 50_000, "The end.")
     for request in b.model.requests:
-        assert sum(len(m.content) for m in request.messages) < 60_000
+        assert sum(len(m.content) for m in request.messages) < 80_000
+    unseen = [problem for _, problem in b.faults() if "not shown" in problem]
+    assert unseen == [
+        f"{size - 1 - MAX_SHOWN} characters of a message were not shown"
+        for size in (500_000, 500_000)
+    ]
     check(b)
 
 
@@ -204,3 +211,10 @@ class TestConformanceInTheBackground(MemoryConformance):
 class TestConformanceInTheHotPath(MemoryConformance):
     target = "agemem_eval.baselines.langmem:LangMem"
     options = {"mode": "hot-path"}
+
+
+class TestConformanceInTheBackgroundWithAModelOfRules(MemoryConformance):
+    target = "agemem_eval.baselines.langmem:LangMem"
+
+    def model(self) -> Model:
+        return HeuristicModel()
