@@ -62,7 +62,7 @@ PROFILES = {
 
 
 class Mem0(LongTermMemory):
-    """Mem0 (arXiv 2504.19413, section 2.1); an automatic memory.
+    """Mem0 (arXiv 2504.19413, 2.1): 1 model call an add and 1 a fact, none a search.
 
     Args:
         services: Metered model and embedder, and where to keep the store.

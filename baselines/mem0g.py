@@ -45,7 +45,7 @@ _PARTS = ("memories", "nodes", "edges")
 
 
 class Mem0g(Mem0):
-    """Mem0 with a graph memory (arXiv 2504.19413, section 2.2); an automatic memory.
+    """Mem0 and a graph (arXiv 2504.19413, 2.2): up to 3 model calls more an add, 1 a search.
 
     Args:
         services: Metered model and embedder, and where to keep the store.
