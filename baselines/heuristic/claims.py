@@ -58,7 +58,8 @@ _NOUNS = {  # concepts whose value is a common noun
     ),
 }
 _STATES = {
-    "openness": "open closed locked unlocked",
+    "openness": "open closed locked",
+    "lock": "unlocked",
     "power": "on off activated deactivated",
     "temperature": "hot cool cold warm heated cooled",
     "cleanliness": "clean dirty cleaned",
@@ -75,11 +76,12 @@ _PLACE = re.compile(
     rf"^{_THING} (?:is|are|was|were) (?:placed |now )?(?:in|on|at|inside|under|beside) "
     rf"{_THING}{_END}"
 )
-_STATE = re.compile(rf"^{_THING} (?:is|are) (?:now )?(?:turned )?([a-z]+){_END}")
-_HOLDS = re.compile(rf"^{_THING} (holds?|carr(?:y|ies)|contains?|reads?) {_THING}{_END}")
+_STATE = re.compile(rf"^{_THING} (?:is|are) (?:now )?(?:turned )?([a-z]+)(?: on \S+)?{_END}")
+_HOLDS = re.compile(rf"^{_THING} (holds?|have|carr(?:y|ies)|contains?|reads?) {_THING}{_END}")
+_LIST = re.compile(r"^(?:The )?([^:]{1,60}?) holds: (.{1,400})$")
 _OF = re.compile(rf"^[Tt]he ([a-z]+) of {_THING} is {_THING}{_END}")
 _MY = re.compile(rf"^(?:My|my) ([a-z]+(?: [a-z]+)?) is {_THING}{_END}")
-_NOT = re.compile(r",? (?:and |but )?not ((?:[^,.;:()]|[,.](?=\d)){1,80})(?=[.;]?$)")
+_NOT = re.compile(r"(?:, (?:and |but )?| and | but )not ((?:[^,.;:()]|[,.](?=\d)){1,80})(?=[.;]?$)")
 _RETRACTION = re.compile(r"^No longer: ")
 _DENIED = re.compile(r"\b(?:no longer|(?<=is )not|(?<=are )not|(?<=was )not) ")
 _PREFIX = re.compile(r"^([A-Z\d“][^.!?;]{0,118}?): (?=[A-Z])")
@@ -96,7 +98,9 @@ _EVERYWHERE = frozenset(
     ("nothing", "none", "everything", "anything", "there", "it", "this", "that", "what")
 )
 _NEAR = 9  # words between a value and the cue that names its concept
-SINGLE = frozenset({*CONCEPT.values(), *_NOUNS, *_STATES, "place", "holding", "reading"})
+SINGLE = frozenset(
+    {*CONCEPT.values(), *_NOUNS, *_STATES, "place", "holding", "reading", "contents"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +192,11 @@ def _claim(source: str, relation: str, value: str, single: bool) -> Claim:
 
 def _short(text: str) -> Iterator[Claim]:
     """The claims of a sentence such as those of games; none for any other."""
-    if len(text) > 200:
+    if match := _LIST.match(text):
+        yield _claim(match[1], "contents", match[2], True)
+    elif len(text) > 200:
         return
-    if match := _OF.match(text):
+    elif match := _OF.match(text):
         yield _claim(match[2], match[1], match[3], True)
     elif match := _MY.match(text):
         yield _claim("I", f"my {match[1]}", match[2], True)
@@ -210,12 +216,13 @@ def _held(holder: str, verb: str, held: str) -> Iterator[Claim]:
     if verb.startswith("read"):
         yield _claim(holder, "reading", held, True)
         return
+    if key(held) != "nothing" and not _is_thing(held):
+        return
     # What contains something may contain more; a hand holds one thing.
-    single = not verb.startswith("contain") and (key(held) == "nothing" or _is_thing(held))
-    if single or verb.startswith("contain"):
-        yield _claim(holder, "holding", held, single)
-    if key(held) not in _EVERYWHERE and (single or verb.startswith("contain")):
-        yield _claim(held, "place", holder, single)
+    single = not verb.startswith(("contain", "have"))
+    yield _claim(holder, "holding", held, single)
+    if key(held) not in _EVERYWHERE:
+        yield _claim(held, "place", holder, not verb.startswith("contain"))
 
 
 def _is_thing(text: str) -> bool:

@@ -65,12 +65,19 @@ def extract_facts(messages: Any) -> list[str]:
         role = dict_of(message).get("role")
         text = plain(text_of(dict_of(message).get("content")))
         if role == "assistant":
-            found += [fact for fact in _chat(text) if read(fact).claims]
+            found += [fact for fact in _chat(text) if _asserts(fact, text)]
         elif role != "system":
             found += facts_of(text)
         if len(found) > 2 * MAX_FACTS:
             break
     return settled(found)[:MAX_FACTS]
+
+
+def _asserts(fact: str, text: str) -> bool:
+    """Whether a sentence of the agent's is a statement about something with a name, no action."""
+    claims = read(fact).claims
+    said = text.strip()
+    return said[:1].isupper() and said[-1] in ".!" and any(c.source[0].isupper() for c in claims)
 
 
 def facts_of(text: str) -> list[str]:

@@ -37,10 +37,12 @@ _WALLS = re.compile(r"\bWalls: ")
 
 _DELTA = re.compile(r"^(Now|No longer): (.+?)\.?$")
 _GROUP = re.compile(r"^(.{1,2000}?) (are|contain|hold) (.{1,120})$")
+_BEGIN = ("the", "you", "your", "what", "there", "level", "part")
 _SIDES = re.compile(r"^(?:the )?left and right ([a-z]+)s$", re.IGNORECASE)
 _MEMBER = re.compile(r"^(?:the )?(?:[a-z]+ )?[a-z]+\d*$")
 _PLANNED = re.compile(r"\b(?:[a-z]+\d+|room[a-z]|(?:left|right) (?:hand|gripper)|your hand)\b")
 _Say = Callable[[re.Match[str], str], Iterable[str]]  # of a sentence, and where one stands
+_PLAN = re.compile(r"^(?:This is [a-z]+: |There are the .+;)")
 _LEADS = re.compile(r"^(?:Observation|Obs): ")
 
 FAILURE = re.compile(
@@ -66,10 +68,10 @@ def facts(text: str) -> list[str] | None:
     """
     found: list[str] = []
     known, here = False, ""
-    room = ""
+    room, planned = "", False
     for line in lines(text):
         line = _LEADS.sub("", line)
-        entered = _ROOM.match(line) or _OUTSIDE.match(line)
+        entered = None if room else _ROOM.match(line) or _OUTSIDE.match(line)
         if entered:
             room, known = entered[1], True
             found += _room(room, text)
@@ -79,7 +81,8 @@ def facts(text: str) -> list[str] | None:
         for sentence in sentences(line):
             if match := _ARRIVES.match(sentence) or _IS_STATE.match(sentence):
                 here = match[1]
-            told = _told(sentence, here)
+            told = _told(sentence, here, planned=planned)
+            planned = planned or bool(_PLAN.match(sentence))
             if told is not None:
                 known = True
                 found += told
@@ -88,13 +91,17 @@ def facts(text: str) -> list[str] | None:
     return list(dict.fromkeys(found)) if known else None
 
 
-def _told(sentence: str, here: str) -> list[str] | None:
+def _told(sentence: str, here: str, *, planned: bool) -> list[str] | None:
     """What one sentence says; None for one that is not known."""
     for pattern, say in _RULES:
         match = pattern.search(sentence)
         if match is not None:
             return list(say(match, here))
-    if _PLANNED.search(sentence) and len(sentence) < 2000 and not NOISE.match(sentence):
+    if (
+        (planned or _PLANNED.search(sentence))
+        and len(sentence) < 2000
+        and not NOISE.match(sentence)
+    ):
         return list(_each(sentence.rstrip(".")))
     return None
 
@@ -139,7 +146,7 @@ def _delta(match: re.Match[str], here: str) -> Iterator[str]:
 def _each(sentence: str) -> Iterator[str]:
     """A sentence about several things as one about each."""
     match = _GROUP.match(sentence)
-    if match is None:
+    if match is None or match[1] == "There":
         yield from _each_held(sentence)
         return
     verb = {"are": "is", "contain": "contains", "hold": "holds"}[match[2]]
@@ -160,7 +167,7 @@ def _each(sentence: str) -> Iterator[str]:
 
 
 def _each_held(sentence: str) -> Iterator[str]:
-    match = re.match(r"^(.{1,60}? (?:contains|holds)) (.+ and .+)$", sentence)
+    match = re.match(r"^(.{1,60}? (?:contains|holds|have)) (.+ and .+)$", sentence)
     for thing in re.split(r",? and |, ", match[2])[:MAX_LISTED] if match else ():
         yield _sentence(f"{match[1]} {thing}" if match else "")
     if not match:
@@ -168,7 +175,11 @@ def _each_held(sentence: str) -> Iterator[str]:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}." if not text[:1].islower() or " " in text else text
+    """A part of a list as a sentence; names such as “b1” stay as they are."""
+    first = text.split(" ", 1)[0]
+    if first.isalpha() and first.islower() and first not in _BEGIN:
+        text = f"the {text}"
+    return f"{text[:1].upper() if first.isalpha() else text[:1]}{text[1:]}."
 
 
 def _room(room: str, text: str) -> Iterator[str]:

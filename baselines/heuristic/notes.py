@@ -83,8 +83,8 @@ def tags(text: str, facts: list[str]) -> list[str]:
     told = "\n".join([text[:5000], *facts])
     cued = [tag for pattern, tag in _CUES if pattern.search(told)]
     if not facts and not cued:
-        cued = ["question"] if text.rstrip().endswith("?") else []
-        cued = cued if names(text[:2000]) else ["small talk"]
+        asks = text.rstrip().endswith("?") and any(" " in name for name in names(text[:2000]))
+        cued = ["question"] if asks else ["small talk"]
     types = entity_types(["\n".join(facts)[:20_000]]) if facts else []
     return list(dict.fromkeys([*cued, *types]))[:MAX_TAGS]
 

@@ -15,6 +15,7 @@ _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _TAG = re.compile(r"</?(?:think|answer|summary)>")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _END = re.compile(r"[.!?…]+[\"”'’)\]]*(?=\s|$)")
+_FULL_STOP = re.compile(r"(?:^|[\s(])(?:[^\W_]{3,}|[a-z]+\d+)\.$|[^\W_]{11}\.$")
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Mt|No|vs|ca|approx|Inc|Ltd|Co|Corp|Gen|Col|Lt|Sgt"
     r"|Capt|Rev|Hon|Gov|Sen|Rep|Vol|ed|e\.g|i\.e|etc|[A-Z]|(?:[A-Z]\.)+[A-Z])\.$"
@@ -54,7 +55,7 @@ STOP = frozenset(_FUNCTION_WORDS.split())
 # Words with a capital letter that begin sentences and are no names.
 _OPENING_WORDS = """
     according actually little although another anything apparently besides born built by correction
-    during earlier eventually every everyone everything finally first formed founded
+    during earlier eventually every everybody everyone everything finally first formed founded
     further furthermore however in indeed instead later launched let like many meanwhile moreover
     most much my nobody nothing now of often on once only opened originally our perhaps please
     printed rather released seen several should since somebody somehow something sometimes soon
@@ -122,7 +123,9 @@ def sentences(line: str) -> Iterator[str]:
     start = 0
     for end in _END.finditer(line):
         following = line[end.end() : end.end() + 2].strip()
-        if following and (following[0].islower() or following[0] in ",;:"):
+        if following and following[0] in ",;:":
+            continue
+        if following and following[0].islower() and not _FULL_STOP.search(line[: end.end()][-12:]):
             continue
         if _ABBREVIATION.search(line[max(start, end.end() - 12) : end.end()]):
             continue
