@@ -1,10 +1,10 @@
-"""The memory store against a plain dict, its snapshots, its files and its neighbours."""
+"""Every kind of memory store against a plain dict, its snapshots, its neighbours."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +21,23 @@ from hypothesis.stateful import (
     invariant,
     rule,
 )
+from store_kinds import ALL, DIM, QDRANT, USEARCH, close_all, make, unit, vector
 
-from agemem_eval.baselines.store import SNAPSHOT_FORMAT, MemoryStore, valid_unicode
+from agemem_eval.baselines.store import SNAPSHOT_FORMAT, valid_unicode
+from agemem_eval.baselines.stores import Store
 from agemem_eval.harness.errors import DataError
 
-DIM = 8
-EMBEDDER = {"name": "test", "dim": DIM}
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    close_all()
 
 
-def make(path: Path | None = None, **more: Any) -> MemoryStore:
-    return MemoryStore(path, embedder=more.pop("embedder", EMBEDDER), dim=DIM, **more)
+every_kind = pytest.mark.parametrize("kind", ALL)
 
 
-def vector(*numbers: float) -> np.ndarray:
-    padded = np.zeros(DIM, dtype=np.float32)
-    padded[: len(numbers)] = numbers
-    norm = np.linalg.norm(padded)
-    return padded / norm if norm else padded
-
-
-def unit(seed: int) -> np.ndarray:
-    return vector(*np.random.default_rng(seed).standard_normal(DIM))
-
-
-def everything(store: MemoryStore) -> bytes:
+def everything(store: Store) -> bytes:
     return zstandard.decompress(store.snapshot())
 
 
@@ -63,15 +56,16 @@ _seeds = st.integers(0, 5)  # few different vectors, so that there are ties
 class StoreAgainstDict(RuleBasedStateMachine):
     """Every operation on the store and on a dict; reopening and restoring in between."""
 
+    kind = "sqlite"
     ids = Bundle("ids")
 
     @initialize()
     def start(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
-        self.path = Path(self.folder.name) / "m.sqlite"
-        self.store = make(self.path)
+        self.path = Path(self.folder.name)
+        self.store = make(self.kind, self.path)
         self.store.open("mine")
-        self.other = make(self.path)
+        self.other = make(self.kind, self.path)
         self.other.open("theirs")
         self.other.add("theirs", unit(0), {}, "t")
         self.model: dict[str, tuple[str, dict[str, Any], int]] = {}
@@ -107,12 +101,10 @@ class StoreAgainstDict(RuleBasedStateMachine):
     @rule(seed=_seeds, top_k=st.integers(1, 4), wanted=_metadata)
     def search(self, seed: int, top_k: int, wanted: dict[str, Any]) -> None:
         def same(metadata: dict[str, Any]) -> bool:
-            return all(
-                k in metadata
-                and metadata[k] == v
-                and isinstance(metadata[k], bool) == isinstance(v, bool)
-                for k, v in wanted.items()
-            )
+            return all(k in metadata and text(metadata[k]) == text(v) for k, v in wanted.items())
+
+        def text(value: Any) -> str:  # JSON tells true from 1
+            return json.dumps(value, sort_keys=True)
 
         query = unit(seed)
         scored = [
@@ -129,7 +121,7 @@ class StoreAgainstDict(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.store.close()
-        self.store = make(self.path)
+        self.store = make(self.kind, self.path)
         self.store.open("mine")
 
     @rule()
@@ -162,15 +154,33 @@ class StoreAgainstDict(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-TestStoreAgainstDict = StoreAgainstDict.TestCase
-TestStoreAgainstDict.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+class UsearchAgainstDict(StoreAgainstDict):
+    kind = "sqlite+usearch"
+
+
+class QdrantAgainstDict(StoreAgainstDict):
+    kind = "qdrant"
+
+
+def machine(kind: type[StoreAgainstDict], examples: int, marks: list[Any]) -> Any:
+    case = kind.TestCase
+    case.settings = settings(max_examples=examples, stateful_step_count=30, deadline=None)
+    for mark in marks:
+        case = mark(case)
+    return case
+
+
+TestSqlite = machine(StoreAgainstDict, 12, [])
+TestUsearch = machine(UsearchAgainstDict, 8, list(USEARCH.marks))
+TestQdrant = machine(QdrantAgainstDict, 4, list(QDRANT.marks))
 
 
 # --- details ------------------------------------------------------------------------------------
 
 
-def test_ties_come_in_order_of_arrival_wherever_the_rows_lie() -> None:
-    store = make()
+@pytest.mark.parametrize("kind", ["sqlite", QDRANT])  # a graph may miss some of many ties
+def test_ties_come_in_order_of_arrival_wherever_the_rows_lie(kind: str) -> None:
+    store = make(kind)
     ids = [store.add(str(i), unit(i % 2), {}, "t") for i in range(300)]
     for id_ in ids[:200]:  # enough for the rows to be packed
         store.delete(id_)
@@ -180,8 +190,9 @@ def test_ties_come_in_order_of_arrival_wherever_the_rows_lie() -> None:
     assert len({score for _, score in found}) == 1
 
 
-def test_growth_and_packing_keep_everything_in_place() -> None:
-    store = make()
+def test_growth_and_packing_keep_everything_in_place(monkeypatch: Any) -> None:
+    monkeypatch.setattr("agemem_eval.baselines.vectors.CHUNK", 64)  # so that there are many
+    store = make("sqlite")
     ids = [store.add(f"entry {i}", unit(i), {"n": i}, "t") for i in range(1000)]
     for i in range(0, 1000, 2):
         store.delete(ids[i])
@@ -195,11 +206,12 @@ def test_growth_and_packing_keep_everything_in_place() -> None:
         assert score == pytest.approx(1, abs=1e-6)
 
 
-def test_search_is_exact() -> None:
+def test_search_is_exact(monkeypatch: Any) -> None:
     rng = np.random.default_rng(3)
     vectors = rng.standard_normal((5000, DIM)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    store = make()
+    monkeypatch.setattr("agemem_eval.baselines.vectors.CHUNK", 64)  # so that there are many
+    store = make("sqlite")
     for i, v in enumerate(vectors):
         store.add(str(i), v, {}, "t")
     for query in vectors[:20]:
@@ -207,29 +219,33 @@ def test_search_is_exact() -> None:
         assert [int(e.content) for e, _ in store.search(query, 10)] == best.tolist()
 
 
+@every_kind
 @pytest.mark.parametrize("top_k", [0, -1])
-def test_nothing_is_asked_nothing_is_found(top_k: int) -> None:
-    store = make()
+def test_nothing_is_asked_nothing_is_found(kind: str, top_k: int) -> None:
+    store = make(kind)
     store.add("x", unit(0), {}, "t")
     assert store.search(unit(0), top_k) == []
 
 
-def test_a_zero_query_finds_the_oldest() -> None:
-    store = make()
+@every_kind
+def test_a_zero_query_finds_the_oldest(kind: str) -> None:
+    store = make(kind)
     ids = [store.add(str(i), unit(i), {}, "t") for i in range(5)]
     assert [e.id for e, _ in store.search(vector(), 3)] == ids[:3]
 
 
-def test_metadata_are_kept_by_value() -> None:
-    store = make()
+@every_kind
+def test_metadata_are_kept_by_value(kind: str) -> None:
+    store = make(kind)
     metadata = {"tags": ["a"]}
     store.add("x", unit(0), metadata, "t")
     metadata["tags"].append("b")
     assert store.entries()[0].metadata == {"tags": ["a"]}
 
 
-def test_a_vector_of_wrong_shape_changes_nothing() -> None:
-    store = make()
+@every_kind
+def test_a_vector_of_wrong_shape_changes_nothing(kind: str) -> None:
+    store = make(kind)
     store.add("x", unit(0), {}, "t")
     with pytest.raises(ValueError, match="shape"):
         store.add("y", np.zeros(DIM + 1, dtype=np.float32), {}, "t")
@@ -238,9 +254,10 @@ def test_a_vector_of_wrong_shape_changes_nothing() -> None:
     assert [e.content for e in store.entries()] == ["x", "z"]
 
 
-def test_ids_are_uuids_by_seed_scope_and_count() -> None:
+@every_kind
+def test_ids_are_uuids_by_seed_scope_and_count(kind: str) -> None:
     def ids(seed: int, scope: str) -> list[str]:
-        store = make(seed=seed)
+        store = make(kind, seed=seed)
         store.open(scope)
         return [store.add("x", unit(0), {}, "t") for _ in range(3)]
 
@@ -249,8 +266,9 @@ def test_ids_are_uuids_by_seed_scope_and_count() -> None:
     assert all(len(id_) == 36 and id_.count("-") == 4 for id_ in ids(1, "a"))
 
 
-def test_two_stores_on_one_scope_see_each_other(tmp_path: Path) -> None:
-    one, two = make(tmp_path / "m"), make(tmp_path / "m")
+@every_kind
+def test_two_stores_on_one_scope_see_each_other(kind: str, tmp_path: Path) -> None:
+    one, two = make(kind, tmp_path), make(kind, tmp_path)
     for store in (one, two):
         store.open("shared")
     first = one.add("first", unit(1), {}, "t")
@@ -276,26 +294,72 @@ def test_lone_surrogates(text: Any, valid: Any) -> None:
     assert valid_unicode(text) == valid
 
 
+@every_kind
+def test_a_filter_tells_true_from_one_at_any_depth(kind: str) -> None:
+    store = make(kind)
+    values = [True, 1, 1.0, [True], [1], {"x": [False]}, {"x": [0]}, None, "1", 0.5]
+    for value in values:
+        store.add("x", unit(0), {"a": value}, "t")
+
+    def found(wanted: Any) -> list[Any]:
+        return sorted(repr(e.metadata["a"]) for e, _ in store.search(unit(0), 20, {"a": wanted}))
+
+    assert found(True) == ["True"]
+    assert found(1) == found(1.0) == ["1", "1.0"]
+    assert found([True]) == ["[True]"]
+    assert found([1.0]) == ["[1]"]
+    assert found({"x": [0]}) == ["{'x': [0]}"]
+    assert found(None) == ["None"]
+    assert found("1") == ["'1'"]
+    assert found(0.5) == ["0.5"]
+    assert found("x") == found({}) == found([]) == []
+    assert store.search(unit(0), 20, {"b": None}) == []
+
+
+@every_kind
+def test_a_rare_filter_finds_what_is_far_from_the_query(kind: str) -> None:
+    store = make(kind)
+    for i in range(300):
+        store.add(str(i), unit(i), {"rare": i in (7, 250)}, "t")
+    worst = -(unit(7) + unit(250)) / np.linalg.norm(unit(7) + unit(250))
+    found = store.search(worst.astype(np.float32), 5, {"rare": True})
+    assert {entry.content for entry, _ in found} == {"7", "250"}
+
+
+@every_kind
+def test_a_vector_that_is_not_finite_changes_nothing(kind: str) -> None:
+    store = make(kind)
+    id_ = store.add("x", unit(0), {}, "t")
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="finite"):
+            store.add("y", np.full(DIM, bad, dtype=np.float32), {}, "t")
+        with pytest.raises(ValueError, match="finite"):
+            store.update(id_, "y", np.full(DIM, bad, dtype=np.float32), {}, "t")
+    assert [e.content for e in store.entries()] == ["x"]
+
+
 # --- snapshots ----------------------------------------------------------------------------------
 
 
-def test_a_snapshot_moves_between_stores_and_scopes(tmp_path: Path) -> None:
-    store = make()
+@every_kind
+def test_a_snapshot_moves_between_stores_and_scopes(kind: str, tmp_path: Path) -> None:
+    store = make(kind)
     store.add("x \ud800 🦜", unit(1), {"a": [1, None, {"b": 0.5}]}, "t1")
-    other = make(tmp_path / "m")
+    other = make(kind, tmp_path)
     other.open("elsewhere")
     other.add("old", unit(2), {}, "t")
     other.restore(store.snapshot())
     assert other.entries() == store.entries()
     assert everything(other) == everything(store)
     other.close()
-    again = make(tmp_path / "m")
+    again = make(kind, tmp_path)
     again.open("elsewhere")
     assert again.entries() == store.entries()
 
 
-def test_the_snapshot_format_is_what_the_docstring_says() -> None:
-    store = make()
+@every_kind
+def test_the_snapshot_format_is_what_the_docstring_says(kind: str) -> None:
+    store = make(kind)
     store.add("x", vector(1), {}, "now")
     value = json.loads(everything(store))
     assert set(value) == {"format", "embedder", "dim", "added", "entries"}
@@ -305,7 +369,7 @@ def test_the_snapshot_format_is_what_the_docstring_says() -> None:
 
 
 def _changed(**changes: Any) -> bytes:
-    store = make()
+    store = make("sqlite")
     store.add("x", unit(0), {}, "t")
     value = json.loads(everything(store))
     entry = value["entries"][0]
@@ -317,6 +381,7 @@ def _changed(**changes: Any) -> bytes:
 _TWICE = json.loads(zstandard.decompress(_changed()))["entries"] * 2
 
 
+@every_kind
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -342,8 +407,8 @@ _TWICE = json.loads(zstandard.decompress(_changed()))["entries"] * 2
         _changed(embedder='{"name": "other"}'),
     ],
 )
-def test_a_bad_snapshot_is_refused_and_changes_nothing(garbage: bytes) -> None:
-    store = make()
+def test_a_bad_snapshot_is_refused_and_changes_nothing(kind: str, garbage: bytes) -> None:
+    store = make(kind)
     store.add("kept", unit(0), {}, "t")
     with pytest.raises(DataError, match=r"^[^\n]*$"):
         store.restore(garbage)
@@ -354,35 +419,50 @@ def test_a_snapshot_that_claims_to_be_endless_is_refused_unread() -> None:
     bomb = zstandard.ZstdCompressor().compressobj(size=1 << 40)
     frame = bomb.compress(b"x") + bomb.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
     with pytest.raises(DataError, match="larger than"):
-        make().restore(frame)
+        make("sqlite").restore(frame)
 
 
-# --- files --------------------------------------------------------------------------------------
+@pytest.mark.parametrize("target", ALL)
+@pytest.mark.parametrize("source", ALL)
+def test_a_snapshot_moves_between_the_kinds(source: str, target: str, tmp_path: Path) -> None:
+    one, two = make(source), make(target, tmp_path)
+    for store in (one, two):
+        store.open("scope")
+    ids = [one.add(f"fact {i}", unit(i), {"n": [i, i / 3]}, f"step {i}") for i in range(40)]
+    for id_ in ids[::3]:
+        one.delete(id_)
+    one.update(ids[1], "changed", unit(77), {"n": True}, "step 40")
+    two.restore(one.snapshot())
+    assert two.snapshot() == one.snapshot()
+    assert two.search(unit(77), 3) == one.search(unit(77), 3)
+    # and what follows is the same: ids, order, scores
+    assert one.add("next", unit(9), {}, "t") == two.add("next", unit(9), {}, "t")
+    assert two.snapshot() == one.snapshot()
 
 
-def test_a_file_that_is_no_store(tmp_path: Path) -> None:
-    path = tmp_path / "m.sqlite"
-    path.write_bytes(b"not a database, but long enough to look like a file of something" * 50)
-    with pytest.raises(DataError, match=r"m\.sqlite"):
-        make(path)
-    with pytest.raises(DataError):
-        make(tmp_path)
-
-
-def test_a_store_of_another_version(tmp_path: Path) -> None:
-    make(tmp_path / "m").close()
-    with sqlite3.connect(tmp_path / "m") as db:
-        db.execute("PRAGMA user_version=99")
-    with pytest.raises(DataError, match="another version"):
-        make(tmp_path / "m")
-
-
-def test_a_scope_of_another_embedder(tmp_path: Path) -> None:
-    store = make(tmp_path / "m")
+@every_kind
+def test_a_scope_of_another_embedder(kind: str, tmp_path: Path) -> None:
+    store = make(kind, tmp_path)
     store.open("s")
     store.add("x", unit(0), {}, "t")
-    other = make(tmp_path / "m", embedder={"name": "another"})
+    other = make(kind, tmp_path, embedder={"name": "another"})
     with pytest.raises(DataError, match="another"):
         other.open("s")
     other.open("fresh")
     assert len(other) == 0
+
+
+@every_kind
+def test_many_scopes_are_kept_apart(kind: str, tmp_path: Path) -> None:
+    number_of_scopes = 8 if kind == "qdrant" else 64  # Qdrant's local mode waits for the disk
+    stores = [make(kind, tmp_path) for _ in range(number_of_scopes)]
+    for number, store in enumerate(stores):
+        store.open(f"scope {number}")
+    for turn in range(3):
+        for number, store in enumerate(stores):
+            store.add(f"{number}.{turn}", unit(turn), {}, "t")
+    for number, store in enumerate(stores):
+        assert [e.content for e in store.entries()] == [f"{number}.{turn}" for turn in range(3)]
+        assert [e.content for e, _ in store.search(unit(1), 1)] == [f"{number}.1"]
+    stores[0].restore(b"")
+    assert [len(store) for store in stores] == [0] + [3] * (number_of_scopes - 1)
