@@ -1,8 +1,14 @@
-"""Tables of rows: for a terminal, as Markdown, as JSON."""
+"""The table of a run, for a terminal, as Markdown, as JSON; and smaller ones beside it.
+
+The first table is what every run has. The others stand where there is something to show: further
+scores of the environment, how good the memories are, what their operations cost, what they gain
+over a stream.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich import box
@@ -12,123 +18,190 @@ from rich.table import Table
 from .metrics import Row
 
 MEMORY_ROLES = ("memory_write", "memory_read", "embedding")
-WIDE = 165  # characters that the whole table needs
 TITLE_WIDTH, CELL_WIDTH = 18, 24  # of the narrow form
-Column = tuple[str, Callable[[Row], str]]
+LOSSES = ("not_stored", "not_retrieved", "not_used")
 
 
-def columns(rows: Sequence[Row]) -> list[Column]:
-    """The columns of a table: those that every table has, then one for each tool that was used."""
-    fixed: list[Column] = [
-        ("env", lambda r: r.env),
-        ("split", lambda r: r.split),
-        ("memory", lambda r: r.memory),
-        ("model", lambda r: r.model),
-        ("success [95% CI]", _success),
-        ("progress", lambda r: _percent(r.progress_rate)),
-        ("steps", lambda r: _number(r.steps_mean)),
-        ("invalid", lambda r: _percent(r.invalid_action_rate)),
-        ("prompt tokens", lambda r: _tokens(r, ("agent",), "prompt")),
-        ("output tokens", lambda r: _tokens(r, ("agent",), "completion")),
-        ("memory tokens", lambda r: _tokens(r, MEMORY_ROLES, "prompt", "completion")),
-        ("tool calls", _calls),
-        ("scored", lambda r: f"{r.n_scored}/{r.n_planned}"),
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """One table: a title, the names of its columns, and its rows."""
+
+    title: str
+    names: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    n_left: int = 2  # columns of names, set to the left
+    notes: list[str] = field(default_factory=list)  # lines below it
+
+    @property
+    def width(self) -> int:
+        """Characters that it needs side by side."""
+        columns = zip(self.names, *self.rows, strict=True)
+        return sum(max(map(len, column)) + 2 for column in columns)
+
+
+def grids(rows: Sequence[Row]) -> list[Grid]:
+    """The tables that there is something for; the first is there always."""
+    found = [
+        _results(rows),
+        *_scores(rows),
+        _quality(rows),
+        _costs(rows),
+        _lifelong(rows),
     ]
-    return fixed if rows else []
+    return [grid for grid in found if grid.rows or grid is found[0]]
+
+
+def _results(rows: Sequence[Row]) -> Grid:
+    names = (
+        "env", "split", "memory", "model", "success [95% CI]", "progress", "steps", "invalid",
+        "prompt tokens", "output tokens", "memory tokens", "tool calls", "scored",
+    )  # fmt: skip
+    cells = [
+        (
+            row.env,
+            row.split,
+            row.memory,
+            row.model,
+            _success(row),
+            _percent(row.progress_rate),
+            _number(row.steps_mean),
+            _percent(row.invalid_action_rate),
+            _tokens(row, ("agent",), "prompt"),
+            _tokens(row, ("agent",), "completion"),
+            _tokens(row, MEMORY_ROLES, "prompt", "completion"),
+            _calls(row),
+            f"{row.n_scored}/{row.n_planned}",
+        )
+        for row in rows
+    ]
+    said = []
+    for env in dict.fromkeys(row.env for row in rows):
+        said += list(dict.fromkeys(_within_cap(row) for row in rows if row.env == env))
+    return Grid("", names, cells, 4, [line for line in said + tool_lines(rows) if line])
+
+
+def _within_cap(row: Row) -> str:
+    if row.within_cap is None:
+        return ""
+    share, n = _percent(row.within_cap["mean"]), int(row.within_cap["n"])
+    of = "the" if n == row.n_planned else f"{n}"
+    return f"{row.env}: oracle within the step cap on {share} of {of} tasks"
 
 
 def tool_lines(rows: Sequence[Row]) -> list[str]:
     """One line for each row that used tools: mean calls an episode by tool, and failed ones."""
     lines = []
     for row in rows:
-        if not row.tool_calls:
-            continue
         parts = []
         for tool, calls in row.tool_calls.items():
             failed = sum(n for status, n in calls["statuses"].items() if status != "success")
             parts.append(f"{tool} {calls['mean']:.2f}" + (f" ({failed} failed)" if failed else ""))
-        lines.append(f"{row.env}, {row.memory}: {', '.join(parts)}")
-    return lines
-
-
-def score_lines(rows: Sequence[Row]) -> list[str]:
-    """One line for each row whose environment gives further scores: their means."""
-    lines = []
-    for row in rows:
-        parts = []
-        for name, score in row.scores.items():
-            mean = "–" if score["mean"] is None else f"{score['mean']:.3f}"
-            few = f" (of {score['n']})" if score["n"] != row.n_scored else ""
-            parts.append(f"{name} {mean}{few}")
-        if row.within_cap is not None:
-            share, n = _percent(row.within_cap["mean"]), int(row.within_cap["n"])
-            of = "the" if n == row.n_planned else f"{n}"
-            parts.append(f"oracle within the step cap on {share} of {of} tasks")
         if parts:
-            lines.append(f"{row.env}, {row.memory}: {', '.join(parts)}")
+            lines.append(f"calls an episode, {row.env}, {row.memory}: {', '.join(parts)}")
     return lines
 
 
-def quality_lines(rows: Sequence[Row]) -> list[str]:
-    """One line for each row whose memory was rated: scores, losses, faults, cost, gain."""
-    lines = []
-    for row in rows:
-        parts = [
-            f"{name} {score['mean']:.3f}" + (f" (of {score['n']})" * (score["n"] != row.n_scored))
-            for name, score in row.quality.items()
-            if score["mean"] is not None
-        ]
-        lost = ", ".join(f"{n} {where.replace('_', ' ')}" for where, n in row.losses.items())
-        parts += [f"failed questions: {lost}"] if lost else []
-        skipped = ", ".join(f"{kind} {mean:.2f}" for kind, mean in row.memory_faults.items())
-        parts += [f"skipped an episode: {skipped}"] if skipped else []
-        if parts and row.memory != "none":
-            lines.append(f"{row.env}, {row.memory}: {'; '.join(parts)}")
-    return lines
+def _scores(rows: Sequence[Row]) -> list[Grid]:
+    """A table for each environment that gives further scores."""
+    found = []
+    for env in dict.fromkeys(row.env for row in rows):
+        own = [row for row in rows if row.env == env and row.scores]
+        names = tuple(sorted({name for row in own for name in row.scores}))
+        cells = [(row.memory, *(_mean(row.scores.get(n), row) for n in names)) for row in own]
+        found.append(Grid(f"Scores of {env}", ("memory", *names), cells, 1))
+    return found
 
 
-def cost_lines(rows: Sequence[Row]) -> list[str]:
-    """One line for each row whose memory asked a model or embedded: the cost of an operation."""
-    lines = []
-    for row in rows:
-        parts = []
-        for operation, cost in row.memory_costs.items():
-            tokens = cost["prompt_tokens"] + cost["completion_tokens"]
-            if cost["calls"] or cost["embedding_tokens"]:
-                parts.append(
-                    f"{operation} {cost['calls']:.2f} calls, {tokens:,.0f} tokens, "
-                    f"{cost['embedding_tokens']:,.0f} embedded, {1000 * row.memory_wall_s[operation]:.1f} ms"
-                )
-        if parts:
-            lines.append(f"{row.env}, {row.memory}: {'; '.join(parts)}")
-    return lines
-
-
-def lifelong_lines(rows: Sequence[Row]) -> list[str]:
-    """One line for each row whose memory was kept over streams."""
-    lines = []
-    for row in rows:
-        if row.lifelong is None or not row.lifelong["n_streams"]:
-            continue
-        life = row.lifelong
-        first, second = _percent(life["first_half"]), _percent(life["second_half"])
-        spread = (
-            "" if life["order_sd"] is None else f", sd over orders {_percent(life['order_sd'])}"
+def _quality(rows: Sequence[Row]) -> Grid:
+    """How good the memories are; see `quality.score.MEANINGS`."""
+    own = [row for row in rows if row.memory != "none" and row.n_scored]
+    given = {n for row in own for n, score in row.quality.items() if score["mean"] is not None}
+    names = tuple(n for row in own[:1] for n in (*_ORDER, *sorted(given - set(_ORDER))))
+    names = tuple(name for name in names if name in given)
+    lost = any(row.losses for row in own)
+    skipped = any(row.memory_faults for row in own)
+    cells = [
+        (
+            row.env,
+            row.memory,
+            _number(row.memory_entries_mean),
+            *(_mean(row.quality.get(name), row) for name in names),
+            *([_lost(row)] if lost else []),
+            *([_skipped(row)] if skipped else []),
         )
-        lines.append(
-            f"{row.env}, {row.memory}: first half {first}, second half {second}, gain "
-            f"{100 * life['gain']:+.1f} points over {life['n_streams']} streams{spread}"
+        for row in own
+    ]
+    titles = tuple(_SHORT.get(name, name.replace("_", " ")) for name in names)
+    more = (("lost*",) if lost else ()) + (("skipped",) if skipped else ())
+    said = (
+        ["* failed questions: " + " / ".join(w.replace("_", " ") for w in LOSSES)] if lost else []
+    )
+    return Grid("Memory", ("env", "memory", "entries", *titles, *more), cells, 2, said)
+
+
+_ORDER = (
+    "mq", "j", "fact_recall", "fact_precision", "fact_f1", "fact_recall_retrieved",
+    "fact_recall_in_context", "updated", "stale", "redundancy", "unsupported", "memory_tokens",
+)  # fmt: skip
+
+
+_SHORT = {  # what stands above a column; the names in JSON are the whole ones
+    "fact_recall": "facts stored",
+    "fact_precision": "precision",
+    "fact_f1": "f1",
+    "fact_recall_retrieved": "retrieved",
+    "fact_recall_in_context": "in context",
+    "memory_tokens": "size (tokens)",
+}
+
+
+def _lost(row: Row) -> str:
+    return " / ".join(str(row.losses.get(where, 0)) for where in LOSSES)
+
+
+def _skipped(row: Row) -> str:
+    return ", ".join(f"{kind} {mean:.2f}" for kind, mean in row.memory_faults.items()) or "–"
+
+
+def _costs(rows: Sequence[Row]) -> Grid:
+    """What one operation of a memory costs: reading and writing by itself, or a tool."""
+    names = ("env", "memory", "operation", "an episode", "calls", "prompt", "output", "embedded")
+    cells = [
+        (
+            row.env,
+            row.memory,
+            operation,
+            f"{cost['n']:.1f}",
+            f"{cost['calls']:.2f}",
+            f"{cost['prompt_tokens']:,.0f}",
+            f"{cost['completion_tokens']:,.0f}",
+            f"{cost['embedding_tokens']:,.0f}",
+            f"{1000 * row.memory_wall_s[operation]:.1f}",
         )
-    return lines
+        for row in rows
+        for operation, cost in row.memory_costs.items()
+        if cost["calls"] or cost["embedding_tokens"]
+    ]
+    return Grid("Cost of one operation, in tokens", (*names, "ms"), cells, 3)
 
 
-_SECTIONS: tuple[tuple[str, Callable[[Sequence[Row]], list[str]]], ...] = (
-    ("scores", score_lines),
-    ("calls an episode", tool_lines),
-    ("memory", quality_lines),
-    ("cost of an operation", cost_lines),
-    ("over the stream", lifelong_lines),
-)
+def _lifelong(rows: Sequence[Row]) -> Grid:
+    """What a memory that is kept over a stream gains."""
+    names = ("env", "memory", "streams", "first half", "second half", "gain", "sd over orders")
+    cells = [
+        (
+            row.env,
+            row.memory,
+            str(life["n_streams"]),
+            _percent(life["first_half"]),
+            _percent(life["second_half"]),
+            f"{100 * life['gain']:+.1f}",
+            "–" if life["order_sd"] is None else f"{100 * life['order_sd']:.1f}",
+        )
+        for row in rows
+        if (life := row.lifelong) is not None and life["n_streams"]
+    ]
+    return Grid("Success over the stream, gain in points", names, cells)
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
@@ -146,68 +219,75 @@ def notes(rows: Sequence[Row]) -> list[str]:
             "heuristic: fixed rules write for the memory; a check of its mechanism, not a measure"
         )
     if any(row.quality and row.labels.get("embedder") == "hashing" for row in rows):
-        said.append("facts are matched with n-grams (hashing): use --embedder minilm for findings")
+        said.append(
+            "facts are matched by n-grams: use --embedder minilm for what is to be a finding"
+        )
     if any(row.coverage < 1 for row in rows):
         said.append("scored below planned: infrastructure failures are owed, never scored as 0")
     return said
 
 
+# --- showing them ---------------------------------------------------------------------------
+
+
 def print_table(rows: Sequence[Row], console: Console) -> None:
-    """The table, the tool calls and the notes on a terminal; a narrow one gets a column a row."""
-    if console.width >= WIDE:
-        console.print(_wide(rows))
-    else:
-        beside = max(1, (console.width - TITLE_WIDTH) // CELL_WIDTH)
-        for start in range(0, len(rows), beside):
-            console.print(_narrow(rows[start : start + beside]))
-    for title, section in _SECTIONS:
-        for line in section(rows):
-            console.print(f"{title}, {line}", markup=False, highlight=False)
+    """The tables and the notes on a terminal; a narrow one gets a column a row."""
+    for grid in grids(rows):
+        if grid.title:
+            console.print(f"\n{grid.title}", style="bold", markup=False, highlight=False)
+        if grid.width <= console.width:
+            console.print(_wide(grid))
+        else:
+            beside = max(1, (console.width - TITLE_WIDTH) // CELL_WIDTH)
+            for start in range(0, len(grid.rows), beside):
+                console.print(_narrow(grid, grid.rows[start : start + beside]))
+        for line in grid.notes:
+            console.print(line, markup=False, highlight=False)
     for line in notes(rows):
         console.print(line, style="dim", markup=False, highlight=False)
 
 
-def _wide(rows: Sequence[Row]) -> Table:
+def _wide(grid: Grid) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    shown = columns(rows)
-    for index, (title, _) in enumerate(shown):
-        table.add_column(title, justify="left" if index < 4 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*(_plain(cell(row)) for _, cell in shown))
+    for index, name in enumerate(grid.names):
+        table.add_column(name, justify="left" if index < grid.n_left else "right", overflow="fold")
+    for cells in grid.rows:
+        table.add_row(*map(_plain, cells))
     return table
 
 
-def _narrow(rows: Sequence[Row]) -> Table:
+def _narrow(grid: Grid, rows: Sequence[tuple[str, ...]]) -> Table:
     """Metrics downwards, rows side by side."""
     table = Table(box=box.SIMPLE, show_header=False, pad_edge=False, padding=(0, 1))
     table.add_column(style="bold", no_wrap=True)
     for _ in rows:
         table.add_column(justify="right", overflow="fold")
-    for title, cell in columns(rows):
-        table.add_row(title, *(_plain(cell(row)) for row in rows))
+    for index, name in enumerate(grid.names):
+        table.add_row(name, *(_plain(cells[index]) for cells in rows))
     return table
 
 
 def markdown(rows: Sequence[Row]) -> str:
     """The same as Markdown."""
-    shown = columns(rows)
-    lines = [
-        "| " + " | ".join(title for title, _ in shown) + " |",
-        "|" + "|".join("---" if i < 4 else "---:" for i in range(len(shown))) + "|",
-    ]
-    lines += ["| " + " | ".join(_escaped(cell(r)) for _, cell in shown) + " |" for r in rows]
-    calls = [
-        f"- {title.capitalize()}, {_escaped(line)}"
-        for title, section in _SECTIONS
-        for line in section(rows)
-    ]
+    parts = []
+    for grid in grids(rows):
+        lines = [f"### {grid.title}", ""] if grid.title else []
+        lines.append("| " + " | ".join(grid.names) + " |")
+        marks = ("---" if i < grid.n_left else "---:" for i in range(len(grid.names)))
+        lines.append("|" + "|".join(marks) + "|")
+        lines += ["| " + " | ".join(map(_escaped, cells)) + " |" for cells in grid.rows]
+        said = [f"- {_escaped(line)}" for line in grid.notes]
+        parts.append("\n".join([*lines, *([""] if said else []), *said]))
     said = [f"- {_escaped(line)}" for line in notes(rows)]
-    return "\n".join(lines + ([""] if calls or said else []) + calls + said) + "\n"
+    return "\n\n".join(parts + (["\n".join(said)] if said else [])) + "\n"
 
 
 def as_json(rows: Sequence[Row], **about: Any) -> dict[str, Any]:
     """The object that `--json` prints."""
     return {**about, "rows": [row.to_json() for row in rows]}
+
+
+# --- cells ----------------------------------------------------------------------------------
 
 
 def _success(row: Row) -> str:
@@ -223,6 +303,14 @@ def _percent(value: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f}"
+
+
+def _mean(score: dict[str, float | None] | None, row: Row) -> str:
+    """A mean, and of how many where it is not of all."""
+    if score is None or score["mean"] is None:
+        return "–"
+    mean = f"{score['mean']:.3f}" if score["mean"] < 100 else f"{score['mean']:,.0f}"
+    return mean + (f" (of {score['n']})" if score["n"] != row.n_scored else "")
 
 
 def _tokens(row: Row, roles: Sequence[str], *kinds: str) -> str:

@@ -22,7 +22,7 @@ from agemem_eval.harness.models import ModelBase
 from agemem_eval.harness.options import resolve
 from agemem_eval.harness.plan import within_cap
 from agemem_eval.harness.records import Episode, EpisodeKey
-from agemem_eval.harness.report import score_lines
+from agemem_eval.harness.report import grids
 from agemem_eval.harness.trace import Trace
 from agemem_eval.harness.types import (
     Completion,
@@ -170,11 +170,11 @@ def test_what_was_not_scored_counts_nowhere() -> None:
         "never": {"mean": None, "n": 0},
         "sp": {"mean": 0.5, "n": 1},
     }
-    (line,) = score_lines([row])
-    assert (
-        "em 0.500, never – (of 0), sp 0.500 (of 1), oracle within the step cap on 50.0% of 2"
-        in (line)
-    )
+    results, scores = grids([row])[:2]
+    assert scores.title == f"Scores of {row.env}"
+    assert scores.names == ("memory", "em", "never", "sp")
+    assert scores.rows == [(row.memory, "0.500", "–", "0.500 (of 1)")]
+    assert results.notes == [f"{row.env}: oracle within the step cap on 50.0% of 2 tasks"]
 
 
 def test_the_share_within_the_cap_is_none_where_nothing_is_claimed() -> None:
