@@ -150,6 +150,7 @@ class Mem0(LongTermMemory):
             work=work,
             op="extract_facts",
             trace=self._trace,
+            max_tokens=prompts.MAX_LIST_TOKENS,
         )
         return [] if reply is None else self._texts(reply.facts)
 
@@ -221,7 +222,7 @@ class Mem0(LongTermMemory):
             work=work,
             op="decide",
             trace=self._trace,
-            max_tokens=4096,
+            max_tokens=prompts.MAX_LIST_TOKENS,
         )
         if reply is None:
             return

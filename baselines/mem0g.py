@@ -110,7 +110,13 @@ class Mem0g(Mem0):
         """The entities of a text or a query, by their names in lower case."""
         messages, work = prompts.find_entities(text)
         reply = await ask(
-            model, messages, prompts.Entities, work=work, op="entities", trace=self._trace
+            model,
+            messages,
+            prompts.Entities,
+            work=work,
+            op="entities",
+            trace=self._trace,
+            max_tokens=prompts.MAX_LIST_TOKENS,
         )
         if reply is None:
             return {}
@@ -128,7 +134,13 @@ class Mem0g(Mem0):
         listed = [prompts.EntityItem(name=e.name, type=e.type) for e in entities.values()]
         messages, work = prompts.find_relations(text, listed, self._now())
         reply = await ask(
-            self._writer, messages, prompts.Relations, work=work, op="relations", trace=self._trace
+            self._writer,
+            messages,
+            prompts.Relations,
+            work=work,
+            op="relations",
+            trace=self._trace,
+            max_tokens=prompts.MAX_LIST_TOKENS,
         )
         good = []
         items = reply.relations if reply is not None else []
