@@ -19,9 +19,7 @@ from agemem_eval.harness.runner import RunResult, rows_of, run
 from agemem_eval.harness.store import RunStore
 from agemem_eval.harness.types import Task
 
-KEY = EpisodeKey(
-    "count", "1", "h", "test", "", "rag", "m", "scripted", "s", "p", seed=0, repeat=0
-)
+KEY = EpisodeKey("count", "1", "h", "test", "", "rag", "m", "scripted", "s", "p", seed=0, repeat=0)
 
 
 def stream(**values: Any) -> RunConfig:
@@ -42,9 +40,7 @@ def go(directory: Path, what: RunConfig, **execution: Any) -> RunResult:
 
 
 def episode(key: EpisodeKey, success: bool) -> Episode:
-    return Episode(
-        key, "", "completed", success, None, 0.0, 1, 1, 0, 0, 0, 0, {}, {}, 0, 0.1, "t"
-    )
+    return Episode(key, "", "completed", success, None, 0.0, 1, 1, 0, 0, 0, 0, {}, {}, 0, 0.1, "t")
 
 
 # --- orders --------------------------------------------------------------------------------------

@@ -71,9 +71,7 @@ class Policy:
 def play(folder: Path, reply: str, **values: Any) -> tuple[RunResult, ChatServer]:
     async def go() -> tuple[RunResult, ChatServer]:
         async with ChatServer(Policy(reply)) as server:
-            config = make_config(
-                {"envs": [COUNT], "episodes": 3, "model": "openai:m", **values}
-            )
+            config = make_config({"envs": [COUNT], "episodes": 3, "model": "openai:m", **values})
             execution = Execution(runs_dir=folder, name="r", workers=0, base_url=server.url)
             return await run(config, execution), server
 
