@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 _GRACE_S = 10.0  # how long a work that was cancelled may take to notice
@@ -24,6 +24,10 @@ class Interrupted(BaseException):
     """
 
 
+class LibraryFailed(Exception):
+    """The library itself raised: what its model answered was more than it could take."""
+
+
 class Bridge:
     """One library instance and its thread; one piece of work at a time."""
 
@@ -32,7 +36,7 @@ class Bridge:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failure: BaseException | None = None
         self._stopped = False
-        self._waiting: concurrent.futures.Future[object] | None = None
+        self._waiting: concurrent.futures.Future[Any] | None = None
 
     async def run(self, work: Callable[[], T]) -> T:
         """Do a piece of the library's work in its thread.
@@ -41,8 +45,8 @@ class Bridge:
         for a while.
 
         Raises:
-            BaseException: what a call of `ask` raised first, whatever the library made of it;
-                else what the work itself raised.
+            BaseException: what a call of `ask` raised first, whatever the library made of it.
+            LibraryFailed: if the library raised of its own accord.
         """
         self._loop = asyncio.get_running_loop()
         self._failure, self._stopped = None, False
@@ -52,10 +56,10 @@ class Bridge:
         except asyncio.CancelledError:
             await self._cut_short(running)
             raise
-        except BaseException:
+        except (Exception, Interrupted) as error:
             if self._failure is not None:
                 raise self._failure from None
-            raise
+            raise LibraryFailed(f"{type(error).__name__}: {error}") from error
         if self._failure is not None:
             raise self._failure
         return result

@@ -27,7 +27,7 @@ import numpy as np
 from ..harness.errors import MissingExtraError, UsageError
 from ..harness.metering import MeteredModel
 from ..harness.types import ChatMessage, Json, Sampling, Scope, Services
-from .bridge import Bridge
+from .bridge import Bridge, LibraryFailed
 from .longterm import Exchange, Found, LongTermMemory
 from .options import choice
 from .store import valid_unicode
@@ -68,7 +68,7 @@ class Mem0Library(LongTermMemory):
 
     def __init__(self, services: Services, *, top_k: str = "5", prompt: str = "user") -> None:
         library = _load()
-        self._prompt = _extraction_prompt(library, choice("prompt", prompt, ("user", "agent")))
+        self._prompt = _extraction_prompt(choice("prompt", prompt, ("user", "agent")))
         super().__init__(services, top_k=top_k, prompt=prompt, library=f"mem0ai {VERSION}")
         self._library = library
         self._bridge = Bridge()
@@ -103,6 +103,9 @@ class Mem0Library(LongTermMemory):
             result = await self._bridge.run(
                 lambda: self._mem0.add([dict(message) for message in messages], user_id=_USER)
             )
+        except LibraryFailed as error:  # e.g. a fact that is a number
+            fault(self._trace, "add", str(error))
+            return
         finally:
             self._add_in_progress = None
         for op, problem in progress.faults(result["results"]):
@@ -152,9 +155,13 @@ class Mem0Library(LongTermMemory):
             self._add_in_progress.searched(query, shown)
         return [_item(entry.id, entry.content, score) for entry, score in found]
 
-    async def _insert(self, text: str, vector: Sequence[float]) -> None:
-        id_ = self._store.add(text, _vector(vector), {}, self._now())
-        self._emit("add", [id_], changed=True, content=text)
+    async def _insert(self, texts: Sequence[str], vectors: Sequence[Sequence[float]]) -> None:
+        for text, vector in zip(texts, vectors, strict=True):
+            if not text.strip():
+                fault(self._trace, "decide", "a memory that says nothing")
+                continue
+            id_ = self._store.add(text, _vector(vector), {}, self._now())
+            self._emit("add", [id_], changed=True, content=text)
 
     async def _replace(self, id_: str, text: str, vector: Sequence[float] | None) -> None:
         old = self._store.get(id_)
@@ -244,6 +251,8 @@ class MeteredEmbeddings:
     def embed(self, text: str, memory_action: str | None = None) -> list[float]:
         """A unit vector."""
         del memory_action  # one embedder serves for adding, searching and updating
+        if not isinstance(text, str):  # a model's odd reply: the library's to deal with
+            raise TypeError(f"not a text: {text!r:.80}")
         memory = self._memory
         return memory._bridge.ask(lambda: memory._embedding(text))
 
@@ -258,8 +267,8 @@ class ScopedVectors:
         """Add entries; their ids are the store's own, not the library's random ones."""
         del ids
         memory = self._memory
-        for vector, payload in zip(vectors, payloads, strict=True):
-            memory._bridge.ask(lambda v=vector, p=payload: memory._insert(p["data"], v))
+        texts = [payload["data"] for payload in payloads]
+        memory._bridge.ask(lambda: memory._insert(texts, vectors))
 
     def search(self, query: str, vectors: list[float], limit: int, filters: Json) -> list[Any]:
         """The most similar entries, best first."""
@@ -349,10 +358,9 @@ def _quiet() -> Iterator[None]:
                     os.environ[name] = value
 
 
-def _extraction_prompt(library: Any, name: str) -> str:
+def _extraction_prompt(name: str) -> str:
     import mem0.configs.prompts as prompts
 
-    del library
     text: str = getattr(prompts, f"{name.upper()}_MEMORY_EXTRACTION_PROMPT")
     return text
 
