@@ -285,7 +285,7 @@ class Rates:
     threshold: float
     precision: float | None  # None where it takes no pair to match
     recall: float
-    f1: float
+    f_half: float  # F-measure that weighs precision twice as much as recall
     wrong: tuple[Pair, ...]  # the pairs that it labels otherwise
 
 
@@ -299,22 +299,24 @@ def rates(scores: Sequence[float], pairs: Sequence[Pair], threshold: float) -> R
         threshold,
         right / sum(taken) if any(taken) else None,
         right / wanted,
-        2 * right / (sum(taken) + wanted),
+        1.25 * right / (sum(taken) + 0.25 * wanted),
         wrong,
     )
 
 
 def calibrated(matcher: Matcher, pairs: Sequence[Pair]) -> float:
-    """The threshold with the best F1 on labelled pairs; of several, the middle of the widest run.
+    """The threshold with the best F(0.5) on labelled pairs; the middle of the widest run of such.
 
-    The middle, since the ends of such a run are set by single pairs.
+    Precision weighs more, since a fact is looked for in every sentence of a memory: what a pair
+    gets wrong now and then, a long memory gets wrong often. The middle, since the ends of a run
+    are set by single pairs.
     """
     scores = [matcher.score(pair.entry, pair.fact) for pair in pairs]
     grid = [round(0.01 * step, 2) for step in range(1, 100)]
-    f1 = [rates(scores, pairs, theta).f1 for theta in grid]
+    measure = [rates(scores, pairs, theta).f_half for theta in grid]
     runs: list[list[float]] = [[]]
-    for theta, value in zip(grid, f1, strict=True):
-        if value == max(f1):
+    for theta, value in zip(grid, measure, strict=True):
+        if value == max(measure):
             runs[-1].append(theta)
         elif runs[-1]:
             runs.append([])
