@@ -219,9 +219,8 @@ class HotpotqaEnvironment:
         """The distractors, which share nothing with the question, and corrections among them."""
         avoid = [question.text, question.answer, *(title for title, _ in question.facts)]
         changes = () if revision is None else revision.changes
-        if revision is not None:
-            avoid.append(revision.question.answer)
-            avoid += (text for c in changes for text in (c.fact[0], c.was.value, c.value))
+        # The new answer is one of the values, or the other title, or yes or no.
+        avoid += (text for c in changes for text in (c.fact[0], c.was.value, c.value))
         seed = _seed(task)
         talk = distractors(task.id, seed, self._options.n_distractors, avoid)
         rng = Random(f"hotpotqa corrections {task.id} {seed}")

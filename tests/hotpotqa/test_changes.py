@@ -329,6 +329,8 @@ def test_the_reader_corrects_only_what_is_taken_back() -> None:
     )
     reader.observe("ok", "I like “Brill & Sons”.")
     reader.observe("ok", "I was wrong about “Nobody”. It sells soap. Forget ink, please.")
+    reader.observe("ok", "I was wrong about “Brill & Sons”. I said rope. It sells soap.")
+    reader.observe("ok", "I was wrong about “Brill & Sons”. Forget ink, please.")
     reader.observe("ok", "I was wrong about it. It sells soap. Forget ink, please.")
     assert reader.notes == {"Brill & Sons": ("It sells ink.", "It is old.")}
     reader.observe("ok", "I was wrong about “Brill & Sons”. I said ink. The firm sells soap.")
