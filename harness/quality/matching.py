@@ -91,7 +91,7 @@ class Matcher:
         said = [False] * len(read)
         matching = total = 0
         for entry in entries:
-            hits, of_units = self._find_in(texts.units(entry), read)
+            hits, of_units = self.find_in(texts.units(entry), read)
             said = [a or b for a, b in zip(said, hits, strict=True)]
             for unit, hit in zip(texts.units(entry), of_units, strict=True):
                 matching += hit
@@ -105,13 +105,9 @@ class Matcher:
         """
         read = texts.fact(fact)
         found = texts.units(entry)
-        if any(_verbatim(found, read)):
+        if any(verbatim(found, read)):
             return 1.0
         return max((self._similarity(u, read) for u in found if may_say(u, read)), default=-1.0)
-
-    def repeats(self, entries: Sequence[str]) -> list[bool]:
-        """For each entry, whether one earlier entry says every sentence of it already."""
-        return [self._repeats(entries, place) for place in range(len(entries))]
 
     def nearest(self, query: str, entries: Sequence[str], n: int) -> list[int]:
         """Places of the entries most similar to a query, best first."""
@@ -123,15 +119,15 @@ class Matcher:
 
     # --- one entry --------------------------------------------------------------------------
 
-    def _find_in(
+    def find_in(
         self, found: Sequence[Unit], facts: Sequence[Fact]
     ) -> tuple[list[bool], list[bool]]:
         """Which facts the sentences of an entry say, and which sentences say one."""
         said, of_units = [False] * len(facts), [False] * len(found)
         pairs = []
         for place, fact in enumerate(facts):
-            for at, verbatim in enumerate(_verbatim(found, fact)):
-                if verbatim:
+            for at, word_for_word in enumerate(verbatim(found, fact)):
+                if word_for_word:
                     said[place] = of_units[at] = True
                 elif may_say(found[at], fact):
                     pairs.append((place, at))
@@ -141,19 +137,6 @@ class Matcher:
             if self._similarity(found[at], facts[place]) >= self.threshold - ROUNDING:
                 said[place] = of_units[at] = True
         return said, of_units
-
-    def _repeats(self, entries: Sequence[str], place: int) -> bool:
-        claims = [Fact(u.said, u.said, frozenset()) for u in texts.units(entries[place])]
-        if not claims:
-            return any(entry.strip() == entries[place].strip() for entry in entries[:place])
-        for earlier in entries[:place]:
-            found = texts.units(earlier)
-            # Most pairs of entries differ lexically, so that nothing is embedded for them.
-            if all(
-                any(may_say(u, c) for u in found) or any(_verbatim(found, c)) for c in claims
-            ) and all(self._find_in(found, claims)[0]):
-                return True
-        return False
 
     # --- vectors ----------------------------------------------------------------------------
 
@@ -188,7 +171,7 @@ def _read_of(unit: Unit, fact: Fact) -> tuple[str, str, str, str, str]:
     return said.text, predicates[0], fact.whole.text, claim.text, predicates[1]
 
 
-def _verbatim(found: Sequence[Unit], fact: Fact) -> list[bool]:
+def verbatim(found: Sequence[Unit], fact: Fact) -> list[bool]:
     """Which sentences are part of the fact, where the entry holds it word for word."""
     entry = "".join(unit.said.norm for unit in found).replace("  ", " ")
     whole, body = fact.whole.norm, fact.body.norm

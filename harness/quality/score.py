@@ -16,6 +16,7 @@ from . import texts
 from .evidence import context_at_the_end, retrieved, unsupported
 from .judge import Judge
 from .matching import Matcher
+from .repeats import repeats
 
 MEANINGS: dict[str, str] = {
     "fact_recall": "share of the gold facts that the memory says at the end; 0 if it is empty",
@@ -75,7 +76,7 @@ async def score(evidence: Evidence, matcher: Matcher, judge: Judge | None) -> Qu
         if evidence.success is False and said.facts:
             loss = _loss(said)
     if contents:
-        scores["redundancy"] = sum(matcher.repeats(contents)) / len(contents)
+        scores["redundancy"] = sum(repeats(matcher, contents)) / len(contents)
     after = {str(entry["id"]): str(entry["content"]) for entry in evidence.entries}
     scores["unsupported"] = unsupported(evidence.before, after, evidence.events)
     scores["memory_tokens"] = float(sum(map(estimate_tokens, contents)))

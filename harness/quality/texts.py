@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 
-from .words import CONTRASTS, DEMONYMS, MONTHS, NEGATIONS, STOP_WORDS, number_of
+from .words import CONTRASTS, DEMONYMS, MONTHS, NEGATIONS, NUMBER_WORDS, STOP_WORDS, number_of
 
 MAX_CHARS = 200_000  # of one text; what lies beyond is not read
 _BULLET = re.compile(r"^\s*(?:[-*•]\s+|\(?\d{1,3}[.)]\s+|\[\d{1,4}\]\s*|#+\s+)")
@@ -98,7 +98,7 @@ def sentences(text: str) -> list[str]:
     return [sentence for block in _blocks(text) for sentence, _ in block]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=8192)
 def units(text: str) -> tuple[Unit, ...]:
     """The sentences of a text, read; those without a word or number are left out."""
     found: list[Unit] = []
@@ -232,7 +232,9 @@ def _tokens(text: str) -> list[_Token]:
             if after in ("st", "nd", "rd", "th") and raw[at].start() == match.end():
                 at += 1
             continue
-        value, used = number_of([m.group().casefold() for m in raw[at : at + 8]])
+        value, used = None, 0
+        if word.casefold() in NUMBER_WORDS:
+            value, used = number_of([m.group().casefold() for m in raw[at : at + 8]])
         if value is not None:
             end = raw[at + used - 1].end()
             found.append(_number(str(value), match.start(), end, digits=False))

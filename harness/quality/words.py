@@ -71,6 +71,7 @@ _TENS = {
     )
 }
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 1_000_000, "billion": 1_000_000_000}
+NUMBER_WORDS = frozenset(_UNITS) | frozenset(_TENS)  # that a number can begin with
 
 
 def number_of(words: Sequence[str]) -> tuple[int | None, int]:
