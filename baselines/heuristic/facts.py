@@ -8,7 +8,18 @@ from typing import Any
 
 from . import games
 from .claims import SINGLE, Statement, read
-from .text import NUMBER, dict_of, lines, list_of, names, plain, sentences, text_of, words
+from .text import (
+    NUMBER,
+    dict_of,
+    is_action,
+    lines,
+    list_of,
+    names,
+    plain,
+    sentences,
+    text_of,
+    words,
+)
 
 MAX_FACTS = 200  # of one request
 MAX_TITLE = 120
@@ -82,9 +93,10 @@ def _asserts(fact: str, text: str) -> bool:
 
 def facts_of(text: str) -> list[str]:
     """The facts of one text that somebody said or that a game showed."""
-    told = _correction(text)
+    first, _, rest = text.strip().partition("\n")
+    told = _correction(first)
     if told is not None:
-        return told
+        return [*told, *_paragraphs(rest, talk=True)]
     seen = games.facts(text)
     if seen is not None:
         return [*seen, *_paragraphs(text, talk=False)]
@@ -126,8 +138,8 @@ def _paragraphs(text: str, *, talk: bool) -> Iterator[str]:
         lead = _LEAD.search(line)
         if lead:
             title = lead[1].strip()
-        elif not line:
-            title = ""
+        elif not line or is_action(line):
+            title = "" if not line else title
         elif not title and number + 1 < len(all_lines) and all_lines[number + 1].startswith("[0]"):
             title = line[:MAX_TITLE]
         elif title:
@@ -171,7 +183,7 @@ def _put(name: str, pattern: re.Pattern[str], sentence: str) -> str:
 
 def _correction(text: str) -> list[str] | None:
     """What a message corrects: “true sentence, not old value”; None where it corrects nothing."""
-    if "\n" in text.strip() or len(text) > 1000:
+    if len(text) > 1000:
         return None
     said = list(sentences(" ".join(text.split())))
     if len(said) < 2 or not _OPENING.search(said[0]):

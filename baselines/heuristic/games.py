@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from .text import lines, sentences
+from .text import is_action, lines, sentences
 
 MAX_LISTED = 60  # things of one list
 _SEES = re.compile(r"^(?:(On|In) the (.{1,60}?)|In it), you see (.+?)\.?$")
@@ -76,7 +76,7 @@ def facts(text: str) -> list[str] | None:
             room, known = entered[1], True
             found += _room(room, text)
             continue
-        if room:
+        if room or is_action(line):
             continue
         for sentence in sentences(line):
             if match := _ARRIVES.match(sentence) or _IS_STATE.match(sentence):

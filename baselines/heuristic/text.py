@@ -15,6 +15,7 @@ _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _TAG = re.compile(r"</?(?:think|answer|summary)>")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _END = re.compile(r"[.!?…]+[\"”'’)\]]*(?=\s|$)")
+_COMMAND = re.compile(r"^(?:[a-z]+\[.*|[a-z][^.!?]*)$")
 _FULL_STOP = re.compile(r"(?:^|[\s(])(?:[^\W_]{3,}|[a-z]+\d+)\.$|[^\W_]{11}\.$")
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Mt|No|vs|ca|approx|Inc|Ltd|Co|Corp|Gen|Col|Lt|Sgt"
@@ -116,6 +117,11 @@ def key(text: str) -> str:
 def lines(text: str) -> list[str]:
     """The lines of a text, white space folded; an empty line is an empty string."""
     return [" ".join(line.split()) for line in text.split("\n")]
+
+
+def is_action(line: str) -> bool:
+    """Whether a line is what an agent of a game writes: “go to shelf 1”, “finish[…]”."""
+    return bool(_COMMAND.match(line)) and " is " not in line
 
 
 def sentences(line: str) -> Iterator[str]:
