@@ -162,12 +162,14 @@ class _Draft:
         raise DataError(f"{self._game.question.id}: no further fact can be changed")
 
     def _try(self, fact: Fact, claim: Claim, value: str, *, turning: bool) -> bool:
+        told = tuple(replace(c, value=value) if c == claim else c for c in self._claims[fact])
+        answer = _solve(self._game.query, {**self._claims, fact: told})
+        if answer is None or (answer != self._answer) != turning:
+            return False
         title, at = fact
         old = self._texts[title][at]
         new = _reworded(old, claim.value, value)
-        told = tuple(replace(c, value=value) if c == claim else c for c in self._claims[fact])
-        answer = _solve(self._game.query, {**self._claims, fact: told})
-        if new is None or answer is None or (answer != self._answer) != turning:
+        if new is None:
             return False
         self._claims[fact], self._texts[title][at], self._answer = told, new, answer
         self._seen += f"\n{value}"
@@ -223,7 +225,8 @@ def _solve(query: Query, claims: Mapping[Fact, tuple[Claim, ...]]) -> str | None
 
 
 def _holds(text: str, value: str) -> bool:
-    return _whole(value).search(text) is not None
+    near = value.lower() in text.lower()  # quickly told, mostly
+    return near and _whole(value).search(text) is not None
 
 
 def _whole(value: str) -> re.Pattern[str]:

@@ -36,8 +36,8 @@ OFFICIAL = ("dev", "train", "file")
 @cache
 def revised() -> list[tuple[Generated, Revision]]:
     """Some questions of either split, with few and many changes."""
-    chosen = [("generated", i) for i in range(0, 500, 3)]
-    chosen += [("generated-train", i) for i in range(0, 5000, 41)]
+    chosen = [("generated", i) for i in range(0, 500, 5)]
+    chosen += [("generated-train", i) for i in range(0, 5000, 51)]
     return [
         (generate(split, index), revise(split, index, 0, COUNTS[number % 3]))
         for number, (split, index) in enumerate(chosen)
@@ -64,8 +64,7 @@ def text_of(question: Question) -> str:
 
 def test_the_new_answer_follows_from_the_corrected_paragraphs_and_the_old_from_the_told() -> None:
     for game, revision in revised():
-        told = [claim for claims in game.claims.values() for claim in claims]
-        assert solutions(game.query, told) == {game.question.answer}
+        assert solutions(game.query, corrected(game, ())) == {game.question.answer}
         right = solutions(game.query, corrected(game, revision.changes))
         assert right == {revision.question.answer} != {game.question.answer}
 
@@ -167,7 +166,7 @@ def test_all_kinds_of_facts_are_corrected_supporting_ones_and_others() -> None:
         for g, r in revised()
         if len(r.changes) == 3
     )
-    assert min(places[n] for n in range(3)) > 20  # the place of a correction tells nothing
+    assert min(places[n] for n in range(3)) > 12  # the place of a correction tells nothing
 
 
 def test_every_question_can_have_the_most_changes() -> None:
@@ -229,7 +228,7 @@ def test_changes_are_fixed_by_task_and_seed() -> None:
 def test_the_bytes_are_those_of_this_version() -> None:
     assert VERSION == "1"  # raise it, and the environment's, and change this, with any correction
     made = repr([revision for _, revision in revised()][::7])
-    assert hashlib.sha256(made.encode()).hexdigest()[:16] == "690f820b604bf400"
+    assert hashlib.sha256(made.encode()).hexdigest()[:16] == "4d3265a0ea913f0b"
 
 
 # --- the episode ------------------------------------------------------------------------------
