@@ -108,14 +108,24 @@ async def test_the_k_nearest_notes_are_the_neighbours() -> None:
 
 
 async def test_neighbours_are_found_by_the_whole_note_and_not_by_its_content_alone() -> None:
+    words = {"bridge": "zebra zebra zebra zebra", "stick": "plum plum", "candle": "zebra " * 6}
+
     def analyse(work: Json) -> Json:
-        word = "zebra" if "bridge" in work["content"] or "candle" in work["content"] else "plum"
-        return {"keywords": [word * 3] * 2, "context": f"{word} {word} {word} {word}", "tags": []}
+        about = next(text for word, text in words.items() if word in work["content"])
+        return {"keywords": [], "context": about, "tags": []}
 
     b = await bench(note_rule=analyse, k="1")
-    await b.read("an old bridge", "one ripe fruit", "some candle")
-    nearest = b.model.asked("evolve")[1]["neighbours"][0]
-    assert nearest["content"].startswith("an old bridge")
+    await b.read("an old bridge", "a wax stick", "a wax candle", action="")
+    assert b.model.asked("evolve")[1]["neighbours"][0]["content"] == "an old bridge"
+
+
+async def test_a_note_is_found_by_what_its_analysis_adds() -> None:
+    analysis = {"keywords": ["photosynthesis"], "context": "", "tags": ["botany"]}
+    b = await bench(note_rule=[note({"content": "x"}), analysis])
+    await b.read("Leaves turn sunlight into sugar.", "They need water for that.", action="")
+    for query in ("photosynthesis", "botany"):
+        found = await b.memory.retrieve(query, 1)
+        assert found[0][0].content == "They need water for that."
 
 
 async def test_links_are_kept_as_ids_of_notes() -> None:
@@ -228,6 +238,13 @@ async def test_linked_notes_come_once_and_are_at_most_as_many_as_the_hits() -> N
         found = [entry.id for entry, _ in await b.memory.retrieve("fact number 8 of many", top_k)]
         assert len(found) == len(set(found))
         assert len(found) == min(2 * top_k, 9)
+
+
+async def test_a_note_that_two_hits_are_linked_to_comes_once() -> None:
+    b = await bench(link_to(GOATS))
+    await b.read(GOATS, KEY, "The spare key is made of brass.")
+    found = await b.memory.retrieve("spare key", 2)
+    assert [entry.content.split("\n")[0] for entry, _ in found][2:] == [GOATS]
 
 
 async def test_links_outlive_changes_of_other_notes_and_a_link_to_a_lost_note_leads_nowhere() -> (

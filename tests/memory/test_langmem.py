@@ -163,6 +163,14 @@ async def test_a_larger_limit_also_looks_up_longer_windows_of_the_conversation()
         assert len(set(longer)) == len(queries)
 
 
+async def test_what_two_windows_find_is_ranked_by_its_better_similarity() -> None:
+    b = await bench(query_limit="8").begin()
+    goat, hat, mug = "the blue goat behind the windmill", "a red hat", "a red mug"
+    await b.read(mug, hat, goat, mug, action="")
+    shown = [m["content"] for m in b.model.asked("manage")[3]["memories"]]
+    assert shown == [mug, goat, hat]
+
+
 async def test_earlier_exchanges_are_shown_as_such_and_memories_made_of_the_newest_only() -> None:
     b = await bench(window="2").begin()
     await b.read(KEY, LAMP, GOATS, action="go on")

@@ -102,6 +102,17 @@ async def test_invented_ids_and_empty_patches_are_skipped_and_counted() -> None:
     check(b)
 
 
+async def test_the_full_id_of_a_memory_is_no_id_that_was_shown() -> None:
+    b = await bench([KEPT]).begin()
+    await b.read("A mug is on desk 1.")
+    id_ = b.memory.entries()[0]["id"]
+    b.model.rules["manage"] = {"patch": [{"id": id_, "content": "Nonsense."}]}
+    await b.begin()
+    await b.read("The lamp is off.")
+    assert b.contents() == ["The mug is on desk 1."]
+    assert len(b.faults()) == 1
+
+
 async def test_what_was_removed_cannot_be_removed_again() -> None:
     b = await bench([KEPT, {"remove": ["0", 0, "0"]}], deletes="true").begin()
     await b.read("A mug is on desk 1.", "It is gone.")
