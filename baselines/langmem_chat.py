@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.outputs import ChatResult
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.store.base import SearchItem
 from pydantic import PrivateAttr
@@ -74,18 +74,22 @@ class MeteredChat(BaseChatModel):  # type: ignore[misc, unused-ignore]
     def _generate(self, *_: Any, **__: Any) -> ChatResult:
         raise NotImplementedError("this model answers on the event loop alone")
 
-    async def _agenerate(
-        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **given: Any
-    ) -> ChatResult:
-        del stop, run_manager
+    async def ainvoke(
+        self, input: Any, config: Any = None, *, stop: Any = None, **given: Any
+    ) -> AIMessage:
+        """The answer to some messages.
+
+        In place of langchain's own method, which mistakes an `Interrupted` for an answer.
+        """
+        del config, stop
+        messages = [_chat(message) for message in self._convert_input(input).to_messages()]
         tools = tuple(library_tool(tool) for tool in given.get("tools", ()))
-        completion = await self._asked([_chat(message) for message in messages], tools)
+        completion = await self._asked(messages, tools)
         calls = [
             {"name": call.name, "args": call.arguments, "id": call.id, "type": "tool_call"}
             for call in completion.tool_calls
         ]
-        message = AIMessage(content=completion.text, tool_calls=calls)
-        return ChatResult(generations=[ChatGeneration(message=message)])
+        return AIMessage(content=completion.text, tool_calls=calls)
 
 
 def _chat(message: BaseMessage) -> ChatMessage:

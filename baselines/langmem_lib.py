@@ -222,6 +222,8 @@ class LangMemLibrary(LongTermMemory):
 
     def _ours(self, work: Callable[[], T]) -> T:
         """Do something of ours for the library, which must not mistake its failure for its own."""
+        if self._failure is not None:
+            raise Interrupted
         try:
             return work()
         except Exception as error:
@@ -230,6 +232,8 @@ class LangMemLibrary(LongTermMemory):
 
     async def _asked(self, messages: list[ChatMessage], tools: tuple[Tool, ...]) -> Completion:
         """Answer a request of the manager; a model without tool calls may answer in JSON."""
+        if self._failure is not None:  # the library has caught it, and asks again
+            raise Interrupted
         repair = any(tool.name == "PatchFunctionErrors" for tool in tools)
         work = None if repair else self._pass.work(self._plugs.shown_id)
         sampling = Sampling(_REPLY_TOKENS, temperature=0.0)

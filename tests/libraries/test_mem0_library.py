@@ -308,4 +308,3 @@ def test_it_leaves_no_file_in_the_home_and_no_telemetry_thread(tmp_path: Path) -
     assert folder is None
     assert setting is None
     assert [path.name for path in tmp_path.rglob("*")] == ["tmp"]
-

@@ -24,7 +24,8 @@ from agemem_eval.harness.types import Completion, Model, ModelInfo, Request, Sco
 Json = dict[str, Any]
 STATEMENT = re.compile(r"The ([a-z]+) of (Z[a-z]+) is ([a-z]+)\.")
 _CANDIDATE = re.compile(
-    r"""['"]id['"]:\s*['"](\d+)['"],\s*['"]text['"]:\s*['"](The [a-z]+ of Z[a-z]+ is [a-z]+\.)['"]"""
+    r"""['"]id['"]:\s*['"](\d+)['"],\s*"""
+    r"""['"]text['"]:\s*['"](The [a-z]+ of Z[a-z]+ is [a-z]+\.)['"]"""
 )
 GARBLED = "GARBLED"  # a message with this word is answered with prose
 OWNERS = ("Zorla", "Zbren", "Zimra", "Zolt", "Zuvi")
