@@ -109,7 +109,7 @@ MemoryBaseUrl = Annotated[
 ]
 JudgeBaseUrl = Annotated[str | None, typer.Option(help="Where the judge is served [--base-url].")]
 CacheDir = Annotated[
-    Path | None, typer.Option(help="Where replies of the judge are kept [RUNS_DIR/.cache].")
+    Path | None, typer.Option(help="Where a judge's scores are kept [run: RUNS_DIR/.cache].")
 ]
 Name = Annotated[str | None, typer.Option(help="Name of the run; default: made from the config.")]
 RunsDir = Annotated[Path | None, typer.Option(help="Where runs are kept [runs].")]
@@ -234,6 +234,25 @@ def check(
     from .commands import check_command
 
     raise typer.Exit(check_command(target, option or [], as_json))
+
+
+@app.command("judge-check")
+def judge_check(
+    judge: Annotated[str, typer.Argument(help="The model, e.g. openai:NAME.")],
+    option: Annotated[
+        list[str] | None, typer.Option("-o", "--option", help="key=value of the model.")
+    ] = None,
+    base_url: BaseUrl = None,
+    cache_dir: CacheDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold a judge against labelled answers and memories: exit code 1 unless it is calibrated."""
+    from .quality.command import judge_check_command
+
+    code = judge_check_command(
+        judge, option or [], base_url=base_url, as_json=as_json, cache_dir=cache_dir
+    )
+    raise typer.Exit(code)
 
 
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: what there is, get it, verify it.")

@@ -172,7 +172,11 @@ def _say_how_it_went(result: RunResult) -> None:
 
 def standard_output() -> Console:
     """The console of standard output; as wide as needed where it is no terminal."""
-    return Console() if sys.stdout.isatty() else Console(width=220, no_color=True)
+    return (
+        Console(emoji=False)
+        if sys.stdout.isatty()
+        else Console(width=220, no_color=True, emoji=False)
+    )
 
 
 @contextmanager
