@@ -15,8 +15,11 @@ What differs from an installation of the library alone:
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
+import logging
 import re
+import warnings
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, TypeVar
@@ -331,7 +334,12 @@ def _load() -> Any:
         version = importlib.metadata.version("langmem")
         if version != VERSION:
             raise MissingExtraError(f"langmem {VERSION} (there is {version})", "langmem-lib")
-        from . import langmem_chat
+        with warnings.catch_warnings():  # the library's own use of what langgraph deprecates
+            warnings.simplefilter("ignore")
+            importlib.import_module("langmem")
+            from . import langmem_chat
     except ImportError as error:
         raise MissingExtraError(f"langmem {VERSION}", "langmem-lib") from error
+    for name in ("extraction", "langmem"):  # trustcall's, and its own; what is lost is counted here
+        logging.getLogger(name).addHandler(logging.NullHandler())
     return langmem_chat

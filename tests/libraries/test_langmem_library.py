@@ -259,6 +259,22 @@ async def test_a_senseless_tool_call_is_counted_and_changes_nothing(
     await life.memory.close()
 
 
+async def test_a_bad_tool_call_that_the_model_repairs_is_carried_out() -> None:
+    bad = (ToolCall("Memory", {"text": LANTERN}, "c1"),)
+    edit = {"op": "add", "path": "/content", "value": LANTERN}
+    given = {"json_doc_id": "c1", "planned_edits": "give the content", "patches": [edit]}
+    model = Manager(bad, (ToolCall("PatchFunctionErrors", given, "c2"),))
+    life = await Life(LangMemLibrary, model).begin()
+    assert await life.tell(LANTERN) == 2
+    assert life.texts() == [LANTERN]
+    assert not life.faults
+    first_request, repair = model.requests
+    assert first_request.work is not None
+    assert repair.work is None  # rules make no such mistake
+    assert repair.messages[-1].role == "tool"
+    await life.memory.close()
+
+
 async def test_prose_is_no_fault_and_stores_nothing() -> None:
     life = await Life(LangMemLibrary, Manager("Nothing worth remembering.")).begin()
     assert await life.tell(LANTERN) == 1
