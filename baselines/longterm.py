@@ -80,7 +80,7 @@ class LongTermMemory:
             "top_k": self._top_k,
             **identity,
             "embedder": services.embedder.identity,
-            "store": services.store,
+            "store": services.store.partition(":")[0],  # which kind, wherever it is
         }
         self._store = open_store(
             services.store,

@@ -125,7 +125,7 @@ def _quality(rows: Sequence[Row]) -> Grid:
             row.env,
             row.memory,
             _number(row.memory_entries_mean),
-            *(_mean(row.quality.get(name), row) for name in names),
+            *(_mean(row.quality.get(n), row, decimals=n != "memory_tokens") for n in names),
             *([_lost(row)] if lost else []),
             *([_skipped(row)] if skipped else []),
         )
@@ -305,11 +305,11 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f}"
 
 
-def _mean(score: dict[str, float | None] | None, row: Row) -> str:
+def _mean(score: dict[str, float | None] | None, row: Row, *, decimals: bool = True) -> str:
     """A mean, and of how many where it is not of all."""
     if score is None or score["mean"] is None:
         return "–"
-    mean = f"{score['mean']:.3f}" if score["mean"] < 100 else f"{score['mean']:,.0f}"
+    mean = f"{score['mean']:.3f}" if decimals else f"{score['mean']:,.0f}"
     return mean + (f" (of {score['n']})" if score["n"] != row.n_scored else "")
 
 
