@@ -16,7 +16,9 @@ differs from the library where that loses things unseen: a reply that is no JSON
 and whatever is skipped is counted.
 
 In both, a DELETE removes what a fact contradicts and stores nothing in its place, so the new fact
-can be lost; it is counted as the fault `contradiction_lost`.
+can be lost; it is counted as the fault `contradiction_lost`. The other faults: `extract_facts` and
+`decide` (no usable reply), `fact` and `event` (a bad item of one), `fact_limit` and `event_limit`
+(items over the limit), `unknown_id` (an id that was not shown), `message` (a message cut).
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from .summary import PROMPT_VERSION as SUMMARY_VERSION
 from .summary import summarise
 
 MAX_MESSAGE = 20_000  # characters of a message that are read; the rest is cut, and counted
+MAX_RECENT = 2_000  # characters shown of a message that was read before
 _SUMMARY_EVERY = "5"  # exchanges, of two messages each: m messages
 _SUMMARY_TOKENS = 300
 _KEPT = 0.8  # share of a fact's words that a memory must have to count as saying it
@@ -274,7 +277,8 @@ class Mem0(LongTermMemory):
         """Keep the pair for later extractions, and fold it into S when that is due."""
         if not self._profile.recent:
             return
-        self._recent = [*self._recent, *pair][-self._profile.recent :]
+        shown = [{**message, "content": message["content"][:MAX_RECENT]} for message in pair]
+        self._recent = [*self._recent, *shown][-self._profile.recent :]
         if not self._summary_every:
             return
         self._since += pair

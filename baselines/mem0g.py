@@ -16,6 +16,9 @@ mem0ai ranks it; the paper's second one, by the similarity of whole triples, is 
 A known weakness that is the method's own: where names differ by a number alone ("cabinet 1",
 "cabinet 2"), their vectors are often more than 0.7 similar, and different things become one node.
 Each such merge is written to the trace, as the operation `merge`.
+
+Faults beside those of `mem0`: `entities`, `relations` and `conflicts` (no usable reply), `entity`
+and `relation` (a bad item of one), `entity_limit` and `relation_limit` (items over the limit).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rule_bench import RuleBench, RuleModel
 
 from agemem_eval.baselines.longterm import Exchange
-from agemem_eval.baselines.mem0 import MAX_MESSAGE, Mem0
+from agemem_eval.baselines.mem0 import MAX_MESSAGE, MAX_RECENT, Mem0
 from agemem_eval.baselines.mem0_prompts import MAX_FACTS
 from agemem_eval.baselines.mem0g import Mem0g
 from agemem_eval.harness.errors import ModelError
@@ -129,6 +129,9 @@ async def test_a_message_too_long_to_read_is_cut_and_that_is_counted() -> None:
     (work,) = bench.model.asked("extract_facts")
     assert len(work["messages"][0]["content"]) < MAX_MESSAGE + 20
     assert [op for op, _ in bench.faults()] == ["message"]
+    await bench.memory.remember(Exchange("A door.", None, 1))
+    (before,) = bench.model.asked("extract_facts")[1]["recent"]
+    assert before["content"] == ("word " * MAX_RECENT)[:MAX_RECENT]
 
 
 @pytest.mark.parametrize(("make", "profile"), BACKENDS)
