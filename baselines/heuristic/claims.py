@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -238,7 +238,7 @@ def _told(text: str) -> Iterator[Claim]:
     """The claims of any sentence: one for each value near a cue; else the words between names."""
     prefix = _PREFIX.match(text)
     body = (text[prefix.end() :] if prefix else text).replace(" lead singer", " singer")
-    named = names(body)
+    named = list(names(body))
     subject = prefix[1] if prefix else _subject(body, named)
     if not subject:
         return
@@ -266,7 +266,7 @@ def _told(text: str) -> Iterator[Claim]:
         yield from _between(body, subject, named)
 
 
-def _subject(body: str, named: list[str]) -> str:
+def _subject(body: str, named: Sequence[str]) -> str:
     """What a sentence is about, of the names in it; "I" for what a person says of themselves."""
     for name in named:
         after = _POSSESSIVE.match(body, body.find(name) + len(name))
@@ -311,7 +311,7 @@ def _fits(concept: str, word: str, kind: str) -> bool:
     return word not in ("novel", "film", "people", "inhabitants", "population", "active", "river")
 
 
-def _between(body: str, subject: str, named: list[str]) -> Iterator[Claim]:
+def _between(body: str, subject: str, named: Sequence[str]) -> Iterator[Claim]:
     """The words between the subject and the names that follow it."""
     end = body.find(subject) + len(subject)
     for name in named:

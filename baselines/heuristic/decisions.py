@@ -151,6 +151,8 @@ def _decide(text: str, fact: Statement, memories: Memories, touched: set[str]) -
     elif changed:
         best = changed.pop(0)
         first = [Decision("UPDATE", best.id, patched(best, fact))]
+    elif any(c.slot == ("you", "holding") and key(c.value) == "nothing" for c in fact.claims):
+        return [Decision("NONE", None, fact.text)]  # empty hands are news only after full ones
     else:
         return [Decision("ADD", None, fact.text)]
     # Copies of what is now wrong, if they say nothing else.

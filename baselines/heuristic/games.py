@@ -20,6 +20,10 @@ _TREATS = re.compile(r"^You (heat|cool|clean) the (.{1,60}?) (?:using|with) .{1,
 _TURNS = re.compile(r"^You turn (on|off) the (.{1,60}?)\.$")
 _CLOSES = re.compile(r"^You (open|close) the (.{1,60}?)\.$")
 _NOW_STATE = re.compile(r"^The (.{1,60}?) is now (.{1,60}?)\.?$")
+_CONTAINER = re.compile(
+    r"(?:inventory|cabinet|cupboard|drawer|fridge|freezer|microwave|oven|safe|garbagecan|box"
+    r"|laundryhamper|[a-z]*basin|sink|bathtub|toilet|jar|[a-z ]*(?:pot|cup|bowl|bucket))\b"
+)
 _TREATED = {"heat": "hot", "cool": "cool", "clean": "clean"}
 _CARRYING = re.compile(r"^You (?:are carrying|carry):? (?:an? |the )?(.{1,60}?)\.$")
 
@@ -52,6 +56,7 @@ FAILURE = re.compile(
     re.IGNORECASE,
 )
 SUCCESS = re.compile(r"The goal is reached|The mission is accomplished|You won|Task completed")
+MOVES = re.compile(r"^You (?:turn (?:left|right|around)|move (?!the )|go\b|arrive|are facing)")
 NOISE = re.compile(
     r"^(?:You (?:turn|move|go|arrive|see no|are in the middle|focus|answered|toggle|decide to)\b"
     r"|Walls:|The goal is reached|The mission is accomplished|This is [a-z]+:"
@@ -216,7 +221,7 @@ _RULES: tuple[tuple[re.Pattern[str], _Say], ...] = (
     (_TAKES, lambda m, _: [f"You carry the {m[1]}."]),
     (
         _MOVES,
-        lambda m, _: [f"The {m[1]} is {'in' if m[2] == 'inventory' else 'on'} the {m[2]}."],
+        lambda m, _: [f"The {m[1]} is {'in' if _CONTAINER.match(m[2]) else 'on'} the {m[2]}."],
     ),
     (_TREATS, lambda m, _: [f"The {m[2]} is {_TREATED[m[1]]}."]),
     (_TURNS, lambda m, _: [f"The {m[2]} is {m[1]}."]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from ...harness.types import Json
@@ -86,9 +87,19 @@ _VALUES = {
 
 
 def claims_of(text: str) -> list[Claim]:
-    """The claims of a text's facts, those that only take something back left out."""
-    said = (read(fact) for fact in settled(facts_of(plain(text))))
-    return [claim for s in said if not s.retracts for claim in s.claims]
+    """The claims of a text's facts; a state that is taken back is its opposite."""
+    found: list[Claim] = []
+    for said in map(read, settled(facts_of(plain(text)))):
+        if not said.retracts:
+            found += said.claims
+            continue
+        states = (c for c in said.claims if c.value.casefold() in STATE)
+        found += (replace(claim, value=f"not {claim.value}") for claim in states)
+    return found
+
+
+def _is_state(value: str) -> bool:
+    return value.casefold().removeprefix("not ") in STATE
 
 
 def entities(value: Any) -> list[Json]:
@@ -116,7 +127,7 @@ def entities(value: Any) -> list[Json]:
 
 
 def _value_type(root: str, claim: Claim) -> str:
-    if claim.value.casefold() in STATE or key(claim.value) == "nothing":
+    if _is_state(claim.value) or key(claim.value) == "nothing":
         return "state"
     if root in ("profession", "genre", "renown"):
         return "concept"
@@ -155,7 +166,7 @@ def relations(value: Any, given: Any = None) -> list[Json]:
 
 
 def _label(claim: Claim) -> str:
-    if claim.relation in STATE.values() and claim.value.casefold() in STATE:
+    if claim.relation in STATE.values() and _is_state(claim.value):
         return "is"
     return _LABELS.get(claim.relation, claim.relation.removeprefix("s "))[:MAX_NAME]
 
@@ -189,8 +200,8 @@ def _slot(triple: Json) -> tuple[tuple[str, str] | None, str]:
     if not (source and target and relation):
         return None, target
     canonical = _RELATIONS.get(relation) or _concept(relation, target)
-    if relation in ("is", "is now") and target in STATE:
-        canonical = STATE[target]
+    if relation in ("is", "is now") and _is_state(target):
+        canonical = STATE[target.removeprefix("not ")]
     elif _PLACED.match(relation):
         canonical = "location" if canonical == "location" else "place"
     single = canonical is not None and canonical.split()[0] in SINGLE

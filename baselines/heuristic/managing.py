@@ -8,7 +8,7 @@ from typing import Any
 from ...harness.types import Json
 from .decisions import decide, memories_of
 from .facts import extract_facts
-from .games import FAILURE, SUCCESS
+from .games import FAILURE, MOVES, SUCCESS
 from .text import dict_of, key, lines, list_of, plain, sentences, text_of
 
 MAX_CONTENT = 300  # characters of an episode
@@ -67,6 +67,8 @@ def _learnt(action: str, text: str) -> list[tuple[str, str]]:
             return [("procedural", f"“{action}” does not work: {first}"[:MAX_CONTENT])]
         return [("procedural", f"An action fails if {reason[1]}."[:MAX_CONTENT])] if reason else []
     learnt = []
+    if MOVES.match(said) and not SUCCESS.search(said):
+        return []  # what is seen after it is told by the facts
     if action:
         learnt.append(("episodic", f"After “{action}”: {said}"[:MAX_CONTENT]))
     elif _DID.match(said):

@@ -32,14 +32,13 @@ _NAME = re.compile(
 _QUOTED = re.compile(r"“([^”\n]{1,120})”|(?<!\w)\"([^\"\n]{1,120})\"(?!\w)")
 _COLOUR = r"(?:red|green|blue|purple|yellow|grey)"
 _OBJECT = re.compile(
-    rf"\b((?:{_COLOUR} )?[a-z]{{2,20}} \d{{1,3}})\b(?! (?:steps?|times?|to)\b)"
+    rf"\b((?:{_COLOUR} )?[a-z]{{2,20}} \d{{1,3}})\b"
+    r"(?! (?!(?:is|was|has|holds|reads)\b)(?:[a-z]+s|to|of)\b)"
     rf"|\b({_COLOUR} (?:ball|box|key|door))\b"
     r"|\b([a-z]{1,12}\d{1,3}|room[a-z])\b"
 )
 NUMBER = re.compile(r"(?<![\w.])\d[\d,.]*\d(?!\w)|(?<![\w.])\d(?!\w)")
 YEAR = re.compile(r"(?<![\w,.])(?:1\d{3}|20\d\d)(?!\w|,\d)")
-_UNCOUNTED = "step steps time times to in on at of and or by from with than the about was is"
-_NOT_OBJECTS = frozenset(_UNCOUNTED.split())
 
 _FUNCTION_WORDS = """
     a an the this that these those some any each every both either neither all no not nor none
@@ -131,7 +130,11 @@ def sentences(line: str) -> Iterator[str]:
         following = line[end.end() : end.end() + 2].strip()
         if following and following[0] in ",;:":
             continue
-        if following and following[0].islower() and not _FULL_STOP.search(line[: end.end()][-12:]):
+        if (
+            following
+            and following[0].islower()
+            and not _FULL_STOP.search(line[max(0, end.end() - 12) : end.end()])
+        ):
             continue
         if _ABBREVIATION.search(line[max(start, end.end() - 12) : end.end()]):
             continue
@@ -147,7 +150,8 @@ def _cut(sentence: str) -> Iterator[str]:
         yield f"{sentence[: MAX_SENTENCE - 1]}…" if long else sentence
 
 
-def names(text: str) -> list[str]:
+@lru_cache(maxsize=8192)
+def names(text: str) -> tuple[str, ...]:
     """Names in the order in which they occur, each once.
 
     Quoted titles, runs of capitalised words, numbered objects ("mug 2", "b1"), coloured ones.
@@ -167,10 +171,11 @@ def names(text: str) -> list[str]:
                 found.append((match.start() + match[0].find(name), name))
     for match in _OBJECT.finditer(text):
         name = next(group for group in match.groups() if group)
-        if name.split()[0] not in _NOT_OBJECTS and not any(taken[match.start() : match.end()]):
+        if name.split()[0] not in STOP and not any(taken[match.start() : match.end()]):
             found.append((match.start(), name))
     unique = {name.casefold(): name for _, name in sorted(found, reverse=True)}
-    return [unique.pop(name.casefold()) for _, name in sorted(found) if name.casefold() in unique]
+    folded = ((name.casefold(), name) for _, name in sorted(found))
+    return tuple(unique.pop(fold) for fold, _ in folded if fold in unique)
 
 
 def _begins(text: str, at: int) -> bool:
