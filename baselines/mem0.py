@@ -268,7 +268,7 @@ class Mem0(LongTermMemory):
         stored = [event.text or "" for event in events if event.event in ("ADD", "UPDATE")]
         left = [entry.content for id_ in shown if (entry := self._store.get(id_)) is not None]
         for fact in facts:
-            if not any(_says(text, fact) for text in (*stored, *left)):
+            if not any(says(text, fact) for text in (*stored, *left)):
                 fault(self._trace, "contradiction_lost", fact)
 
     # --- the rolling summary (2.1) ----------------------------------------------------------
@@ -298,6 +298,7 @@ class Mem0(LongTermMemory):
         return (await summarise(messages, self._writer, _SUMMARY_TOKENS))[0]
 
 
-def _says(text: str, fact: str) -> bool:
+def says(text: str, fact: str) -> bool:
+    """Whether a memory's text says a fact, by its words."""
     words = set(_WORD.findall(fact.casefold()))
     return len(words & set(_WORD.findall(text.casefold()))) >= _KEPT * len(words)
