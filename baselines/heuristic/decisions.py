@@ -13,7 +13,7 @@ from .claims import Claim, Statement, read
 from .text import dict_of, key, list_of, text_of
 
 Operation = Literal["ADD", "UPDATE", "DELETE", "NONE"]
-_LONG = 30  # words; longer sentences say too much to be replaced by another
+_LONG = 14  # words; a longer sentence says too much to be replaced by one that corrects nothing
 
 
 @dataclass(frozen=True, slots=True)
