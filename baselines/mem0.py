@@ -235,9 +235,9 @@ class Mem0(LongTermMemory):
             problem = f"{len(reply.memory)} events for {len(facts)} facts, {len(shown)} memories"
             fault(self._trace, "event_limit", problem)
         events = self._items(items, prompts.Event, "event", limit=False)
-        deleted = [self._carry_out(event, ids) for event in events].count("DELETE")
-        if deleted:
-            self._count_lost(facts, events, candidates)
+        done = [event for event in events if self._carry_out(event, ids)]
+        if any(event.event == "DELETE" for event in done):
+            self._count_lost(facts, done, candidates)
 
     def _carry_out(self, event: prompts.Event, ids: dict[str, str]) -> str:
         """Carry out one event as mem0ai does; gives the event's name, or nothing if skipped."""
@@ -258,14 +258,14 @@ class Mem0(LongTermMemory):
         return event.event
 
     def _count_lost(
-        self, facts: list[str], events: Sequence[prompts.Event], shown: dict[str, str]
+        self, facts: list[str], done: Sequence[prompts.Event], shown: dict[str, str]
     ) -> None:
         """Count the facts that nothing says after a decision that deleted.
 
         A memory says a fact if it has four fifths of its words: an estimate, since a model may
         store a fact in other words.
         """
-        stored = [event.text or "" for event in events if event.event in ("ADD", "UPDATE")]
+        stored = [event.text or "" for event in done if event.event in ("ADD", "UPDATE")]
         left = [entry.content for id_ in shown if (entry := self._store.get(id_)) is not None]
         for fact in facts:
             if not any(says(text, fact) for text in (*stored, *left)):

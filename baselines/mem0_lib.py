@@ -29,9 +29,10 @@ from ..harness.metering import MeteredModel
 from ..harness.types import ChatMessage, Json, Sampling, Scope, Services
 from .bridge import Bridge, LibraryFailed
 from .longterm import Exchange, Found, LongTermMemory
+from .mem0_add import Add
 from .options import choice
 from .store import valid_unicode
-from .structured import Reply, fault, read
+from .structured import fault
 from .vectors import Vector
 
 VERSION = "1.0.11"
@@ -39,15 +40,6 @@ _PLUGIN = "agemem_eval"  # what our providers are called in the library's factor
 _MAX_TOKENS = 2000  # of a reply; the library's own default
 _USER = "agent"  # the library wants a session id; scopes are kept apart by the store
 _DATE = re.compile(r"Today's date is \d{4}-\d{2}-\d{2}\.")
-_CHANGES = ("ADD", "UPDATE", "DELETE")
-
-
-class _Facts(Reply):
-    facts: list[Any]
-
-
-class _Decisions(Reply):
-    memory: list[Any]
 
 
 class Mem0Library(LongTermMemory):
@@ -73,7 +65,7 @@ class Mem0Library(LongTermMemory):
         self._library = library
         self._bridge = Bridge()
         self._mem0: Any = None
-        self._add_in_progress: _Add | None = None
+        self._add_in_progress: Add | None = None
 
     async def begin(self, scope: Scope) -> None:
         """Open the scope, with an instance of the library for it alone."""
@@ -97,7 +89,7 @@ class Mem0Library(LongTermMemory):
             return
         dated = _DATE.sub(f"It is {self._now()}.", self._prompt)
         self._mem0.config.custom_fact_extraction_prompt = dated
-        progress = self._add_in_progress = _Add(messages, self._now())
+        progress = self._add_in_progress = Add(messages, self._now())
         try:
             # copies: the library is free to change what it is given
             result = await self._bridge.run(
@@ -108,7 +100,8 @@ class Mem0Library(LongTermMemory):
             return
         finally:
             self._add_in_progress = None
-        for op, problem in progress.faults(result["results"]):
+        there = self._store.get
+        for op, problem in progress.faults(result["results"], lambda id_: there(id_) is not None):
             fault(self._trace, op, problem)
 
     async def retrieve(self, query: str, top_k: int) -> Found:
@@ -140,7 +133,7 @@ class Mem0Library(LongTermMemory):
         work = self._add_in_progress.work() if self._add_in_progress else None
         completion = await model.generate(chat, Sampling(_MAX_TOKENS, temperature=0.0), work)
         if self._add_in_progress is not None:
-            self._add_in_progress.replies.append(completion.text)
+            self._add_in_progress.answered(completion.text)
         return completion.text
 
     async def _embedding(self, text: str) -> list[float]:
@@ -176,55 +169,6 @@ class Mem0Library(LongTermMemory):
     async def _get(self, id_: str) -> Any:
         entry = self._store.get(id_)
         return None if entry is None else _item(entry.id, entry.content, None)
-
-
-class _Add:
-    """What happens during one `add`: told by the library's calls, in their order."""
-
-    def __init__(self, messages: list[dict[str, str]], date: str) -> None:
-        self._messages, self._date = messages, date
-        self.replies: list[str] = []
-        self._facts: list[str] = []
-        self._candidates: dict[str, str] = {}  # id: text, in the library's order
-
-    def searched(self, fact: str, found: list[tuple[str, str]]) -> None:
-        """The library looked for what resembles a fact."""
-        self._facts.append(fact)
-        for id_, text in found:
-            self._candidates.setdefault(id_, text)
-
-    def work(self) -> Json:
-        """The request it makes now: the first is the extraction, the second the decision."""
-        if not self.replies:
-            messages = [dict(message) for message in self._messages]
-            extract: Json = {"do": "extract_facts", "messages": messages, "date": self._date}
-            return {**extract, "recent": [], "summary": ""}
-        texts = enumerate(self._candidates.values())
-        memories = [{"id": str(n), "text": text} for n, text in texts]
-        return {"do": "decide", "facts": list(self._facts), "memories": memories}
-
-    def faults(self, done: list[Json]) -> Iterator[tuple[str, str]]:
-        """What the model asked for in vain; the library only logs it."""
-        if self.replies and not self._facts:
-            facts = read(self.replies[0], _Facts)
-            if isinstance(facts, str):
-                yield "extract_facts", facts
-        if len(self.replies) < 2:
-            return
-        decided = read(self.replies[1], _Decisions)
-        if isinstance(decided, str):
-            yield "decide", decided
-            return
-        changes = [item for item in decided.memory if _event(item) in _CHANGES]
-        for item in decided.memory:
-            if _event(item) not in (*_CHANGES, "NONE"):
-                yield "decide", f"no such event: {item!r}"
-        for _ in range(len(changes) - len(done)):
-            yield "decide", f"of {len(changes)} changes {len(done)} could be carried out"
-
-
-def _event(item: Any) -> Any:
-    return item.get("event") if isinstance(item, dict) else None
 
 
 # --- plug-ins of the library: they hand everything to the event loop -------------------------

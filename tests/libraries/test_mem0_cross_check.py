@@ -6,6 +6,7 @@ decides, what is stored in the end and how many calls each exchange takes must b
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -45,13 +46,14 @@ async def test_library_and_reimplementation_agree_on_a_conversation(seed: int) -
             hits = [(entry.content, round(score, 5)) for entry, score in found]
             events = [(e["op"], e["content"]) for e in life.meter.trace.of("memory")]
             assert server.served.calls == life.calls == sum(calls)
-            results.append((life.texts(), calls, clerk.decisions, hits, events))
+            results.append((life.texts(), calls, clerk.decisions, hits, events, life.faults))
     library, ours = results
     assert library[1] == ours[1], "model calls of each exchange"
     assert library[2] == ours[2], "facts and candidates shown for a decision, with their ids"
     assert library[4] == ours[4], "operations in their order"
     assert library[0] == ours[0], "stored memories"
     assert library[3] == ours[3], "search"
+    assert Counter(library[5]) == Counter(ours[5]), "what was skipped or lost"
     assert len(library[0]) > 5
     assert {"update", "delete"} <= {op for op, _ in library[4]}
     assert {1, 2} == set(library[1])

@@ -1,0 +1,96 @@
+"""What the library mem0ai does during one `add`: told by its calls, and in `Request.work`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from ..harness.types import Json
+from .mem0 import says
+from .mem0_prompts import Decisions, Facts
+from .structured import read
+
+Fault = tuple[str, str]  # what was skipped, as the faults of `mem0` are named, and why
+_CHANGES = ("ADD", "UPDATE", "DELETE")
+
+
+class Add:
+    """One `add` of the library: told by its calls, in their order.
+
+    Args:
+        messages: What is added.
+        date: When.
+    """
+
+    def __init__(self, messages: list[dict[str, str]], date: str) -> None:
+        self._messages, self._date = messages, date
+        self._replies: list[str] = []
+        self._facts: list[str] = []
+        self._candidates: dict[str, str] = {}  # text by id, in the library's order
+
+    def searched(self, fact: str, found: Iterable[tuple[str, str]]) -> None:
+        """The library looked for what resembles a fact."""
+        self._facts.append(fact)
+        for id_, text in found:
+            self._candidates.setdefault(id_, text)
+
+    def answered(self, text: str) -> None:
+        """The model answered."""
+        self._replies.append(text)
+
+    def work(self) -> Json:
+        """The request it makes now: the first is the extraction, the second the decision."""
+        if not self._replies:
+            messages = [dict(message) for message in self._messages]
+            extract: Json = {"do": "extract_facts", "messages": messages, "date": self._date}
+            return {**extract, "recent": [], "summary": ""}
+        texts = enumerate(self._candidates.values())
+        memories = [{"id": str(n), "text": text} for n, text in texts]
+        return {"do": "decide", "facts": list(self._facts), "memories": memories}
+
+    def faults(self, done: Sequence[Json], present: Callable[[str], bool]) -> Iterator[Fault]:
+        """What the model asked for in vain, and what was lost; the library only logs it.
+
+        Args:
+            done: What `add` returned: the operations that it carried out.
+            present: Whether an entry is still there.
+        """
+        if self._replies and not self._facts:
+            facts = read(self._replies[0], Facts)
+            if isinstance(facts, str):
+                yield "extract_facts", facts
+        if len(self._replies) < 2:
+            return
+        decided = read(self._replies[1], Decisions)
+        if isinstance(decided, str):
+            yield "decide", decided
+            return
+        problems = [self._problem(item) for item in decided.memory]
+        yield from (problem for problem in problems if problem is not None)
+        pairs = zip(decided.memory, problems, strict=True)
+        sound = [item for item, problem in pairs if problem is None and item["event"] != "NONE"]
+        for _ in range(len(sound) - len(done)):
+            yield "unknown_id", "a change of what the same reply deletes"
+        yield from self._lost(done, present)
+
+    def _problem(self, item: Any) -> Fault | None:
+        """Why the library passes over an item of a decision."""
+        if not isinstance(item, dict) or item.get("event") not in (*_CHANGES, "NONE"):
+            return "event", f"no such event: {item!r:.80}"
+        id_, text = item.get("id"), item.get("text")
+        if not text or not isinstance(text, str) or not isinstance(id_, str | None):
+            return "event", f"{item['event']} of {id_!r:.80} with the text {text!r:.80}"
+        shown = {str(n) for n in range(len(self._candidates))}
+        if item["event"] in ("UPDATE", "DELETE") and id_ not in shown:
+            return "unknown_id", f"{item['event']} of {id_!r:.80}"
+        return None
+
+    def _lost(self, done: Sequence[Json], present: Callable[[str], bool]) -> Iterator[Fault]:
+        """The facts that nothing says after a deletion."""
+        if not any(item["event"] == "DELETE" for item in done):
+            return
+        stored = [str(item["memory"]) for item in done if item["event"] != "DELETE"]
+        left = [text for id_, text in self._candidates.items() if present(id_)]
+        for fact in self._facts:
+            if not any(says(text, fact) for text in (*stored, *left)):
+                yield "contradiction_lost", fact
