@@ -6,7 +6,7 @@ import base64
 import json
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -68,16 +68,14 @@ def to_bytes(vector: Vector, dim: int) -> bytes:
 
 
 def from_bytes(blob: bytes, dim: int) -> Vector:
-    """The vector of such bytes.
+    """The vector of such bytes; whether its numbers are finite is looked at for all at once.
 
     Raises:
-        ValueError: if they are not `dim` finite numbers.
+        ValueError: if they are not `dim` numbers.
     """
     if not isinstance(blob, bytes) or len(blob) != 4 * dim:
         raise ValueError(f"a vector that is not {dim} numbers")
     vector: NDArray[np.float32] = np.frombuffer(blob, dtype="<f4")
-    if not np.isfinite(vector).all():
-        raise ValueError("a vector with numbers that are not finite")
     return vector
 
 
@@ -114,7 +112,14 @@ def write_snapshot(rows: Iterable[Row], *, embedder: str, dim: int, added: int) 
 def _pieces(rows: Iterable[Row], dim: int) -> Iterator[bytes]:
     comma = ""
     for entry, vector in rows:
-        value = {**asdict(entry), "vector": base64.b64encode(to_bytes(vector, dim)).decode()}
+        value = {  # not `asdict`, which copies the metadata first
+            "id": entry.id,
+            "content": entry.content,
+            "metadata": entry.metadata,
+            "created": entry.created,
+            "updated": entry.updated,
+            "vector": base64.b64encode(to_bytes(vector, dim)).decode(),
+        }
         yield f"{comma}{json.dumps(value)}".encode()
         comma = ", "
 
@@ -165,7 +170,10 @@ def _unpacked(snapshot: bytes) -> bytes:
 
 
 def _from_base64(text: str, dim: int) -> Vector:
-    return from_bytes(base64.b64decode(text, validate=True), dim)
+    vector = from_bytes(base64.b64decode(text, validate=True), dim)
+    if not np.isfinite(vector).all():
+        raise ValueError("a vector with numbers that are not finite")
+    return vector
 
 
 def _read_entry(value: Json) -> Entry:

@@ -56,6 +56,7 @@ CREATE TABLE entries (
     vector BLOB NOT NULL,
     UNIQUE (scope, id)
 );
+CREATE INDEX arrival ON entries (scope, seq);  -- so that a scope is read without sorting it
 """
 _INSERT = (
     "INSERT INTO entries (scope, id, content, metadata, created, updated, vector) "
@@ -279,10 +280,16 @@ class MemoryStore:
                 entry = Entry(id_, content, value, intern(created), intern(updated))
                 index.append(entry, from_bytes(blob, self._dim))
             except (ValueError, TypeError, RecursionError) as error:
-                problem = f"entry {id_!r} is broken ({error})"
-                raise DataError(f"{self._where}: {problem}: {_ADVICE['CORRUPT']}") from error
+                raise self._broken(id_, str(error)) from error
+        unsound = index.unsound()
+        if unsound is not None:
+            raise self._broken(unsound.id, "a vector with numbers that are not finite")
         self._index = index
         self._revision = revision
+
+    def _broken(self, id_: str, problem: str) -> DataError:
+        problem = f"entry {id_!r} is broken ({problem})"
+        return DataError(f"{self._where}: {problem}: {_ADVICE['CORRUPT']}")
 
     def _known(self, id_: str) -> Entry:
         entry = self._index.get(id_)
@@ -337,6 +344,7 @@ def _connect(where: str) -> sqlite3.Connection:
         where, timeout=LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )
     db.execute("PRAGMA synchronous=NORMAL")
+    db.execute("PRAGMA wal_autocheckpoint=4000")  # 16 MB: a checkpoint waits for the disk
     return db
 
 

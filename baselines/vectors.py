@@ -80,6 +80,13 @@ class VectorIndex(Generic[T]):
         row = self._row_of.get(id_)
         return None if row is None else self._rows[row]
 
+    def unsound(self) -> T | None:
+        """The first item whose vector has a number that is not finite, or None."""
+        if all(np.isfinite(chunk).all() for _, chunk in self._used()):
+            return None
+        broken = (item for item, vector in self.items() if not np.isfinite(vector).all())
+        return next(broken, None)
+
     def append(self, item: T, vector: Vector) -> None:
         """Add an item at the end."""
         row = len(self._rows)
@@ -189,7 +196,10 @@ class VectorIndex(Generic[T]):
         scores = np.empty(len(self._rows), dtype=np.float32)
         narrow = query.astype(np.float32, copy=False)  # float64 would cost five times as much
         for start, chunk in self._used():
-            np.matmul(chunk, narrow, out=scores[start : start + len(chunk)])
+            # A dot product a row, in this thread. As one product of matrix and vector it would be
+            # given to BLAS's threads, which take four times as long once the cores are busy.
+            out = scores[start : start + len(chunk), None]
+            np.matmul(chunk[:, None, :], narrow, out=out)
         return scores
 
     def _pack(self) -> None:
