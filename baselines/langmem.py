@@ -225,7 +225,7 @@ class LangMem(LongTermMemory):
 
     def _insert(self, reply: ManageReply) -> list[str]:
         """Store what is new and right; returns the ids."""
-        added = []
+        right: list[tuple[str, str]] = []
         for new in self._within(MAX_INSERTS, reply.insert, "new memories"):
             content, kind = new.content.strip(), new.kind.lower()
             if not content:
@@ -233,8 +233,9 @@ class LangMem(LongTermMemory):
             elif kind not in KINDS:
                 fault(self._trace, "manage", f"a new memory of the unknown kind {kind[:40]!r}")
             else:
-                added.append(self._add(content, {"kind": kind, "time": self._now()}))
-        return added
+                right.append((content, kind))
+        self._embed([content for content, _ in right])  # in one call; adding finds the vectors
+        return [self._add(content, {"kind": kind, "time": self._now()}) for content, kind in right]
 
     def _within(self, limit: int, items: Sequence[T], what: str) -> list[T]:
         return within(limit, items, what, op="manage", trace=self._trace)
