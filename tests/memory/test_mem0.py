@@ -235,6 +235,7 @@ async def test_a_fact_lost_in_a_deletion_is_counted_and_one_that_is_stored_is_no
         ([("DELETE", "0", KETTLE)], [MENDED]),
         ([("DELETE", "0", KETTLE), ("ADD", None, MENDED)], []),
         ([("DELETE", "0", KETTLE), ("ADD", None, f"Since step 2: {MENDED}")], []),
+        ([("DELETE", "0", KETTLE), ("UPDATE", "9", MENDED)], [MENDED]),  # said, and not done
         ([("UPDATE", "0", MENDED)], []),
         ([("NONE", "0", KETTLE)], []),
     ):
