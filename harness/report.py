@@ -28,7 +28,7 @@ class Grid:
 
     title: str
     names: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     n_left: int = 2  # columns of names, set to the left
     notes: list[str] = field(default_factory=list)  # lines below it
 

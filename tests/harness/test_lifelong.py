@@ -171,7 +171,8 @@ def test_only_controls_are_told_gold_and_the_shuffled_one_that_of_the_next_task(
     assert recall["shuffled-store"] < 0.5
     sizes = {row.memory: row.memory_entries_mean for row in result.rows}
     assert sizes["none"] == 0
-    assert sizes["gold-store"] and sizes["shuffled-store"]
+    assert sizes["gold-store"]
+    assert sizes["shuffled-store"]
 
 
 def test_a_control_that_needs_gold_says_where_there_is_none(tmp_path: Path) -> None:
