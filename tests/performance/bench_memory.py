@@ -1,4 +1,4 @@
-"""Measures the memory: store, embedders, tool calls. Prints a table; asserts nothing.
+"""Measures the memory: embedders, tool calls. Prints a table; asserts nothing.
 
 python tests/performance/bench_memory.py
 """
@@ -6,10 +6,8 @@ python tests/performance/bench_memory.py
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -17,7 +15,6 @@ from rich.table import Table
 
 from agemem_eval.baselines.agemem import AgeMem
 from agemem_eval.baselines.embed_minilm import MiniLMEmbedder, find_weights
-from agemem_eval.baselines.store import MemoryStore
 from agemem_eval.harness.context import Context
 from agemem_eval.harness.ledger import Ledger, Role
 from agemem_eval.harness.metering import Meter, MeteredEmbedder, MeteredModel
@@ -26,7 +23,6 @@ from agemem_eval.harness.tools import ToolCall
 from agemem_eval.harness.trace import Trace
 from agemem_eval.harness.types import Scope, Services
 
-DIM = 384
 OBSERVATION = "You open the cabinet 1. The cabinet 1 is open. In it, you see a mug 2 and a plate 1."
 
 
@@ -39,32 +35,6 @@ def seconds(work: Callable[[int], object], repeats: int) -> float:
         work(i)
         times.append(time.perf_counter() - start)
     return float(np.median(times))
-
-
-def bench_store(table: Table, size: int) -> None:
-    rng = np.random.default_rng(0)
-    vectors = rng.standard_normal((size, DIM)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "m.sqlite"
-        store = MemoryStore(path, embedder={}, dim=DIM)
-        start = time.perf_counter()
-        ids = [store.add(f"fact {i}", v, {"n": i % 10}, "t") for i, v in enumerate(vectors)]
-        name = f"store {size:,} x {DIM}, file"
-        row(table, name, "add", (time.perf_counter() - start) / size)
-        row(table, name, "search", seconds(lambda i: store.search(vectors[i], 5), 50))
-        some = {"n": 3}
-        row(table, name, "search filtered", seconds(lambda i: store.search(vectors[i], 5, some), 9))
-        change = seconds(lambda i: store.update(ids[i], "new", vectors[-i], {}, "t"), 200)
-        row(table, name, "update", change)
-        row(table, name, "delete", seconds(lambda i: store.delete(ids[i]), 200))
-        snapshot = store.snapshot()
-        row(table, name, "snapshot", seconds(lambda _: store.snapshot(), 1))
-        row(table, name, "restore", seconds(lambda _: store.restore(snapshot), 1))
-        store.close()
-        again = MemoryStore(path, embedder={}, dim=DIM)
-        row(table, name, "reopen", seconds(lambda _: again.open(""), 3))
-        again.close()
 
 
 def bench_embedders(table: Table) -> None:
@@ -118,8 +88,6 @@ def row(table: Table, what: str, operation: str, taken: float) -> None:
 
 def main() -> None:
     table = Table("what", "operation", "ms")
-    for size in (1_000, 100_000):
-        bench_store(table, size)
     bench_embedders(table)
     asyncio.run(bench_calls(table))
     Console().print(table)

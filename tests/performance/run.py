@@ -1,4 +1,7 @@
-"""`tox -e bench`: runs the benchmarks named, or all of them, and prints their tables."""
+"""`tox -e bench`: runs the benchmarks named, or all of them, and prints their tables.
+
+A benchmark that has parts takes the part after a colon: `vectors:million`.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,20 @@ import sys
 from pathlib import Path
 
 BENCHES = (
-    "cli", "loop", "store", "memory", "engine", "pddl", "scienceworld", "babyai", "hotpotqa",
+    "cli", "loop", "store", "memory", "vectors",
+    "engine", "pddl", "scienceworld", "babyai", "hotpotqa",
 )  # fmt: skip
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or list(BENCHES)
-    for name in wanted:
+    wanted = [name.partition(":") for name in sys.argv[1:] or BENCHES]
+    for name, _, _ in wanted:
         if name not in BENCHES:
             sys.exit(f"unknown benchmark {name!r}; known: {', '.join(BENCHES)}")
     sys.path.insert(0, str(Path(__file__).parent))
-    for name in wanted:
-        importlib.import_module(f"bench_{name}").main()
+    for name, _, part in wanted:
+        bench = importlib.import_module(f"bench_{name}").main
+        bench(part) if part else bench()
 
 
 if __name__ == "__main__":
