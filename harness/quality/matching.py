@@ -8,7 +8,8 @@ A sentence of an entry says a fact if
 2. it denies what the fact denies, and uses no opposite (`closed` for `open`); and
 3. its similarity with the fact is at or above a threshold: the mean of two cosines, of the whole
    sentences, and of what they say beside names and numbers, so that `Vell liked the Heron` does
-   not pass for `Vell built the Heron`.
+   not pass for `Vell built the Heron`; where all but one place is the same, what stands there must
+   be as similar, so that a town known for its ink is not one known for its clocks.
 
 Or the entry holds the fact word for word. The first two are lexical (`texts`); they alone tell
 `born in 1901` from `born in 1923`, which lie close together for any embedder. The threshold tells
@@ -76,18 +77,21 @@ class Matcher:
             self._threshold = _THRESHOLDS[identity]
         return self._threshold
 
-    def says(self, entry: str, fact: str) -> bool:
-        """Whether a text says a fact."""
-        return self.find([entry], [fact]).facts[0]
+    def says(self, entry: str, fact: str, rival: str = "") -> bool:
+        """Whether a text says a fact; `rival` is what it may say in its place."""
+        return self.find([entry], [fact], [rival]).facts[0]
 
-    def find(self, entries: Sequence[str], facts: Sequence[str]) -> Found:
+    def find(
+        self, entries: Sequence[str], facts: Sequence[str], rivals: Sequence[str] | None = None
+    ) -> Found:
         """Which facts the entries say, and how much of the entries says them.
 
         Args:
             entries: texts of any length.
             facts: none of them blank.
+            rivals: for each fact what was told in its place; empty where nothing was.
         """
-        read = [texts.fact(text) for text in facts]
+        read = [texts.fact(*pair) for pair in zip(facts, rivals or [""] * len(facts), strict=True)]
         said = [False] * len(read)
         matching = total = 0
         for entry in entries:
@@ -143,11 +147,16 @@ class Matcher:
     def _similarity(self, unit: Unit, fact: Fact) -> float:
         """The mean of the cosines of sentences and of predicates."""
         sentence, predicate, *claims, claimed = _read_of(unit, fact)
-        vector = self._vector(sentence)  # the fact with or without its subject, what is nearer
-        whole = max(float(vector @ self._vector(claim)) for claim in claims)
+        # The fact with or without its subject, whichever is nearer.
+        whole = max(self._cosine(sentence, claim) for claim in claims)
         if not predicate or not claimed:
             return whole
-        return (whole + float(self._vector(predicate) @ self._vector(claimed))) / 2
+        mean = (whole + self._cosine(predicate, claimed)) / 2
+        differing = texts.substitution(unit.said, fact.body, _things(unit, fact))
+        return mean if differing is None else min(mean, self._cosine(*differing))
+
+    def _cosine(self, one: str, other: str) -> float:
+        return float(self._vector(one) @ self._vector(other))
 
     def _vector(self, text: str) -> Vector:
         if text not in self._vectors:
@@ -169,6 +178,11 @@ def _read_of(unit: Unit, fact: Fact) -> tuple[str, str, str, str, str]:
     said, claim = unit.said, fact.body
     predicates = texts.predicate(said, things), texts.predicate(claim, things)
     return said.text, predicates[0], fact.whole.text, claim.text, predicates[1]
+
+
+def _things(unit: Unit, fact: Fact) -> frozenset[str]:
+    """Stems of what a sentence and a fact are about: names, and nouns that carry a number."""
+    return frozenset(fact.body.numbered).union(fact.subject, *fact.whole.names, *unit.said.names)
 
 
 def verbatim(found: Sequence[Unit], fact: Fact) -> list[bool]:
@@ -195,6 +209,7 @@ def may_say(unit: Unit, fact: Fact) -> bool:
     said, claim = unit.said, fact.body
     return (
         bool(claim.words)
+        and (not fact.telling or bool(fact.telling & said.words))
         and _has_numbers(unit, claim)
         and _has_subject(unit, fact)
         and _has_names(unit, fact)

@@ -102,6 +102,12 @@ other fact | The Anner flows into Lake Corrin. | Boats from Lake Corrin are too 
 other fact | Kestrel Records: Its headquarters are in Lindmoor. | Kestrel Records sold many discs in Lindmoor.
 other fact | The novel Ash and Salt won the Marlin Prize. | Ash and Salt was written by the founder of the Marlin Prize.
 other fact | The bridge over the Anner was opened in 1887. | Fishing in the Anner was banned in 1887.
+other noun | Lindmoor: The town has long lived on making lamps. | Lindmoor has long lived on making soap.
+other noun | Nora Vell (born 1901) is a noted geologist. | Nora Vell (born 1901) is a noted dancer.
+other noun | Ash and Salt is a crime novel. | Ash and Salt is a school novel.
+other noun | The Silver Heron carried barrels of wine to Kell. | The Silver Heron carried barrels of oil to Kell.
+paraphrase | Lindmoor: The town has long lived on making lamps. | Lindmoor lives on the lamps it makes.
+paraphrase | The Silver Heron carried barrels of wine to Kell. | The Silver Heron transported barrels of wine to Kell.
 unrelated | Nora Vell: She was born in 1901. | Quiet piano music helps me to work.
 unrelated | The Anner flows into Lake Corrin. | Mount Iskar is 2,310 metres high.
 unrelated | Kestrel Records was founded by Ada Quill in 1964. | The town of Lindmoor has 12,400 inhabitants.
@@ -168,6 +174,11 @@ other fact | The Harbour Song is a poem by Mira Tolan. | The Harbour Song was ha
 other fact | Aldmere is the capital of the island of Sund. | Ferries run from Aldmere to the island of Sund.
 other fact | The comet was discovered by Piet Haan. | Piet Haan wrote a song about the comet.
 other fact | The Tarn Valley Railway closed in 1952. | The Tarn Valley Railway bought new trains in 1952.
+other noun | Aldmere: The place is known for the making of mirrors. | Aldmere is known for the making of gloves.
+other noun | Otto Falk is best remembered as a linguist. | Otto Falk is best remembered as a zoologist.
+other noun | The Harbour Song is a poem about fishing. | The Harbour Song is a poem about mining.
+paraphrase | Aldmere: The place is known for the making of mirrors. | Mirrors are what Aldmere is known for making.
+paraphrase | The Harbour Song is a poem about fishing. | The Harbour Song is a song about fishing.
 unrelated | Wren House: It stands in Aldmere. | Gold is a metal that does not rust.
 unrelated | Red Lantern: The film was released in 1958. | The stadium in Ostrow seats 25,000 people.
 unrelated | The comet was discovered by Piet Haan. | Open the drawer before you look inside.

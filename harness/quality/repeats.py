@@ -22,7 +22,7 @@ def repeats(matcher: Matcher, entries: Sequence[str]) -> list[bool]:
 def _is_repeated(matcher: Matcher, entry: str, entries: Sequence[str], index: _Index) -> bool:
     if index.holds(entry):
         return True
-    claims = [Fact(unit.said, unit.said, frozenset()) for unit in texts.units(entry)]
+    claims = [Fact(unit.said, unit.said) for unit in texts.units(entry)]
     if not claims:
         return False
     for place in index.candidates([claim.body for claim in claims]):

@@ -104,7 +104,9 @@ def _score_facts(
     facts = tuple(fact for fact in evidence.gold.facts if texts.statement(fact).words)
     if not facts:
         return _Said((), (), None)
-    stored = matcher.find(contents, facts)
+    was = {now: old for old in evidence.gold.stale if (now := correction(old, facts)) is not None}
+    rivals = [was.get(fact, "") for fact in facts]
+    stored = matcher.find(contents, facts, rivals)
     recall = _share(stored.facts)
     precision = stored.matching / stored.total if stored.total else None
     scores["fact_recall"] = recall
@@ -112,11 +114,11 @@ def _score_facts(
     scores["fact_f1"] = harmonic(precision or 0.0, recall)
     got = retrieved(evidence.events)
     if got is not None:
-        scores["fact_recall_retrieved"] = _share(matcher.find(got, facts).facts)
+        scores["fact_recall_retrieved"] = _share(matcher.find(got, facts, rivals).facts)
     context = context_at_the_end(evidence.events)
     if context is None:
         return _Said(facts, stored.facts, None)
-    in_context = matcher.find(context, facts).facts
+    in_context = matcher.find(context, facts, rivals).facts
     scores["fact_recall_in_context"] = _share(in_context)
     return _Said(facts, stored.facts, in_context)
 
@@ -155,11 +157,10 @@ def _score_changes(gold: Gold, contents: Sequence[str], matcher: Matcher) -> Sco
     if not old:
         return {}
     new = [correction(fact, gold.facts) for fact in old]
-    still = [_still(was, now, contents, matcher) for was, now in zip(old, new, strict=True)]
-    known = [place for place, now in enumerate(new) if now is not None]
-    facts = [now for now in new if now is not None]
-    stored = dict(zip(known, matcher.find(contents, facts).facts, strict=True))
-    updated = [stored[place] and not still[place] for place in known]
+    still = [_still(was, now or "", contents, matcher) for was, now in zip(old, new, strict=True)]
+    pairs = [(now, was, kept) for now, was, kept in zip(new, old, still, strict=True) if now]
+    stored = matcher.find(contents, [now for now, *_ in pairs], [was for _, was, _ in pairs]).facts
+    updated = [there and not kept for there, (*_, kept) in zip(stored, pairs, strict=True)]
     return {"stale": _share(still), "updated": _share(updated) if updated else None}
 
 
@@ -177,9 +178,9 @@ def correction(stale: str, facts: Sequence[str]) -> str | None:
     return facts[best] if best is not None and shares[best] >= 0.5 else None
 
 
-def _still(was: str, now: str | None, contents: Sequence[str], matcher: Matcher) -> bool:
-    telling = [entry for entry in contents if matcher.says(entry, was)]
-    return any(now is None or not matcher.says(entry, now) for entry in telling)
+def _still(was: str, now: str, contents: Sequence[str], matcher: Matcher) -> bool:
+    telling = [entry for entry in contents if matcher.says(entry, was, now)]
+    return any(not now or not matcher.says(entry, now, was) for entry in telling)
 
 
 # --- the judge ----------------------------------------------------------------------------------

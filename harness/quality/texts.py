@@ -12,6 +12,7 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from functools import lru_cache
 from itertools import pairwise
 
@@ -30,6 +31,7 @@ _CLAUSE = re.compile(r"[,;:()—–]|\b(?:but|though|although|while|whereas)\b")
 _TITLE = re.compile(r"^\s*([^:\n]{1,120}):\s+(\S.*)$", re.DOTALL)
 _OPENING = re.compile(r"[.!?:]\s|\n")
 _APART = re.compile(r"[^\s\"'“”‘’.\-–&]|\n")  # what cannot stand within a name
+_VERB = re.compile(r"\b(?:is|are|was|were|has|have|had|can|will)\b")  # in no title
 _MAX_HEADING_WORDS = 8
 
 
@@ -86,11 +88,13 @@ class Fact:
         whole: all of it.
         body: the sentence.
         subject: content stems of the subject; empty where the sentence names it itself.
+        telling: stems that set it apart from a rival; one of them must be said.
     """
 
     whole: Statement
     body: Statement
-    subject: frozenset[str]
+    subject: frozenset[str] = frozenset()
+    telling: frozenset[str] = frozenset()
 
 
 def sentences(text: str) -> list[str]:
@@ -114,17 +118,23 @@ def units(text: str) -> tuple[Unit, ...]:
 
 
 @lru_cache(maxsize=4096)
-def fact(text: str) -> Fact:
-    """A fact, read."""
+def fact(text: str, rival: str = "") -> Fact:
+    """A fact, read.
+
+    Args:
+        text: the fact.
+        rival: what was told in its place, or is to be; empty for none.
+    """
     parts = _TITLE.match(text)
-    if parts is None:
-        whole = statement(text)
-        return Fact(whole, whole, frozenset())
-    title, body = parts.groups()
-    of_title = statement(re.sub(r"\([^)]*\)", " ", title))
-    said = statement(body, of_title.words)
-    named = bool(of_title.content & said.words)
-    return Fact(statement(text, of_title.words), said, frozenset() if named else of_title.content)
+    if parts is None or _VERB.search(parts[1]):
+        whole = body = statement(text)
+        subject: frozenset[str] = frozenset()
+    else:
+        of_title = statement(re.sub(r"\([^)]*\)", " ", parts[1]))
+        whole, body = statement(text, of_title.words), statement(parts[2], of_title.words)
+        subject = frozenset() if of_title.content & body.words else of_title.content
+    telling = whole.words - statement(rival).words if rival else frozenset()
+    return Fact(whole, body, subject, telling)
 
 
 @lru_cache(maxsize=16384)
@@ -161,6 +171,26 @@ def statement(text: str, known: frozenset[str] = frozenset()) -> Statement:
 def predicate(said: Statement, things: frozenset[str]) -> str:
     """The words of a statement that carry meaning, without numbers and the stems of things."""
     return " ".join(plain for plain, stem in said.carrying if stem not in things)
+
+
+def substitution(
+    said: Statement, claim: Statement, things: frozenset[str]
+) -> tuple[str, str] | None:
+    """What stands in one place of two sentences that otherwise say the same of things.
+
+    `ink` and `clocks` for `The town lives on making ink` and `Lindmoor lives on making clocks`;
+    None where they share no word besides things, or differ in more than one place.
+    """
+    one = [(plain, stem) for plain, stem in claim.carrying if stem not in things]
+    two = [(plain, stem) for plain, stem in said.carrying if stem not in things]
+    matcher = SequenceMatcher(None, [s for _, s in one], [s for _, s in two], autojunk=False)
+    parts = [part for part in matcher.get_opcodes() if part[0] != "equal"]
+    if len(parts) != 1 or parts[0][0] != "replace":
+        return None
+    _, a, b, c, d = parts[0]
+    if b - a == len(one):
+        return None
+    return " ".join(w for w, _ in one[a:b]), " ".join(w for w, _ in two[c:d])
 
 
 def denied(said: Statement, claim: Statement) -> bool:
