@@ -7,7 +7,7 @@ its links (Eq. 6) and for the context and tags its neighbours should have from n
 Retrieval (3.4, Eqs. 8 to 10) asks no model: the top k, and the notes each of them is linked to.
 
 Where the paper leaves something open, or the authors' code differs from it:
-- A note is embedded over content, context, keywords and tags (Eq. 3, which leaves the time out).
+- A note is embedded over content, keywords, tags and context (Eq. 3, which leaves the time out).
 - Eqs. 6 and 7 are asked in one call, as in the authors' code; they need the same neighbours.
 - The model sees neighbours under short ids, and an id means a note, never a rank. A changed
   neighbour is embedded again at once (in the authors' code only after 100 evolutions).
@@ -225,7 +225,7 @@ def _note(entry: Entry) -> Json:
 
 def _embedded(content: str, note: Json) -> str:
     """What a note is found by: concat(c, K, G, X) of Eq. 3."""
-    parts = [content, note["context"], ", ".join(note["keywords"]), ", ".join(note["tags"])]
+    parts = [content, ", ".join(note["keywords"]), ", ".join(note["tags"]), note["context"]]
     return "\n".join(part for part in parts if part)
 
 

@@ -57,6 +57,7 @@ MAX_INSERTS = 100  # new memories of one reply; more are dropped and counted
 MAX_CHANGES = 64  # patches, and removals, that are read of one reply
 MAX_SHOWN = 20_000  # characters of a message that the manager is shown; more is cut, and counted
 MAX_MEMORY_SHOWN = 2000  # characters of a stored memory
+_PER_QUERY = 10  # memories that a look-up finds; the default of `asearch`
 _REPLY_TOKENS = 4096  # the hundred memories that one message may hold
 
 
@@ -149,7 +150,7 @@ class LangMem(LongTermMemory):
                 break  # the window before held them all
             query = "\n".join(m["content"] for e in self._recent[-(2**i) :] for m in _messages(e))
             if len(self._store) and query.strip():
-                for entry, score in self._store.search(self._embed([query])[0], 10):
+                for entry, score in self._store.search(self._embed([query])[0], _PER_QUERY):
                     if entry.id not in found or score > found[entry.id][1]:
                         found[entry.id] = entry, score
         best = sorted(found.values(), key=lambda hit: -hit[1])  # stable: ties as they were found

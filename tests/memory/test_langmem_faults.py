@@ -193,7 +193,7 @@ SHAPED = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(JSON | SHAPED, min_size=1, max_size=8),
     st.sampled_from(["true", "false"]),
