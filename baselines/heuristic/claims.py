@@ -163,7 +163,8 @@ def read(sentence: str) -> Statement:
     retracts = bool(_RETRACTION.match(sentence))
     text, old = _RETRACTION.sub("", sentence), ""
     match = _NOT.search(text)
-    if match is not None and (names(match[1]) or NUMBER.search(match[1]) or len(match[1]) < 40):
+    # “X, not lace” corrects; “X and not at all Y” only where Y has a name or a number.
+    if match and (match[0][0] == "," or names(match[1]) or NUMBER.search(match[1])):
         old = re.sub(r"^(?:in|on|by|at|for|as|an?|the) ", "", match[1].strip())
         text = text[: match.start()] + text[match.end() :]
     if _DENIED.search(text):

@@ -138,8 +138,10 @@ def _paragraphs(text: str, *, talk: bool) -> Iterator[str]:
         lead = _LEAD.search(line)
         if lead:
             title = lead[1].strip()
-        elif not line or is_action(line):
-            title = "" if not line else title
+        elif not line:
+            title = ""
+        elif is_action(line):
+            continue
         elif not title and number + 1 < len(all_lines) and all_lines[number + 1].startswith("[0]"):
             title = line[:MAX_TITLE]
         elif title:

@@ -42,6 +42,7 @@ _WALLS = re.compile(r"\bWalls: ")
 _DELTA = re.compile(r"^(Now|No longer): (.+?)\.?$")
 _GROUP = re.compile(r"^(.{1,2000}?) (are|contain|hold) (.{1,120})$")
 _BEGIN = ("the", "you", "your", "what", "there", "level", "part")
+_HELD = re.compile(r"^(.{1,60}? (?:contains|holds|have)) (.+ and .+)$")
 _SIDES = re.compile(r"^(?:the )?left and right ([a-z]+)s$", re.IGNORECASE)
 _MEMBER = re.compile(r"^(?:the )?(?:[a-z]+ )?[a-z]+\d*$")
 _PLANNED = re.compile(r"\b(?:[a-z]+\d+|room[a-z]|(?:left|right) (?:hand|gripper)|your hand)\b")
@@ -172,11 +173,12 @@ def _each(sentence: str) -> Iterator[str]:
 
 
 def _each_held(sentence: str) -> Iterator[str]:
-    match = re.match(r"^(.{1,60}? (?:contains|holds|have)) (.+ and .+)$", sentence)
-    for thing in re.split(r",? and |, ", match[2])[:MAX_LISTED] if match else ():
-        yield _sentence(f"{match[1]} {thing}" if match else "")
-    if not match:
+    match = _HELD.match(sentence)
+    if match is None:
         yield _sentence(sentence)
+        return
+    for thing in re.split(r",? and |, ", match[2])[:MAX_LISTED]:
+        yield _sentence(f"{match[1]} {thing}")
 
 
 def _sentence(text: str) -> str:
