@@ -17,8 +17,9 @@ Types and their fields:
     completion: text, tool_calls, malformed, finish, tokens, latency_s; the agent's model answered
     malformed: problem; part of the output could not be used
     tool: name, arguments, status, content, data; a tool call was answered
-    memory: op (`add` | `update` | `delete` | `retrieve`), ids, content or query, changed; a
-        retrieval also has the `contents` of what it found
+    memory: op (`add` | `update` | `delete` | `retrieve` | `summary` | `merge`), ids, content or
+        query, changed; a retrieval also has the `contents` of what it found, a deletion that only
+        marks an entry `kept`
     memory_fault: op, problem; a memory skipped an operation, since its model gave nothing usable
     model_call: role, text, tokens, estimated; a call that was not the agent's own turn
     action: action, valid, reward, progress, metrics, done, observation, answer; the environment

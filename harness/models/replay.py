@@ -19,7 +19,6 @@ from ..trace import Event
 from ..types import Completion, EpisodeView, Model, ModelInfo, Request
 from . import ModelBase
 
-
 HEURISTIC = "heuristic"
 
 

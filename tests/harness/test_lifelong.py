@@ -1,4 +1,4 @@
-"""A memory kept over a stream: orders of the tasks, gain, resumption; and what controls are told."""
+"""A memory kept over a stream: orders of the tasks, gain, resumption; what controls are told."""
 
 from __future__ import annotations
 
