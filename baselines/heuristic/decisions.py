@@ -56,7 +56,7 @@ class Memories:
 
     def same(self, fact: Statement) -> Remembered | None:
         """A memory that says all that the fact says."""
-        for memory in self._by_key.get(fact.key, ()):
+        for memory in self.worded(fact):
             if not memory.said.retracts:
                 return memory
         for memory in self.about(fact):
@@ -67,6 +67,10 @@ class Memories:
             if claimed and claimed <= slots and fact.content <= memory.said.content:
                 return memory
         return None
+
+    def worded(self, fact: Statement) -> list[Remembered]:
+        """Memories in the same words, whether they claim or deny it."""
+        return self._by_key.get(fact.key, [])
 
     def about(self, fact: Statement) -> list[Remembered]:
         """Memories with a subject of the fact's."""
@@ -162,9 +166,10 @@ def _decide(text: str, fact: Statement, memories: Memories, touched: set[str]) -
 def _retracted(text: str, fact: Statement, memories: Memories, touched: set[str]) -> list[Decision]:
     """A fact that only denies: the memories that claim it go; a denial in words is kept else."""
     denied = {(claim.slot, key(claim.value)) for claim in fact.claims}
+    told = {memory.id: memory for memory in (*memories.worded(fact), *memories.about(fact))}
     gone = [
         memory
-        for memory in memories.about(fact)
+        for memory in told.values()
         if memory.id not in touched and memory.said.key != key(text)
         if not memory.said.retracts
         if denied & {(c.slot, key(c.value)) for c in memory.said.claims}

@@ -16,7 +16,7 @@ _TAG = re.compile(r"</?(?:think|answer|summary)>")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _END = re.compile(r"[.!?…]+[\"”'’)\]]*(?=\s|$)")
 _COMMAND = re.compile(r"^(?:[a-z]+\[.*|[a-z][^.!?]*)$")
-_FULL_STOP = re.compile(r"(?:^|[\s(])(?:[^\W_]{3,}|[a-z]+\d+)\.$|[^\W_]{11}\.$")
+_FULL_STOP = re.compile(r"(?:^|[\s(])(?:[^\W_]{3,}|[a-z]+\d+|up|on|in|it|to|at)\.$|[^\W_]{11}\.$")
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Mt|No|vs|ca|approx|Inc|Ltd|Co|Corp|Gen|Col|Lt|Sgt"
     r"|Capt|Rev|Hon|Gov|Sen|Rep|Vol|ed|e\.g|i\.e|etc|[A-Z]|(?:[A-Z]\.)+[A-Z])\.$"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Iterator
 
@@ -9,14 +10,31 @@ import pytest
 
 from agemem_eval.baselines.heuristic.decisions import decide
 from agemem_eval.baselines.heuristic.facts import extract_facts, resolved
-from agemem_eval.baselines.heuristic.text import names, sentences
+from agemem_eval.baselines.heuristic.text import key, names, sentences
 from agemem_eval.envs.hotpotqa.env import HotpotqaEnvironment
+from agemem_eval.envs.pddl.env import PddlEnvironment
 
 WORD = re.compile(r"\w+")
 
 
 def facts(text: str, role: str = "user") -> list[str]:
     return extract_facts([{"role": role, "content": text}])
+
+
+def remembered(store: dict[str, str], text: str) -> dict[str, str]:
+    """The memories after a message."""
+    store = dict(store)
+    shown = [{"id": id_, "text": memory} for id_, memory in store.items()]
+    for decision in decide(facts(text), shown):
+        if decision.event == "ADD":
+            store[str(1 + max(map(int, store), default=0))] = decision.text
+        elif decision.event == "UPDATE":
+            assert decision.id is not None
+            store[decision.id] = decision.text
+        elif decision.event == "DELETE":
+            assert decision.id is not None
+            del store[decision.id]
+    return store
 
 
 def told(env: HotpotqaEnvironment, n: int, split: str) -> Iterator[tuple[object, list[str]]]:
@@ -68,17 +86,11 @@ def test_corrections_change_what_was_told_and_leave_no_second_copy(split: str) -
     env = HotpotqaEnvironment(form="three-stage", changes="3")
     n_changed = n_stale = n_left = 0
     for gold, said in told(env, 30, split):
-        store: dict[str, str] = {}
-        for number, text in enumerate(said):
-            shown = [{"id": id_, "text": memory} for id_, memory in store.items()]
-            for decision in decide(facts(text), shown):
-                if decision.event == "ADD":
-                    store[f"{number}.{len(store)}"] = decision.text
-                elif decision.event == "UPDATE":
-                    assert number, f"{decision.text} changed what is true"
-                    assert decision.id is not None
-                    store[decision.id] = decision.text
-                    n_changed += 1
+        first = store = remembered({}, said[0])
+        assert len(first) == len(facts(said[0]))  # nothing true changes anything else that is
+        for text in said[1:]:
+            store = remembered(store, text)
+        n_changed += sum(first[id_] != text for id_, text in store.items() if id_ in first)
         n_stale += len(gold.stale)
         n_left += sum(as_told(old) in store.values() for old in gold.stale)
         for fact in gold.facts:  # a correction may say it in other words, with the same names
@@ -234,6 +246,25 @@ def test_facts_are_bounded_and_never_repeated() -> None:
 )
 def test_observations_of_games_become_places_and_states(text: str, expected: list[str]) -> None:
     assert facts(text) == expected
+
+
+def test_what_is_remembered_of_planning_games_is_the_state_that_a_look_shows() -> None:
+    env = PddlEnvironment()
+    draw = random.Random(1)
+    kinds = set()
+    for task in list(env.tasks(env.spec.default_split))[:24]:
+        store = remembered({}, env.reset(task, 0).text)
+        for _ in range(15):
+            actions = [action for action in env.valid_actions() or [] if action != "look"]
+            result = env.step(draw.choice(actions))
+            store = remembered(store, result.observation)
+            if result.terminated:
+                break
+        else:
+            seen = facts(env.step("look").observation)
+            assert sorted(map(key, store.values())) == sorted(map(key, seen)), task.id
+            kinds.add(task.id.split("-")[0])
+    assert len(kinds) == 4
 
 
 # --- words -----------------------------------------------------------------------------------
