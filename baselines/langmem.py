@@ -110,7 +110,7 @@ class LangMem(LongTermMemory):
         )
         if not self._background:
             self.tools, self.instructions = make_tools(self._deletes), INSTRUCTIONS
-            self.uses_model = False  # type: ignore[misc]  # in this mode; the class may
+            self.uses_model = False  # in this mode; the class may
         self._recent: list[Exchange] = []
 
     async def begin(self, scope: Scope) -> None:

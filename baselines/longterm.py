@@ -64,7 +64,7 @@ class LongTermMemory:
     """
 
     name: ClassVar[str] = ""
-    uses_model: ClassVar[bool] = True
+    uses_model: bool = True
     told: ClassVar[Literal["nothing", "own", "other"]] = "nothing"
     tools: tuple[Tool, ...] = ()
     instructions: str = ""
