@@ -36,7 +36,7 @@ class Bridge:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failure: BaseException | None = None
         self._stopped = False
-        self._waiting: concurrent.futures.Future[Any] | None = None
+        self._answering: set[asyncio.Task[Any]] = set()  # touched on the loop alone
 
     async def run(self, work: Callable[[], T]) -> T:
         """Do a piece of the library's work in its thread.
@@ -73,7 +73,6 @@ class Bridge:
         if self._failure is not None or self._stopped or self._loop is None:
             raise Interrupted
         future = asyncio.run_coroutine_threadsafe(self._guarded(answer), self._loop)
-        self._waiting = future
         try:
             return future.result()
         except BaseException as error:
@@ -88,12 +87,18 @@ class Bridge:
     async def _guarded(self, answer: Callable[[], Awaitable[T]]) -> T:
         if self._stopped:  # cancelled after it was asked and before it was its turn
             raise Interrupted
-        return await answer()
+        task = asyncio.current_task()
+        assert task is not None
+        self._answering.add(task)
+        try:
+            return await answer()
+        finally:
+            self._answering.discard(task)
 
     async def _cut_short(self, running: asyncio.Future[T]) -> None:
         self._stopped = True
-        if self._waiting is not None:
-            self._waiting.cancel()
+        for task in self._answering:
+            task.cancel()
         await asyncio.wait([running], timeout=_GRACE_S)
         if running.done() and not running.cancelled():
             running.exception()  # seen: it is no news to anybody

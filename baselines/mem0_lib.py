@@ -7,7 +7,8 @@ snapshots and scopes work as for every other memory. mem0 1.0.11 is the last rel
 and deletes; 2.x only adds.
 
 What differs from an installation of the library alone: its telemetry is off, its files go to a
-temporary folder, and the date in its extraction prompt (the day of the import) is the episode's.
+temporary folder, the date in its extraction prompt (the day of the import) is the episode's, and
+its wish for an endpoint's JSON mode is not passed on (an endpoint's option `extra_body` can).
 """
 
 from __future__ import annotations
@@ -151,12 +152,15 @@ class Mem0Library(LongTermMemory):
     async def _insert(self, texts: Sequence[str], vectors: Sequence[Sequence[float]]) -> None:
         for text, vector in zip(texts, vectors, strict=True):
             if not text.strip():
-                fault(self._trace, "decide", "a memory that says nothing")
+                fault(self._trace, "event", "a memory that says nothing")
                 continue
             id_ = self._store.add(text, _vector(vector), {}, self._now())
             self._emit("add", [id_], changed=True, content=text)
 
     async def _replace(self, id_: str, text: str, vector: Sequence[float] | None) -> None:
+        if not text.strip():
+            fault(self._trace, "event", "a memory that says nothing")
+            return
         old = self._store.get(id_)
         changed = old is None or text != old.content
         new = None if vector is None else _vector(vector)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -257,6 +258,48 @@ async def test_a_senseless_tool_call_is_counted_and_changes_nothing(
     assert life.faults
     assert set(life.faults) == {"manage"}
     await life.memory.close()
+
+
+class Junk(ModelBase):
+    """Calls the tools that it is offered, and others, with anything at all."""
+
+    info = WorkModel.info
+    scraps = (None, 5, [], {}, "", " ", "x", "\ud800", [PATH], [{}], "nobody")
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+
+    async def generate(self, request: Request) -> Completion:
+        rng = self.rng
+        shown = re.findall(r"instance id=(\w+)", str(request.messages[0].content))
+        names = [tool.name for tool in request.tools]
+        calls = []
+        for n in range(rng.randrange(4)):
+            given = {
+                "content": rng.choice((f"A memory {n}.", rng.choice(self.scraps))),
+                "json_doc_id": rng.choice((*shown, rng.choice(self.scraps))),
+                "patches": rng.choice(self.scraps),
+            }
+            name = rng.choice((*names, "Memory", "RemoveDoc", "Frobnicate"))
+            kept = {key: value for key, value in given.items() if rng.random() < 0.9}
+            calls.append(ToolCall(name, kept, rng.choice(("", f"c{n}"))))
+        return Completion("", Usage(10, 1), tuple(calls), "tool_calls" if calls else "stop")
+
+
+@pytest.mark.parametrize("deletes", ["true", "false"])
+async def test_whatever_the_model_calls_the_memory_stays_sound(deletes: str) -> None:
+    faults = 0
+    for seed in range(6):
+        life = await Life(LangMemLibrary, Junk(seed), deletes=deletes).begin()
+        for n in range(5):
+            await life.tell(f"Page {n}.")
+        entries = life.memory.entries()
+        assert all(entry["content"].strip() for entry in entries)
+        life.memory.restore(life.memory.snapshot())
+        assert life.memory.entries() == entries
+        faults += len(life.faults)
+        await life.memory.close()
+    assert faults > 6
 
 
 async def test_a_bad_tool_call_that_the_model_repairs_is_carried_out() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import re
 import socket
 import subprocess
@@ -160,6 +161,50 @@ async def test_a_model_that_writes_prose_is_counted_and_stores_nothing() -> None
         assert life.texts() == [LANTERN]
 
 
+class Junk(ModelBase):
+    """Answers with JSON of the right outline and anything at all within it."""
+
+    info = WorkModel.info
+    scraps = (None, 5, True, [], {}, "", " ", "x", "\ud800", {"fact": 5}, {"text": "t"}, "0", 0)
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+
+    async def generate(self, request: Request) -> Completion:
+        rng, scrap = self.rng, lambda: self.rng.choice(self.scraps)
+        assert request.work is not None
+        if request.work["do"] == "extract_facts":
+            answer: Any = {"facts": scrap() if rng.random() < 0.2 else [scrap(), "a fact"]}
+        else:
+            events = ("ADD", "UPDATE", "DELETE", "NONE", scrap())
+            items = [
+                {
+                    "event": rng.choice(events),
+                    "id": rng.choice(("0", scrap())),
+                    "text": rng.choice(("a text", scrap())),
+                }
+                for _ in range(4)
+            ]
+            answer = {"memory": rng.choice((items, items, [*items, scrap()], scrap()))}
+        text = json.dumps(answer)
+        return Completion(text, estimate_usage(request, text))
+
+
+async def test_whatever_the_model_answers_the_memory_stays_sound() -> None:
+    faults = 0
+    for seed in range(12):
+        life = await Life(Mem0Library, Junk(seed)).begin()
+        for n in range(8):
+            await life.tell(f"Page {n}.")
+        entries = life.memory.entries()
+        assert all(entry["content"].strip() for entry in entries)
+        life.memory.restore(life.memory.snapshot())
+        assert life.memory.entries() == entries
+        faults += len(life.faults)
+        await life.memory.close()
+    assert faults > 12
+
+
 # --- many at once ---------------------------------------------------------------------------
 
 
@@ -272,6 +317,28 @@ async def test_it_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     await life.tell(LANTERN)
     assert await life.memory.retrieve("lantern", 1)
     await life.memory.close()
+
+
+def test_a_library_that_was_imported_with_telemetry_on_is_refused(tmp_path: Path) -> None:
+    program = (
+        "import mem0\n"
+        "from agemem_eval.baselines.mem0_lib import Mem0Library\n"
+        "try:\n"
+        "    Mem0Library(None)\n"
+        "except Exception as error:\n"
+        "    print(type(error).__name__, error)\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MEM0")}
+    environment |= {"MEM0_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.startswith("UsageError mem0 was imported with its telemetry on")
 
 
 def test_it_leaves_no_file_in_the_home_and_no_telemetry_thread(tmp_path: Path) -> None:
