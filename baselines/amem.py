@@ -43,7 +43,7 @@ MAX_WORD = 100  # characters of a keyword or tag
 MAX_CONTEXT = 1000  # characters of a note's context
 MAX_CHANGES = 2 * MAX_NEIGHBOURS  # links, and updates, that are read of one reply
 MAX_SHOWN = 12_000  # characters of a new note that the model is shown; all of it is stored
-MAX_NEIGHBOUR_SHOWN = 2000  # characters of a neighbour
+MAX_NEIGHBOUR_SHOWN = 4000  # characters of a neighbour
 _NOTE_TOKENS, _EVOLVE_TOKENS = 512, 1536  # that a reply may have
 
 

@@ -125,10 +125,11 @@ class QdrantStore:
         """The most similar entries and their similarities, best first; see `MemoryStore.search`."""
         if top_k < 1:
             return []
-        wanted = self._filter(metadata_filter or {})
+        scope = self._read_scope(self._scope)
+        wanted = self._filter(metadata_filter or {}, scope)
         more: Json = {}
         if self._collection.on_server:
-            exact = len(self) <= _EXACT_UP_TO
+            exact = scope.next <= _EXACT_UP_TO  # no count: entries since the last restore
             more["search_params"] = self._models.SearchParams(exact=exact)
         limit = top_k + 8
         while True:

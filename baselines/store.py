@@ -353,6 +353,9 @@ def _create(path: Path) -> None:
 
     So a file without the tables is one that lost them, and is refused.
     """
+    journal = path.with_name(f"{path.name}-wal")
+    if journal.exists() and not path.exists():  # asked last: another process may be faster
+        raise DataError(f"{path}: lost, but {journal.name} is there: put a copy in its place")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
         made = Path(folder) / "new"
