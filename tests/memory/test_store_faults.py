@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,24 @@ def test_a_page_that_breaks_while_the_store_is_open_is_refused(tmp_path: Path) -
     overwrite(path, 4096 * 3, b"\xff" * (path.stat().st_size - 4096 * 3))
     with pytest.raises(DataError, match=r"memory\.sqlite.*corrupt"):
         store.entries()
+
+
+def test_a_file_that_is_lost_but_for_its_journal_is_not_made_anew(tmp_path: Path) -> None:
+    store = filled(tmp_path)  # open, so its journal is there
+    (tmp_path / "memory.sqlite").unlink()
+    with pytest.raises(DataError, match=r"memory\.sqlite: lost"):
+        make("sqlite", tmp_path)
+    assert not (tmp_path / "memory.sqlite").exists()
+    store.close()
+
+
+def test_stores_that_make_the_file_at_once_share_it(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        stores = list(pool.map(lambda _: make("sqlite", tmp_path / "new"), range(8)))
+    for number, store in enumerate(stores):
+        store.add(str(number), unit(number), {}, "t")
+    assert [len(store) for store in stores] == [8] * 8
+    assert [p.name for p in (tmp_path / "new").iterdir() if p.is_dir()] == []
 
 
 def test_a_folder_where_the_file_should_be(tmp_path: Path) -> None:
