@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import json
 import logging
 import re
 import warnings
@@ -94,7 +95,7 @@ class LangMemLibrary(LongTermMemory):
         services: Metered model and embedder.
         mode: `background` or `hot-path`.
         schemas: `default`, the library's one schema, or `typed`: semantic, episodic, procedural.
-        deletes: Whether the manager may remove memories (`enable_deletes`).
+        deletes: Whether the manager may remove memories (`enable_deletes`); the agent's tool may.
         query_limit: Memories shown to the manager. Also, a quarter of it is the number of searches
             for them: with the last message, the last two, the last four, … as the query.
         window: Exchanges shown to the manager, the newest included.
@@ -270,10 +271,12 @@ class LangMemLibrary(LongTermMemory):
         if not isinstance(args, SearchMemory):
             ids = [id_ for ids in self._pass.done.values() for id_ in ids]
             return text, {"ids": ids, "changed": bool(ids)}
-        found = self._pass.found[args.offset : args.offset + args.limit]
-        ids, contents = [e.id for e, _ in found], [e.content for e, _ in found]
-        self._emit("retrieve", ids, changed=False, query=args.query, contents=contents)
-        return text, {"ids": ids, "scores": [round(score, 4) for _, score in found]}
+        shown = [(item["key"], item["score"]) for item in json.loads(said)]
+        contents = {entry.id: entry.content for entry, _ in self._pass.found}
+        ids = [id_ for id_, _ in shown]
+        texts = [contents[id_] for id_ in ids]
+        self._emit("retrieve", ids, changed=False, query=args.query, contents=texts)
+        return text, {"ids": ids, "scores": [round(score, 4) for _, score in shown]}
 
     # --- what the library's store asks for --------------------------------------------------
 
@@ -298,7 +301,7 @@ class LangMemLibrary(LongTermMemory):
     def drop(self, key: str) -> None:
         """Remove the entry under this key, if there is one."""
         id_ = self._keys.get(key, key)
-        if self._store.get(id_) is not None:
+        if self._ours(lambda: self._store.get(id_)) is not None:
             self._ours(lambda: self._delete(id_))
             self._pass.done["removed"].append(id_)
 

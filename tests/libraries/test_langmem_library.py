@@ -402,6 +402,36 @@ async def test_the_agent_keeps_its_memories_with_the_librarys_tools() -> None:
     await life.memory.close()
 
 
+async def test_a_filtered_search_tells_the_trace_what_it_shows() -> None:
+    life = await Life(LangMemLibrary, WorkModel(), mode="hot-path").begin()
+    memory, context = life.memory, Context(8192, len, life.meter.trace)
+    for text in (LANTERN, "The cellar of Zbren is hollow."):
+        await memory.call(ToolCall("manage_memory", {"content": text}), context)
+    given = {"query": "lantern", "filter": {"content": "The cellar of Zbren is hollow."}}
+    found = await memory.call(ToolCall("search_memory", given), context)
+    [shown] = json.loads(found.content)
+    assert found.data["ids"] == [shown["key"]] == [memory.entries()[1]["id"]]
+    event = life.meter.trace.of("memory")[-1]
+    assert (event["op"], event["contents"]) == ("retrieve", ["The cellar of Zbren is hollow."])
+    await memory.close()
+
+
+async def test_what_fails_in_a_tool_is_no_answer_to_the_agent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise OSError("the disk is full")
+
+    life = await Life(LangMemLibrary, WorkModel(), mode="hot-path").begin()
+    memory, context = life.memory, Context(8192, len, life.meter.trace)
+    await memory.call(ToolCall("manage_memory", {"content": LANTERN}), context)
+    monkeypatch.setattr(type(life.embedder), "embed", refuse)
+    for name, given in (("manage_memory", {"content": "x"}), ("search_memory", {"query": "x"})):
+        with pytest.raises(OSError, match="the disk is full"):
+            await memory.call(ToolCall(name, given), context)
+    await memory.close()
+
+
 async def test_the_tools_are_described_in_the_librarys_words() -> None:
     from langmem import create_manage_memory_tool
 
