@@ -89,27 +89,24 @@ def _as_json(spec: str, report: Report, ledger: Ledger, faults: int) -> dict[str
 
 
 def _print(spec: str, report: Report, ledger: Ledger, faults: int) -> None:
-    console = Console()
-    for title, part in (("answers", report.answers), ("memories", report.memories)):
+    console = Console(emoji=False)  # `openai:m:` is no emoji
+    parts = (("answers", report.answers), ("memories", report.memories))
+    lines = [f"{title}: {failure}" for title, part in parts for failure in part.failures]
+    for title, part in parts:
         console.print(_table(title, part))
-        console.print(
+        said = (
             f"agreement {_number(part.agreement)}, error {_number(part.error)}, "
             f"rho {_number(part.spearman)}, false accepts {_number(part.false_accepts)}, "
-            f"false rejects {_number(part.false_rejects)}, no score {_number(part.unscored)}\n",
-            highlight=False,
+            f"false rejects {_number(part.false_rejects)}, no score {_number(part.unscored)}\n"
         )
+        console.print(said, highlight=False, soft_wrap=True)
     usage = ledger.roles.get(Role.JUDGE.value)
     if usage is not None:
-        console.print(
-            f"{usage.calls} calls, {usage.prompt_tokens} + {usage.completion_tokens} tokens, "
-            f"{faults} unreadable",
-            highlight=False,
-        )
-    for title, part in (("answers", report.answers), ("memories", report.memories)):
-        for failure in part.failures:
-            console.print(f"{title}: {failure}", highlight=False, markup=False)
-    verdict = "calibrated" if report.calibrated else "NOT calibrated"
-    console.print(f"{spec}: {verdict}", highlight=False, markup=False)
+        tokens = f"{usage.prompt_tokens} + {usage.completion_tokens} tokens"
+        lines.insert(0, f"{usage.calls} calls, {tokens}, {faults} unreadable")
+    lines.append(f"{spec}: {'calibrated' if report.calibrated else 'NOT calibrated'}")
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _table(title: str, part: Part) -> Table:

@@ -11,7 +11,7 @@ from . import texts
 # Written by the agent or by its memory: what they invented is no evidence for itself.
 _OWN = frozenset({"assistant", "tool_result", "memory", "summary", "message"})
 _LOGICAL_TIME = re.compile(r"\b(?:step|turn)\s+\d+", re.IGNORECASE)
-MIN_SHARE = 0.5  # of a sentence's content words that must have been read
+SHARE = 0.5  # of a sentence's content words that must have been read
 
 
 def context_at_the_end(events: Sequence[Event]) -> list[str] | None:
@@ -52,10 +52,11 @@ def unsupported(
 
     Supported means, word for word but for inflection, accents, demonyms and how numbers are
     written: every number of the sentence, every word of its names, and at least half of its words
-    that carry meaning occur somewhere in
+    that carry meaning occur somewhere in what follows, and things with a number (`mug 1`) have a
+    number there that they had.
 
     - what the agent read: the prompt, goals, observations, error messages;
-    - what it did: its actions;
+    - what it did: its actions, and what came of them;
     - what it knew: an entry's content before, and entries of before that were retrieved.
 
     Its thoughts, its tool calls and what its memory showed it are no support. Where the entries
@@ -66,22 +67,33 @@ def unsupported(
         None where no entry is new or changed, or none of them says anything.
     """
     changed = {id_: text for id_, text in after.items() if before.get(id_) != text}
-    read = _words_of(_read_or_done(events)) | _words_of(_remembered(before, events))
+    read = _read([*_read_or_done(events), *_remembered(before, events)])
     total = bad = 0
     for id_, content in changed.items():
-        known = read | _words_of([before[id_]]) if id_ in before else read
+        known = [*read, *_read([before[id_]])] if id_ in before else read
+        words = frozenset().union(*(text.words for text in known))
+        numbered: dict[str, set[str]] = {}
+        for noun, numbers in (
+            (n, numbers) for text in known for n, numbers in text.numbered.items()
+        ):
+            numbered.setdefault(noun, set()).update(numbers)
         for unit in texts.units(_LOGICAL_TIME.sub(" ", content)):
             if unit.said.content:
                 total += 1
-                bad += not _supported(unit.said, known)
+                bad += not _supported(unit.said, words, numbered)
     return bad / total if total else None
 
 
-def _supported(said: texts.Statement, known: Collection[str]) -> bool:
+def _supported(
+    said: texts.Statement, words: Collection[str], numbered: Mapping[str, Collection[str]]
+) -> bool:
     rest = said.content - said.numbers
     exact = said.numbers.union(*(name for name in said.names if not name <= said.unsure))
-    enough = sum(word in known for word in rest) >= MIN_SHARE * len(rest)
-    return enough and all(word in known for word in exact)
+    return (
+        sum(word in words for word in rest) >= SHARE * len(rest)
+        and all(word in words for word in exact)
+        and all(numbers <= set(numbered.get(n, numbers)) for n, numbers in said.numbered.items())
+    )
 
 
 def _read_or_done(events: Iterable[Event]) -> Iterable[str]:
@@ -98,8 +110,8 @@ def _remembered(before: Mapping[str, str], events: Iterable[Event]) -> Iterable[
     return [before[id_] for id_ in sorted(ids & before.keys())]
 
 
-def _words_of(read: Iterable[str]) -> frozenset[str]:
-    return frozenset().union(*(texts.statement(text).words for text in read))
+def _read(read: Iterable[str]) -> list[texts.Statement]:
+    return [texts.statement(text) for text in dict.fromkeys(read)]
 
 
 def _is_retrieval(event: Event) -> bool:

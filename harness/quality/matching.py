@@ -187,18 +187,27 @@ def _things(unit: Unit, fact: Fact) -> frozenset[str]:
 
 def verbatim(found: Sequence[Unit], fact: Fact) -> list[bool]:
     """Which sentences are part of the fact, where the entry holds it word for word."""
-    entry = "".join(unit.said.norm for unit in found).replace("  ", " ")
     whole, body = fact.whole.norm, fact.body.norm
-    if whole and whole in entry:
-        inside = whole
-    elif body and body in entry and any(fact.subject and _has_subject(u, fact) for u in found):
-        inside = body
-    else:
-        return [False] * len(found)
-    return [
-        (unit.said.norm in inside or inside in unit.said.norm) and bool(unit.said.content)
-        for unit in found
-    ]
+    hits = [False] * len(found)
+    if whole and whole in _joined(found):
+        hits = [_inside(unit, whole) for unit in found]
+    elif body and fact.subject:
+        for block in {id(unit.block): unit.block for unit in found}.values():
+            there = [unit for unit in found if unit.block is block]  # `it` is whom that is about
+            within = body in _joined(there)
+            if within and any(_inside(u, body) and _has_subject(u, fact) for u in there):
+                of_it = [unit.block is block and _inside(unit, body) for unit in found]
+                hits = [a or b for a, b in zip(hits, of_it, strict=True)]
+    return hits
+
+
+def _joined(found: Sequence[Unit]) -> str:
+    return "".join(unit.said.norm for unit in found).replace("  ", " ")
+
+
+def _inside(unit: Unit, norm: str) -> bool:
+    own = unit.said.norm
+    return norm in own or (own in norm and bool(unit.said.content) and not unit.heading)
 
 
 # --- the lexical test -------------------------------------------------------------------------
@@ -210,12 +219,24 @@ def may_say(unit: Unit, fact: Fact) -> bool:
     return (
         bool(claim.words)
         and (not fact.telling or bool(fact.telling & said.words))
+        and _is_place(unit, fact)
         and _has_numbers(unit, claim)
         and _has_subject(unit, fact)
         and _has_names(unit, fact)
         and texts.denied(said, claim) == any(no for _, no in claim.clauses)
         and not _opposed(said, claim)
     )
+
+
+def _is_place(unit: Unit, fact: Fact) -> bool:
+    """Whether a sentence itself has half of the fact's numbers and names beside the subject.
+
+    Otherwise a sentence that has none would borrow them all from its neighbours.
+    """
+    names = [name for name in fact.body.names if not name <= fact.body.unsure]
+    anchors = [frozenset({number}) for number in fact.body.numbers] + names
+    own = sum(anchor <= unit.said.words or _named(anchor, unit.said) for anchor in anchors)
+    return not anchors or 2 * own >= len(anchors)
 
 
 def _has_numbers(unit: Unit, claim: Statement) -> bool:

@@ -23,7 +23,7 @@ _BULLET = re.compile(r"^\s*(?:[-*•]\s+|\(?\d{1,3}[.)]\s+|\[\d{1,4}\]\s*|#+\s+)
 # A sentence ends at a stop, perhaps closed by quotes or brackets, before a blank and an opening.
 _END = re.compile(r"[.!?…]+[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[A-Z0-9ÀÖØ-ÞΑ-ΩА-Я])")
 _NO_END = re.compile(
-    r"(?:\b(?:[A-Z]|Mr|Mrs|Ms|Dr|St|Sr|Jr|Prof|Gen|Col|Capt|Lt|Rev|Hon|No|Nos|Vol|vs|etc|e\.g"
+    r"(?:\b(?:[A-Z]|Mr|Mrs|Ms|Dr|St|Sr|Jr|Prof|Gen|Col|Capt|Lt|Rev|Hon|Vol|vs|etc|e\.g"
     r"|i\.e|approx|c|ca|cf|Inc|Ltd|Co|Mt|Ft)|\b(?:[A-Za-z]\.)+[A-Za-z])\.[\"'”’)\]]*$"
 )
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*")
@@ -71,7 +71,7 @@ class Unit:
 
     Attributes:
         said: the sentence.
-        block: the whole paragraph, which says who `it` is.
+        block: the whole paragraph, which says who `it` is; of a heading, the heading.
         heading: whether it only introduces what follows.
     """
 
@@ -108,12 +108,12 @@ def units(text: str) -> tuple[Unit, ...]:
     found: list[Unit] = []
     for block in _blocks(text):
         whole = statement("\n".join(sentence for sentence, _ in block))
-        known = frozenset().union(*whole.names)
+        known = frozenset().union(*whole.names) - whole.unsure
         for place, (sentence, line_end) in enumerate(block):
             said = statement(sentence, known)
             if said.words:
                 heading = place == 0 and len(block) > 1 and line_end and _introduces(sentence)
-                found.append(Unit(said, whole, heading))
+                found.append(Unit(said, said if heading else whole, heading))
     return tuple(found)
 
 
@@ -219,7 +219,8 @@ def _blocks(text: str) -> list[list[tuple[str, bool]]]:
 def _split(line: str) -> list[str]:
     found, start = [], 0
     for match in _END.finditer(line):
-        if _NO_END.search(line[start : match.end()].rstrip()):
+        before, after = line[start : match.end()].rstrip(), line[match.end() :]
+        if _NO_END.search(before) or (before.endswith(("No.", "Nos.")) and after[:1].isdigit()):
             continue
         found.append(line[start : match.end()].strip())
         start = match.end()
