@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 from agemem_eval.baselines.embed_minilm import find_weights
 from agemem_eval.harness.plan import make_embedder
