@@ -121,6 +121,9 @@ class MemoryStore:
             row = self._db.execute("SELECT embedder FROM scopes WHERE scope=?", (scope,)).fetchone()
             if row is not None:
                 check_embedder(row[0], self._embedder, f"{self._where}: this memory")
+            if scope == self._scope:
+                self._sync()
+                return
             self._scope = scope
             self._load()
 
@@ -225,9 +228,9 @@ class MemoryStore:
             self._db.execute("DELETE FROM entries WHERE scope=?", (self._scope,))
             self._db.executemany(_INSERT, (self._row(entry, vector) for entry, vector in rows))
             self._db.execute("UPDATE scopes SET added=? WHERE scope=?", (added, self._scope))
-        self._index = self._new_index()
+        self._index = index = self._new_index()
         for entry, vector in rows:
-            self._index.append(entry, vector)
+            index.append(entry, vector)
         self._revision += 1
 
     # --- keeping file and matrix together ---------------------------------------------------
@@ -265,6 +268,7 @@ class MemoryStore:
     def _load(self) -> None:
         """Build the index of the open scope from the file."""
         self._revision = -1  # until all is read
+        self._index = self._new_index()  # the old one goes first: it may be gigabytes
         revision = self._scope_number("revision")
         index = self._new_index()
         rows = self._db.execute(

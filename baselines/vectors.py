@@ -143,8 +143,17 @@ class VectorIndex(Generic[T]):
         return self._passing(np.flatnonzero(self._alive[: len(self._rows)]), filter_)
 
     def _passing(self, rows: Rows, filter_: Mapping[str, Any]) -> Rows:
-        items = ((row, self._rows[row]) for row in rows.tolist())
-        kept = [row for row, item in items if item is not None and passes(item.metadata, filter_)]
+        kept: list[int] = rows.tolist()
+        items = self._rows
+        for key, wanted in filter_.items():  # quick and coarse first: there may be a million
+            kept = [
+                row
+                for row in kept
+                if (item := items[row]) is not None and item.metadata.get(key) == wanted
+            ]
+        if filter_:
+            metadata = ((row, item.metadata) for row in kept if (item := items[row]) is not None)
+            kept = [row for row, found in metadata if passes(found, filter_)]
         return np.array(kept, dtype=np.intp)
 
     def _best(self, rows: Rows, query: Vector, top_k: int) -> list[tuple[T, float]]:

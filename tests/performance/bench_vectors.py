@@ -30,7 +30,7 @@ from agemem_eval.baselines.store import _INSERT
 from agemem_eval.baselines.stores import open_store
 
 DIM = 384
-MEASURED = 200  # operations of a kind
+MEASURED = 100  # operations of a kind
 BLOCK = 10_000
 Times = list[float]
 
