@@ -128,7 +128,7 @@ class LangMemLibrary(LongTermMemory):
         super().__init__(
             services,
             top_k=top_k if self._background else "0",
-            library=f"langmem {VERSION}",
+            library=[f"langmem {VERSION}", f"trustcall {importlib.metadata.version('trustcall')}"],
             mode=mode,
             schemas=schemas,
             deletes=self._deletes,
