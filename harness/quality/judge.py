@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 2048  # a judge may think before it writes its number
 MAX_ENTRY_CHARS = 4000  # of an entry as the judge is shown it
+MAX_REPLY_CHARS = 50_000
 TOLERANCE = 0.02  # beyond 0 or 1 that counts as rounding
 _SAMPLING = Sampling(max_tokens=MAX_TOKENS, temperature=0.0)
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
@@ -42,7 +43,7 @@ _THOUGHT = re.compile(r"<(think|thinking|reasoning)>.*?</\1>", re.DOTALL | re.IG
 _UNCLOSED = re.compile(r"</?(?:think|thinking|reasoning)>", re.IGNORECASE)
 _FENCE = re.compile(r"```(?:json|text)?\s*\n?(.*?)\n?\s*```", re.DOTALL)
 # What chat templates and parsers give a meaning to; and what ends a line for some of them.
-_ESCAPED = re.compile("[<>\x7f-\x9f\u2028\u2029]|\\[(?=/?[A-Z_]+\\])")
+_ESCAPED = re.compile("[<>\x7f-\x9f\u2028\u2029\ud800-\udfff]|\\[(?=/?[A-Z_]+\\])")
 
 
 class ReplyError(ValueError):
@@ -162,6 +163,8 @@ def read_score(reply: str) -> float:
     Raises:
         ReplyError: for anything but one of the three forms.
     """
+    if len(reply) > MAX_REPLY_CHARS:
+        raise ReplyError("the reply is far too long")
     text = _THOUGHT.sub(" ", reply)
     if (last := list(_UNCLOSED.finditer(text))) and last[-1].group().startswith("</"):
         text = text[last[-1].end() :]  # templates that open the thought in the prompt

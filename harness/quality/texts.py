@@ -33,6 +33,8 @@ _OPENING = re.compile(r"[.!?:]\s|\n")
 _APART = re.compile(r"[^\s\"'“”‘’.\-–&]|\n")  # what cannot stand within a name
 _VERB = re.compile(r"\b(?:is|are|was|were|has|have|had|can|will)\b")  # in no title
 _MAX_HEADING_WORDS = 8
+_LOOK_BACK = 40  # characters before a stop that tell whether it ends a sentence
+_MAX_ALIGNED = 100  # words of a sentence that are aligned with another's
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,8 @@ def substitution(
     """
     one = [(plain, stem) for plain, stem in claim.carrying if stem not in things]
     two = [(plain, stem) for plain, stem in said.carrying if stem not in things]
+    if max(len(one), len(two)) > _MAX_ALIGNED:
+        return None
     matcher = SequenceMatcher(None, [s for _, s in one], [s for _, s in two], autojunk=False)
     parts = [part for part in matcher.get_opcodes() if part[0] != "equal"]
     if len(parts) != 1 or parts[0][0] != "replace":
@@ -219,8 +223,9 @@ def _blocks(text: str) -> list[list[tuple[str, bool]]]:
 def _split(line: str) -> list[str]:
     found, start = [], 0
     for match in _END.finditer(line):
-        before, after = line[start : match.end()].rstrip(), line[match.end() :]
-        if _NO_END.search(before) or (before.endswith(("No.", "Nos.")) and after[:1].isdigit()):
+        before = line[max(start, match.end() - _LOOK_BACK) : match.end()].rstrip()
+        numbered = before.endswith(("No.", "Nos.")) and line[match.end()].isdigit()
+        if numbered or _NO_END.search(before):
             continue
         found.append(line[start : match.end()].strip())
         start = match.end()

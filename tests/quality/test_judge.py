@@ -47,6 +47,7 @@ def test_a_number_is_read_from_the_documented_forms(reply: str, expected: float)
         '{"score": [1]}',
         "<think>0.9", "<think>0.9 is what I", "0.9<think>", "```\n0.1\n```\n```\n0.9\n```",
         '{"score": ' + "9" * 400 + "}", "[" * 9999, "{" * 9999,
+        "<think>" * 40_000 + "0.9",
     ],
 )  # fmt: skip
 def test_anything_else_is_refused_and_never_guessed_at(reply: str) -> None:
@@ -70,7 +71,7 @@ def test_every_score_is_read_back_from_each_form(value: float, form: str) -> Non
     assert read_score(forms[form]) == pytest.approx(value)
 
 
-@given(st.text())
+@given(st.text(st.characters()))
 def test_quoted_material_is_one_line_that_json_reads_back(text: str) -> None:
     quoted = quote(text)
     assert json.loads(quoted) == text
@@ -175,6 +176,11 @@ async def test_a_failing_endpoint_is_an_error_and_no_score() -> None:
             await judge.answer(*ASK)
     assert not trace.of("judge")
     assert not trace.of("memory_fault")
+
+
+async def test_half_a_surrogate_pair_breaks_neither_key_nor_request(tmp_path: Path) -> None:
+    async with judging(lambda _: "0.5", tmp_path) as (_, judge, _, _):
+        assert await judge.answer("Who?", "Nora \ud800", "Vell \udfff") == 0.5
 
 
 async def test_long_entries_are_cut_with_a_mark() -> None:

@@ -135,3 +135,9 @@ def test_only_a_name_before_the_colon_is_a_subject() -> None:
     assert texts.fact("Silver Heron: It sank.").subject == {"silver", "heron"}
     assert not texts.fact("Silver Heron: The Heron sank.").subject
     assert not texts.fact("There are two ships: Heron and Wren.").subject
+
+
+@pytest.mark.parametrize("piece", ["A. ", "a.b. ", "\n", "[0] ", '"', "1,"])
+def test_a_long_text_of_anything_is_read(piece: str) -> None:
+    for unit in texts.units(piece * (20_000 // len(piece))):
+        assert unit.said.words
