@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from ..metering import Embedder
 from . import texts
-from .pairs import CALIBRATION, Pair
+from .pairs import CALIBRATION, HELD_OUT, Pair
 from .texts import Fact, Statement, Unit
 
 VERSION = 1  # changes whenever a match could
@@ -341,3 +341,29 @@ def calibrated(matcher: Matcher, pairs: Sequence[Pair]) -> float:
             runs.append([])
     widest = max(runs, key=len)
     return widest[len(widest) // 2]
+
+
+def main(name: str) -> None:
+    """Print how a matcher with an embedder does: `python -m agemem_eval.harness.quality.matching`.
+
+    The first row is of the pairs that chose the threshold, the second of those that did not.
+    """
+    from ..plan import make_embedder  # builds plug-ins, which the matcher itself never does
+
+    matcher = Matcher(make_embedder(name))
+    print(f"{name}: threshold {matcher.threshold}")
+    for title, pairs in (("calibration", CALIBRATION), ("held out", HELD_OUT)):
+        scores = [matcher.score(pair.entry, pair.fact) for pair in pairs]
+        found = rates(scores, pairs, matcher.threshold)
+        precision = "–" if found.precision is None else f"{found.precision:.3f}"
+        print(f"{title}: {len(pairs)} pairs, precision {precision}, recall {found.recall:.3f}")
+        for pair in found.wrong:
+            print(
+                f"  {'missed' if pair.same else 'taken '} {pair.kind}: {pair.fact} | {pair.entry}"
+            )
+
+
+if __name__ == "__main__":
+    import sys
+
+    main(sys.argv[1] if len(sys.argv) > 1 else "hashing")

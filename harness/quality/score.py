@@ -165,17 +165,22 @@ def _score_changes(gold: Gold, contents: Sequence[str], matcher: Matcher) -> Sco
 
 
 def correction(stale: str, facts: Sequence[str]) -> str | None:
-    """The gold fact that took a stale one's place: the one that shares most words with it.
+    """The gold fact that took a stale one's place: the most like it in words, subject and all.
 
-    None where none shares half of them, which no correction of a name or a number falls below.
+    None where the sentences, beside their subjects, share less than half of their words: no
+    correction of a name, number or noun changes more, and the fact was not among the gold ones.
     """
-    words = texts.statement(stale).words
-    shares = [
-        len(words & (found := texts.statement(fact).words)) / max(len(words), len(found), 1)
-        for fact in facts
-    ]
-    best = max(range(len(facts)), key=lambda place: (shares[place], -place), default=None)
-    return facts[best] if best is not None and shares[best] >= 0.5 else None
+    was = texts.fact(stale)
+    likeness = []
+    for place, text in enumerate(facts):
+        now = texts.fact(text)
+        if (share := _overlap(was.body, now.body)) >= 0.5:
+            likeness.append((share + _overlap(was.whole, now.whole), -place))
+    return facts[-max(likeness)[1]] if likeness else None
+
+
+def _overlap(one: texts.Statement, other: texts.Statement) -> float:
+    return len(one.words & other.words) / max(len(one.words), len(other.words), 1)
 
 
 def _still(was: str, now: str, contents: Sequence[str], matcher: Matcher) -> bool:

@@ -8,10 +8,13 @@ from statistics import fmean
 
 import pytest
 
+from agemem_eval.envs.hotpotqa.env import HotpotqaEnvironment
 from agemem_eval.envs.hotpotqa.forms import exposure
 from agemem_eval.envs.hotpotqa.gold import gold_of
 from agemem_eval.envs.hotpotqa.records import Question, read_record
 from agemem_eval.harness.quality.matching import Matcher
+from agemem_eval.harness.quality.score import Evidence, score
+from agemem_eval.harness.types import Json
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +75,21 @@ def test_other_sentences_of_the_same_paragraphs_are_seldom_taken_for_the_facts(
         recalls.append(sum(said) / len(said))
     print(f"mean recall of facts from the other sentences: {fmean(recalls):.4f}")
     assert fmean(recalls) <= 0.1
+
+
+async def test_facts_that_change_are_told_from_what_they_were(hashing: Matcher) -> None:
+    env = HotpotqaEnvironment(form="three-stage", changes="2")
+    for task in env.tasks("generated")[:40]:
+        gold = env.gold(task)
+        right, wrong = [
+            (await score(Evidence(gold, {}, entries(texts), [], True, None), hashing, None)).scores
+            for texts in (gold.facts, gold.stale)
+        ]
+        assert (right["fact_recall"], right["stale"]) == (1, 0)
+        assert right["updated"] in (1, None)  # None: what changed was none of the gold facts
+        assert wrong["stale"] == 1
+        assert wrong["updated"] in (0, None)
+
+
+def entries(contents: tuple[str, ...]) -> list[Json]:
+    return [{"id": str(n), "content": text, "metadata": {}} for n, text in enumerate(contents)]

@@ -157,6 +157,9 @@ def test_a_correction_is_the_fact_that_shares_most_and_may_be_missing() -> None:
     assert [correction(old, CHANGED.facts) for old in CHANGED.stale] == list(CHANGED.facts)
     assert correction("Emil Stroud has a boat.", CHANGED.facts) is None
     assert correction("Emil Stroud has a boat.", ()) is None
+    born = ("Emil Stroud: He was born in 1901.", "Otto Falk: He was born in 1923.")
+    assert correction("Otto Falk: He was born in 1899.", born) == born[1]
+    assert correction("Otto Falk: He lived in Kell.", born) is None  # of the same man
 
 
 # --- unsupported --------------------------------------------------------------------------------
