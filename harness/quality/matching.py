@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..metering import Embedder
+from ..types import Json
 from . import texts
 from .pairs import CALIBRATION, HELD_OUT, Pair
 from .texts import Fact, Statement, Unit
@@ -76,6 +77,15 @@ class Matcher:
                 _THRESHOLDS[identity] = calibrated(self, CALIBRATION)
             self._threshold = _THRESHOLDS[identity]
         return self._threshold
+
+    @property
+    def identity(self) -> Json:
+        """What changes its findings."""
+        return {
+            "version": VERSION,
+            "threshold": self.threshold,
+            "embedder": self._embedder.identity,
+        }
 
     def says(self, entry: str, fact: str, rival: str = "") -> bool:
         """Whether a text says a fact; `rival` is what it may say in its place."""
@@ -191,7 +201,7 @@ def verbatim(found: Sequence[Unit], fact: Fact) -> list[bool]:
     hits = [False] * len(found)
     if whole and whole in _joined(found):
         hits = [_inside(unit, whole) for unit in found]
-    elif body and fact.subject:
+    elif body and fact.body is not fact.whole:
         for block in {id(unit.block): unit.block for unit in found}.values():
             there = [unit for unit in found if unit.block is block]  # `it` is whom that is about
             within = body in _joined(there)

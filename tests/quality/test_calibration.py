@@ -82,8 +82,10 @@ def test_the_items_are_many_and_of_every_kind() -> None:
 
 
 def test_spoiled_answers_differ_from_what_they_spoil() -> None:
-    assert len(corrupted()) > 10
-    assert all(item.gold.lower() not in item.given.lower() for item in corrupted())
+    assert len(corrupted()) > 30
+    assert sum(item.kind == "changed number" for item in corrupted()) >= 5
+    for item in corrupted():
+        assert not item.given.lower().startswith(item.gold.lower())
 
 
 async def test_a_judge_that_is_nearly_right_is_calibrated_and_pays_for_every_call() -> None:
@@ -160,7 +162,7 @@ def test_the_command_says_what_is_wrong_and_exits_1(capsys: pytest.CaptureFixtur
     assert run(lambda _: "1") == 1
     said = capsys.readouterr().out
     assert "NOT calibrated" in said
-    assert "answers: false accepts is 0.9" in said or "answers: false accepts is 1.0" in said
+    assert "answers: false accepts is 0.9" in said
 
 
 def test_the_command_s_json_holds_the_same(capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,6 +68,12 @@ def test_a_fact_word_for_word_in_a_long_entry_is_found_whatever_the_threshold() 
     assert not never.says("The Silver Heron was built in Port Tallow by forty people.", HERON)
 
 
+def test_a_sentence_that_names_its_subject_in_part_is_found_word_for_word() -> None:
+    fact = "1995 Wren season: Before the season, they sold Piet Haan and Otto Falk."
+    told = f"This is about “1995 Wren season”:\nThey won. {fact.partition(': ')[2]}"
+    assert Matcher(_Blind(), threshold=2.0).says(told, fact)
+
+
 def test_a_rival_must_be_told_apart_by_a_word_of_its_own(matcher: Matcher) -> None:
     old, new = "Kell lives on making ink.", "Kell lives on making clocks."
     assert matcher.says("Kell makes clocks; it lives on making clocks.", new, old)
@@ -89,6 +95,11 @@ def test_the_threshold_is_computed_once_for_an_embedder(monkeypatch: pytest.Monk
     monkeypatch.setattr(matching, "calibrated", lambda *_: calls.append(1) or 0.5)
     assert Matcher(_Blind()).threshold == Matcher(_Blind()).threshold == 0.5
     assert calls == [1]
+
+
+def test_the_identity_tells_embedder_and_threshold_apart(hashing: Matcher) -> None:
+    assert Matcher(_Blind(), 0.5).identity != Matcher(_Blind(), 0.6).identity
+    assert Matcher(_Blind(), hashing.threshold).identity != hashing.identity
 
 
 def test_vectors_are_computed_once_and_only_so_many_are_kept(
