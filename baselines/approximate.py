@@ -34,7 +34,7 @@ _GRAPH: dict[str, Any] = {  # bf16 halves time and memory; the exact vectors sco
     "dtype": "bf16",
     "connectivity": 16,
     "expansion_add": 64,
-    "expansion_search": 64,
+    "expansion_search": 128,
 }
 _MOST_CANDIDATES = 2048  # of which too few passed the filter: a filter so rare is scanned for
 _GONE = -1
