@@ -206,7 +206,7 @@ class AMem(LongTermMemory):
         parts = [note["time"], note["context"]]
         parts += [f"{name}: {', '.join(note[name])}" for name in ("keywords", "tags") if note[name]]
         about = "; ".join(part for part in parts if part)
-        return f"- {entry.content}\n  ({about})" if about else f"- {entry.content}"
+        return f"- {entry.content}\n({about})" if about else f"- {entry.content}"
 
 
 def _content(exchange: Exchange) -> str:

@@ -15,6 +15,7 @@ from ..harness.errors import UsageError
 from ..harness.types import Scope, Services
 from . import agemem_tools as tools
 from .agemem import AgeMem
+from .entries import Entry
 from .longterm import Answer, Exchange, LongTermMemory
 
 _TOP_K = "5"
@@ -35,11 +36,30 @@ class EmptyStore(AgeMem):
         del info
         return cls.name
 
+    async def begin(self, scope: Scope) -> None:
+        """See `LongTermMemory.begin`."""
+        await super().begin(scope)
+        self._given: dict[str, Entry] = {}  # entries that the agent believes to be there
+
     def _add_memory(self, args: tools.AddArguments) -> Answer:
-        """Answers as if it were stored: the agent must see no difference."""
+        """Answers as if it were stored: the agent must see no difference before it retrieves."""
         content, data = super()._add_memory(args)
-        self._delete(data["ids"][0])
+        (id_,) = data["ids"]
+        self._given[id_] = self._known(id_)
+        self._delete(id_)
         return content, {**data, "kept": False}
+
+    def _update_memory(self, args: tools.UpdateArguments) -> Answer:
+        """Answers as if it were changed."""
+        if args.memory_id not in self._given:
+            return super()._update_memory(args)
+        return f"Memory {args.memory_id} updated.", {"ids": [args.memory_id], "kept": False}
+
+    def _delete_memory(self, args: tools.DeleteArguments) -> Answer:
+        """Answers as if it were deleted now."""
+        if not args.confirmation or self._given.pop(args.memory_id, None) is None:
+            return super()._delete_memory(args)
+        return f"Memory {args.memory_id} deleted.", {"ids": [args.memory_id], "kept": False}
 
 
 class StoreAll(LongTermMemory):
@@ -66,7 +86,11 @@ class StoreAll(LongTermMemory):
 
 
 class _Told(LongTermMemory):
-    """A store that is filled when an episode begins, and learns nothing after."""
+    """A store that is filled anew when an episode begins, and learns nothing after.
+
+    In a stream, too: what was told for an earlier task may be what the shuffled store must not
+    hold for a later one.
+    """
 
     uses_model = False
 
@@ -74,18 +98,18 @@ class _Told(LongTermMemory):
         super().__init__(services, top_k=top_k, version=1)
 
     async def begin(self, scope: Scope) -> None:
-        """Hold the facts of this task, beside those told for earlier ones.
+        """Hold the facts that are told, and nothing else.
 
         Raises:
             UsageError: if the environment has no notion of such facts.
         """
         await super().begin(scope)
         if scope.goal and scope.gold is None:
-            raise UsageError(f"{self.name} needs supporting facts, which only hotpotqa tells")
-        held = {entry.content for entry in self._store.entries()}
-        for fact in scope.gold.facts if scope.gold is not None else ():
-            if fact not in held:
-                self._add(fact)
+            raise UsageError(f"{self.name} needs supporting facts, and this environment tells none")
+        for entry in self._store.entries():
+            self._store.delete(entry.id)
+        for fact in dict.fromkeys(scope.gold.facts if scope.gold is not None else ()):
+            self._add(fact)
 
 
 class GoldStore(_Told):

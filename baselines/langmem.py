@@ -277,7 +277,8 @@ class LangMem(LongTermMemory):
         return f"{said} memory {old.id}.", {"ids": [old.id], "changed": changed}
 
     async def _search(self, args: SearchArguments) -> Answer:
-        found: Found = await self._look_up(args.query, args.limit)
+        found: Found = await self.retrieve(args.query, args.limit)
+        self._tell_found(args.query, found)
         data = {
             "ids": [entry.id for entry, _ in found],
             "scores": [round(score, 4) for _, score in found],

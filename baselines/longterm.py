@@ -18,6 +18,7 @@ import numpy as np
 from ..harness.context import Context
 from ..harness.ledger import Role
 from ..harness.metering import MeteredModel
+from ..harness.prompts import MEMORY_HEADING
 from ..harness.tools import (
     Tool,
     ToolArguments,
@@ -37,7 +38,7 @@ from .vectors import Vector
 Found = list[tuple[Entry, float]]  # entries with their similarity, best first
 Answer = tuple[str, Json]  # what the agent reads of a tool, and the data for the trace
 MAX_TOP_K = 20
-_HEADING = "What your memory holds that may matter now:"
+SHOWN_SHARE = 4  # a fourth of the context budget is the most that a memory puts there by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ class LongTermMemory:
         """
         self._trace, self._goal = scope.trace, scope.goal
         self._vectors.clear()  # so that an episode's ledger does not depend on earlier ones
-        self._unanswered = self._shown = None
+        self._unanswered, self._shown = scope.observation or None, None
         self._store.open(scope.id)
 
     async def before_turn(self, context: Context) -> None:
@@ -145,9 +146,11 @@ class LongTermMemory:
             return
         if self._shown is not None:
             context.remove([self._shown[1]], "memory")
-        shown = await self._look_up(self._unanswered, self._top_k)
-        text = "\n".join([_HEADING, *map(self._line, shown)]) if shown else ""
-        message = context.add("user", "memory", text).id if text else ""
+        found = await self.retrieve(self._unanswered, self._top_k)
+        lines = self._fitting(context, found)
+        self._tell_found(self._unanswered, found[: len(lines)])
+        text = "\n".join([MEMORY_HEADING, *lines])
+        message = context.add("user", "memory", text).id if lines else ""
         self._shown = observation.id, message
 
     async def after_turn(self, turn: Turn) -> None:
@@ -205,13 +208,28 @@ class LongTermMemory:
 
     # --- for the backends -------------------------------------------------------------------
 
-    async def _look_up(self, query: str, top_k: int) -> Found:
-        """What `retrieve` finds, written to the trace."""
-        found = await self.retrieve(query, top_k)
+    def _tell_found(self, query: str, found: Found) -> None:
+        """Write to the trace what was found, and shown."""
         contents = [entry.content for entry, _ in found]
         ids = [entry.id for entry, _ in found]
         self._emit("retrieve", ids, changed=False, query=query, contents=contents)
-        return found
+
+    def _fitting(self, context: Context, found: Found) -> list[str]:
+        """The best entries as the agent reads them, as many as have room.
+
+        What a memory shows must not push the history out of the context. The first one is cut
+        where it has no room alone.
+        """
+        room, lines = context.budget // SHOWN_SHARE, list[str]()
+        for pair in found:
+            # Further lines are set in, so that no entry can look like another one or a message.
+            line = self._line(pair).replace("\n", "\n  ")
+            line = line if lines else context.clip(line, room)
+            room -= context.count(line)
+            if room < 0 and lines:
+                break
+            lines.append(line)
+        return lines
 
     def _line(self, found: tuple[Entry, float]) -> str:
         """An entry as the agent reads it."""

@@ -188,7 +188,7 @@ class WithShortTerm:
 
     async def _look_up(self, query: str, top_k: int, wanted: Json) -> Found:
         retrieve = getattr(self._memory, "retrieve", None)
-        many = MAX_TOP_K if wanted else top_k
+        many = max(MAX_TOP_K, len(self._memory.entries())) if wanted else top_k
         found = await retrieve(query, many) if retrieve is not None else self._ranked(query, many)
         found = [pair for pair in found if _passes(pair[0].metadata, wanted)][:top_k]
         self._trace.emit(
@@ -242,7 +242,10 @@ def _passes(metadata: dict[str, Any], wanted: Json) -> bool:
 
 
 def _removable(context: Context) -> list[Message]:
-    return [m for m in context.messages if not m.pinned and m.role != "system"]
+    """What Summary and Filter may take: what a memory shows by itself is no part of the history."""
+    return [
+        m for m in context.messages if not m.pinned and m.role != "system" and m.kind != "memory"
+    ]
 
 
 def _chosen(candidates: list[Message], last: int | None) -> list[Message]:

@@ -86,7 +86,7 @@ async def run_episode(
     Raises:
         UsageError: for what no retry can mend, e.g. a context budget below the first prompt.
     """
-    scope = Scope(scope_id or key.scope_id, "", meter.trace, gold)
+    scope = Scope(scope_id or key.scope_id, "", meter.trace, gold=gold)
     return await _Loop(env, memory, model, task, key, config, meter, scope).run(scorer)
 
 
@@ -106,12 +106,11 @@ class _Loop:
     ) -> None:
         self.env, self.task, self.key, self.config, self.scope = env, task, key, config, scope
         self.trace, self.ledger = meter.trace, meter.ledger
-        self.memory = Hooks(memory, meter.ledger)
+        self.memory = Hooks(memory, meter.ledger, meter.trace)
         self.instructions = memory.instructions
         self.native = config.transport == "native"
         self.tools = memory.tools + self._environment_tools()
-        names = key.env, task, key.seed, key.repeat, key.id
-        view = EpisodeView(env, *names, self.tools, self.native, config.context_tokens, key.memory)
+        view = EpisodeView(env, key, task, self.tools, self.native, config.context_tokens)
         self.model = model.bind(view)
         meter.bind(model, self.model)
         self.context = Context(config.context_tokens, self.model.count_tokens, self.trace)
@@ -172,13 +171,15 @@ class _Loop:
             loss=quality[1],
             memory_costs=self.memory.costs,
             memory_faults=dict(Counter(e["op"] for e in self.trace.of("memory_fault"))),
+            judge_faults=len(self.trace.of("judge_fault")),
         )
 
     async def _begin(self) -> None:
         first = await self.env.reset(self.task, self.key.seed)
         self.metrics = first.metrics
-        await self.memory.begin(replace(self.scope, goal=first.goal))
-        self.before = {str(e.get("id")): str(e.get("content")) for e in self.memory.entries()}
+        scope = replace(self.scope, goal=first.goal, observation=first.text)
+        await self.memory.begin(scope)
+        self.before = {entry["id"]: entry["content"] for entry in self.memory.entries()}
         if self.native:
             schemas = [tool.schema() for tool in self.tools]
             self.context.reserved = self.model.count_tokens(json.dumps(schemas))

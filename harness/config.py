@@ -7,7 +7,7 @@ fields (concurrency, workers, where to write) may change between two parts of th
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -61,7 +61,8 @@ class RunConfig(_Strict):
     seed: int = 0
     repeats: int = Field(1, ge=1)
     memory_scope: Literal["episode", "run"] = "episode"
-    order_seeds: tuple[int, ...] = ()  # orders of a stream's tasks; (): the split's own
+    # Orders of a stream's tasks; (): the split's own.
+    order_seeds: tuple[Annotated[int, Field(strict=True, ge=0)], ...] = ()
     memory_model: str | None = None  # None: the agent's, if it can write; else `heuristic`
     st_tools: bool = False  # gives every memory the short-term tools: "+ST"
     embedder: str = "hashing"
@@ -153,4 +154,5 @@ def _usage_error(error: ValidationError) -> UsageError:
     if first["type"] == "extra_forbidden":
         fields = AgentConfig.model_fields if where.startswith("agent.") else RunConfig.model_fields
         return unknown_name("configuration key", str(first["loc"][-1]), fields)
-    return UsageError(f"configuration: {where}: {first['msg']} (given: {first['input']!r})")
+    problem = str(first["msg"]).removeprefix("Value error, ")
+    return UsageError(f"configuration: {where}: {problem} (given: {first['input']!r})")

@@ -94,6 +94,10 @@ class Context:
         self._insert(len(self._messages), message)
         return message
 
+    def count(self, text: str) -> int:
+        """Tokens of a text, by the model's tokenizer or an estimate of it."""
+        return self._count(text)
+
     def clip(self, text: str, max_tokens: int) -> str:
         """The text, cut with a visible mark if it has more tokens than that.
 

@@ -10,6 +10,7 @@ from .context import Context
 from .errors import backend_errors
 from .ledger import Cost, Ledger, Role
 from .tools import ToolCall, ToolResult
+from .trace import Trace
 from .types import Json, Memory, Outcome, Scope, Turn
 
 T = TypeVar("T")
@@ -23,17 +24,17 @@ class Hooks:
     Args:
         memory: What is called.
         ledger: The episode's; what a call adds to it is that call's cost.
+        trace: The episode's; a call that neither spends nor tells anything was no operation.
     """
 
-    def __init__(self, memory: Memory, ledger: Ledger) -> None:
+    def __init__(self, memory: Memory, ledger: Ledger, trace: Trace) -> None:
         self._memory = memory
-        self._ledger = ledger
+        self._ledger, self._trace = ledger, trace
         self.costs: dict[str, Cost] = {}
 
     async def begin(self, scope: Scope) -> None:
-        """See `Memory.begin`."""
-        with backend_errors("begin"):
-            await self._memory.begin(scope)
+        """See `Memory.begin`; what a memory is told then, it writes."""
+        await self._costed(WRITE, self._memory.begin(scope), "begin")
 
     async def before_turn(self, context: Context) -> None:
         """See `Memory.before_turn`; this is where a memory reads by itself."""
@@ -52,15 +53,25 @@ class Hooks:
         return await self._costed(name, self._memory.call(call, context), f"the tool {name}")
 
     def entries(self) -> list[Json]:
-        """See `Memory.entries`."""
+        """See `Memory.entries`.
+
+        Raises:
+            MemoryBackendError: also for an entry without an id and a content that are texts.
+        """
         with backend_errors("entries"):
-            return self._memory.entries()
+            entries = self._memory.entries()
+            for entry in entries:
+                if not (isinstance(entry.get("id"), str) and isinstance(entry.get("content"), str)):
+                    raise TypeError("an entry needs an `id` and a `content`, both texts")
+            return entries
 
     async def _costed(self, operation: str, work: Awaitable[T], what: str) -> T:
-        before, clock = self._spent(), time.perf_counter()
+        before, told, clock = self._spent(), len(self._trace.events), time.perf_counter()
         with backend_errors(what):
             result = await work
         after = self._spent()
+        if operation in (WRITE, READ) and after == before and not self._told(told):
+            return result  # it was asked, and had nothing to do
         cost = self.costs.setdefault(operation, Cost())
         cost.n += 1
         cost.calls += after[0] - before[0]
@@ -69,6 +80,10 @@ class Hooks:
         cost.embedding_tokens += after[3] - before[3]
         cost.wall_s += time.perf_counter() - clock
         return result
+
+    def _told(self, since: int) -> bool:
+        kinds = ("memory", "memory_fault")
+        return any(event["type"] in kinds for event in self._trace.events[since:])
 
     def _spent(self) -> tuple[int, int, int, int]:
         """Model calls, their tokens, and embedded tokens so far, of the memory alone."""

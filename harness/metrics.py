@@ -39,6 +39,7 @@ class Row:
     memory_costs: dict[str, dict[str, float]]  # operation -> how many an episode, means of one
     memory_wall_s: dict[str, float]  # operation -> seconds that one takes, mean
     memory_faults: dict[str, float]  # operations skipped, by kind: mean an episode
+    judge_faults: int  # times that the judge gave no score, over all episodes
     lifelong: dict[str, Any] | None  # of a memory kept over a stream; see `_lifelong`
     steps_mean: float | None
     turns_mean: float | None
@@ -97,6 +98,7 @@ def cell_row(
         memory_costs=costs,
         memory_wall_s={operation: cost.pop("wall_s") for operation, cost in costs.items()},
         memory_faults=_memory_faults(scored),
+        judge_faults=sum(episode.judge_faults for episode in scored),
         lifelong=_lifelong(streams, episodes),
         steps_mean=_mean(e.steps for e in scored),
         turns_mean=_mean(e.turns for e in scored),
@@ -204,8 +206,9 @@ def _lifelong(
     orders (`--order-seeds`) a task is as likely in either half, so that no half is harder.
 
     Returns:
-        `n_streams`, mean `first_half`, `second_half` and `gain`, the success of each stream by
-        its order (`by_order`), and the standard deviation of these (`order_sd`, None of one).
+        `n_streams`, mean `first_half`, `second_half` and `gain`, the success of each stream
+        (`streams`), and the standard deviation over orders, of the mean success in each
+        (`order_sd`; None of a single order).
     """
     if not streams:
         return None
@@ -218,16 +221,20 @@ def _lifelong(
     first = [sum(s[: len(s) // 2]) / (len(s) // 2) for _, s in found]
     second = [sum(s[-(len(s) // 2) :]) / (len(s) // 2) for _, s in found]
     rates = [sum(s) / len(s) for _, s in found]
+    of_order: dict[int | None, list[float]] = {}
+    for (key, _), rate in zip(found, rates, strict=True):
+        of_order.setdefault(key.order_seed, []).append(rate)
+    orders = [sum(repeats) / len(repeats) for repeats in of_order.values()]
     return {
         "n_streams": len(found),
         "first_half": _mean(first),
         "second_half": _mean(second),
         "gain": _mean(b - a for a, b in zip(first, second, strict=True)),
-        "by_order": [
+        "streams": [
             {"order_seed": key.order_seed, "repeat": key.repeat, "success_rate": rate}
             for (key, _), rate in zip(found, rates, strict=True)
         ],
-        "order_sd": statistics.stdev(rates) if len(rates) > 1 else None,
+        "order_sd": statistics.stdev(orders) if len(orders) > 1 else None,
     }
 
 

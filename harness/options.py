@@ -63,14 +63,20 @@ def resolve(given: dict[str, Any]) -> tuple[RunConfig, Execution]:
             raise UsageError(f"{flag} is missing; see: agemem-eval list {plural}")
     config = make_config(merged)
     options = _route(config, pairs)
-    moved: dict[str, str] = {}
+    free = _free_options(config, options)
+    execution = {**execution, "model_options": {**execution.get("model_options", {}), **free}}
+    options = {name: values for name, values in options.items() if values}
+    return config.model_copy(update={"options": options}), _execution(execution)
+
+
+def _free_options(config: RunConfig, options: dict[str, dict[str, str]]) -> dict[str, str]:
+    """Take out the options of models that change no number, such as timeouts."""
+    taken: dict[str, str] = {}
     for name in config.model_names:
         of_model = options.get(name, {})
         free = getattr(registry.load("models", name), "execution_options", ())
-        moved |= {key: of_model.pop(key) for key in list(of_model) if key in free}
-    execution = {**execution, "model_options": {**execution.get("model_options", {}), **moved}}
-    options = {name: values for name, values in options.items() if values}
-    return config.model_copy(update={"options": options}), _execution(execution)
+        taken |= {key: of_model.pop(key) for key in list(of_model) if key in free}
+    return taken
 
 
 def accepted(group: registry.Group, name: str) -> dict[str, Any]:

@@ -164,7 +164,9 @@ def memory_hash(memory: Memory, models: Models) -> str:
 
     A model of the agent's own is part of the result's identity already.
     """
-    own = models.memory is models.agent or not getattr(memory, "uses_model", True)
+    agent, writer = models.agent.info, models.memory.info
+    own = (agent.name, agent.identity) == (writer.name, writer.identity)
+    own = own or not getattr(memory, "uses_model", True)
     return stable_hash(memory.identity if own else [memory.identity, models.memory.info.identity])
 
 
@@ -219,6 +221,7 @@ async def make_plan(
         options = env_options(config, execution, env)
         found = await pool.describe(env, options, config.split or "")
         tasks = _tasks(config, env, found)
+        _check_told(config, env, found)
         after = (*found.tasks[1 : len(tasks) + 1], found.tasks[0])
         others = {task.id: other for task, other in zip(tasks, after, strict=False)}
         for name, hash_ in memories.items():
@@ -242,6 +245,16 @@ async def make_plan(
             orders = config.order_seeds
             cells.append(Cell(name, base, tasks, config.repeats, shares, orders, lifelong, others))
     return cells
+
+
+def _check_told(config: RunConfig, env: str, found: EnvDescription) -> None:
+    """Refuse a control before anything is played that it could not be told."""
+    for name in config.memories:
+        told = getattr(registry.load("memories", name), "told", "nothing")
+        if told != "nothing" and not found.has_gold:
+            raise UsageError(f"{name} needs supporting facts, and {env} tells none: use hotpotqa")
+        if told == "other" and len(found.tasks) < 2:
+            raise UsageError(f"{name} needs another task, and the split of {env} has one")
 
 
 def _tasks(config: RunConfig, env: str, found: EnvDescription) -> tuple[Task, ...]:

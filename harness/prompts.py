@@ -44,6 +44,9 @@ def system_prompt(
     return "\n\n".join(parts)
 
 
+MEMORY_HEADING = "What your memory holds that may matter now:"  # of what a memory shows by itself
+
+
 def goal_message(goal: str) -> str:
     """The pinned message that holds the goal."""
     return f"Your goal: {goal}"

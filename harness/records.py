@@ -105,6 +105,7 @@ class Episode:
     loss: str | None = None  # where a failed question's facts were lost; None: not a loss
     memory_costs: dict[str, Cost] = field(default_factory=dict)  # by operation
     memory_faults: dict[str, int] = field(default_factory=dict)  # operations skipped, by kind
+    judge_faults: int = 0  # times that the judge gave no score
 
     @property
     def scored(self) -> bool:

@@ -114,7 +114,7 @@ def _scores(rows: Sequence[Row]) -> list[Grid]:
 
 def _quality(rows: Sequence[Row]) -> Grid:
     """How good the memories are; see `quality.score.MEANINGS`."""
-    own = [row for row in rows if row.memory != "none" and row.n_scored]
+    own = [row for row in rows if row.n_scored and (row.memory != "none" or _rated(row))]
     given = {n for row in own for n, score in row.quality.items() if score["mean"] is not None}
     names = tuple(n for row in own[:1] for n in (*_ORDER, *sorted(given - set(_ORDER))))
     names = tuple(name for name in names if name in given)
@@ -124,6 +124,7 @@ def _quality(rows: Sequence[Row]) -> Grid:
         (
             row.env,
             row.memory,
+            row.labels.get("memory_model", "–"),
             _number(row.memory_entries_mean),
             *(_mean(row.quality.get(n), row, decimals=n != "memory_tokens") for n in names),
             *([_lost(row)] if lost else []),
@@ -136,7 +137,15 @@ def _quality(rows: Sequence[Row]) -> Grid:
     said = (
         ["* failed questions: " + " / ".join(w.replace("_", " ") for w in LOSSES)] if lost else []
     )
-    return Grid("Memory", ("env", "memory", "entries", *titles, *more), cells, 2, said)
+    return Grid(
+        "Memory", ("env", "memory", "written by", "entries", *titles, *more), cells, 3, said
+    )
+
+
+def _rated(row: Row) -> bool:
+    """Whether there is something to say of a row even without a memory."""
+    scores = (row.quality.get(name) for name in ("j", "fact_recall_in_context"))
+    return any(score is not None and score["mean"] is not None for score in scores)
 
 
 _ORDER = (
@@ -209,7 +218,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
     said = []
     if any(usage["estimated"] for row in rows for usage in row.tokens.values()):
         said.append("~ tokens were estimated: the model reports none")
-    if any(row.model.startswith("scripted") for row in rows):
+    if any("scripted" in row.model for row in rows):  # or its replay
         said.append(
             "scripted: the environment's expert acts and a fixed rule uses the tools; "
             "a check of the whole path, not a measure of the memory"
@@ -218,6 +227,15 @@ def notes(rows: Sequence[Row]) -> list[str]:
         said.append(
             "heuristic: fixed rules write for the memory; a check of its mechanism, not a measure"
         )
+    for judge in dict.fromkeys(row.labels["judge"] for row in rows if "judge" in row.labels):
+        judged = [row for row in rows if row.labels.get("judge") == judge]
+        cost = sum(_spent(row) for row in judged)
+        said.append(
+            f"mq and j by {judge}, {cost:,.0f} tokens; `agemem-eval judge-check` tells how far to "
+            "trust it"
+        )
+        if missed := sum(row.judge_faults for row in judged):
+            said.append(f"the judge gave no usable score {missed} times: such a score is missing")
     if any(row.quality and row.labels.get("embedder") == "hashing" for row in rows):
         said.append(
             "facts are matched by n-grams: use --embedder minilm for what is to be a finding"
@@ -225,6 +243,12 @@ def notes(rows: Sequence[Row]) -> list[str]:
     if any(row.coverage < 1 for row in rows):
         said.append("scored below planned: infrastructure failures are owed, never scored as 0")
     return said
+
+
+def _spent(row: Row) -> float:
+    """Tokens of the judge, over all episodes of a row."""
+    usage = row.tokens.get("judge")
+    return 0 if usage is None else row.n_scored * (usage["prompt"] + usage["completion"])
 
 
 # --- showing them ---------------------------------------------------------------------------

@@ -257,6 +257,7 @@ class _Part:
         before: bytes,
     ) -> tuple[Episode, bytes]:
         """One try of a stream's next episode, and the memory after it."""
+        meter.point_to(Ledger(), Trace())  # what fails before it begins is no cost of the last one
         try:
             with backend_errors("begin and restore"):
                 await memory.begin(Scope(stream, "", Trace()))

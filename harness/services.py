@@ -7,7 +7,8 @@ from typing import Any
 
 from .build import takes
 from .config import Execution, RunConfig, split_model
-from .errors import UsageError
+from .errors import ModelError, UsageError
+from .files import writable
 from .ledger import Role
 from .metering import Meter, MeteredModel
 from .models import make_model
@@ -16,6 +17,7 @@ from .trace import Trace
 from .types import Gold, Json, Memory, Scorer, Scores
 
 HEURISTIC = "heuristic"  # writes for a memory where no model can
+MAX_JUDGE_FAILURES = 3  # episodes in a row, after which the judge is asked no more in this run
 
 
 def make_models(config: RunConfig, execution: Execution) -> Models:
@@ -28,21 +30,34 @@ def make_models(config: RunConfig, execution: Execution) -> Models:
     embedder = make_embedder(config.embedder)
     agent = make_model(config.model, model_options(config, execution, config.model))
     memory = agent if agent.info.writes else None
-    chosen = config.memory_model or (None if memory is not None else HEURISTIC)
-    if chosen is not None and chosen != config.model:
-        url = execution.memory_base_url or execution.base_url
+    elsewhere = execution.memory_base_url
+    chosen = config.memory_model or (config.model if memory is not None else HEURISTIC)
+    if memory is None or chosen != config.model or elsewhere is not None:
+        _takes_url("--memory-base-url", chosen, elsewhere)
+        url = elsewhere or execution.base_url
         memory = make_model(chosen, model_options(config, execution, chosen, url))
     if memory is None or not memory.info.writes:
         raise UsageError(
             f"--memory-model {chosen} cannot write texts: use openai:NAME or {HEURISTIC}"
         )
     judge = None
+    _takes_url("--judge-base-url", config.judge, execution.judge_base_url)
     if config.judge is not None:
         url = execution.judge_base_url or execution.base_url
         judge = make_model(config.judge, model_options(config, execution, config.judge, url))
         if not judge.info.writes or judge.info.name.startswith(HEURISTIC):
             raise UsageError(f"--judge {config.judge} cannot judge: use openai:NAME")
     return Models(agent, memory, judge, embedder)
+
+
+def _takes_url(flag: str, spec: str | None, url: str | None) -> None:
+    """Refuse an address that nobody would be asked at."""
+    if url is None:
+        return
+    if spec is None:
+        raise UsageError(f"{flag} without --judge: nobody is asked there")
+    if not takes("models", split_model(spec)[0], "base_url"):
+        raise UsageError(f"{flag}: the model {spec!r} is not served anywhere")
 
 
 def model_options(
@@ -72,12 +87,15 @@ class Scoring:
         self._config, self._models = config, models
         self._matcher: Any = None
         self._cache = execution.cache_dir or execution.runs_dir / ".cache"
+        self._judge_failures = 0  # episodes in a row that its endpoint failed in
+        if models.judge is not None:
+            writable(self._cache)
 
     def of(self, gold: Gold | None, meter: Meter) -> Scorer:
         """The scorer of one episode."""
         from .quality.judge import Judge  # these are heavy, and only needed when one plays
         from .quality.matching import Matcher
-        from .quality.score import Evidence, score
+        from .quality.score import JUDGED, Evidence, score
 
         if self._matcher is None:
             self._matcher = Matcher(self._models.embedder)
@@ -90,11 +108,20 @@ class Scoring:
             success: bool | None,
             answer: str | None,
         ) -> tuple[Scores, str | None]:
-            judge = None
-            if judging is not None:
+            judge, failed = None, "not asked: it failed several times in a row"
+            if judging is not None and self._judge_failures < MAX_JUDGE_FAILURES:
                 judge = Judge(MeteredModel(judging, meter, Role.JUDGE), self._cache, trace)
             evidence = Evidence(gold, before, entries, trace.events, success, answer)
-            found = await score(evidence, self._matcher, judge)
+            try:
+                found = await score(evidence, self._matcher, judge)
+                self._judge_failures *= judge is None
+            except ModelError as error:  # the episode is finished, whatever became of its judge
+                self._judge_failures += 1
+                judge, failed = None, str(error)
+                found = await score(evidence, self._matcher, None)
+            if judging is not None and judge is None:
+                trace.emit("judge_fault", op="endpoint", problem=failed)
+                found.scores.update(dict.fromkeys(JUDGED))
             trace.emit(
                 "quality",
                 scores=found.scores,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # what a worker process need not import: pydantic and numpy s
     from .context import Context
     from .ledger import Usage
     from .metering import MeteredEmbedder, MeteredModel
+    from .records import EpisodeKey
     from .tools import Tool, ToolCall, ToolResult
     from .trace import Trace
 
@@ -99,15 +100,11 @@ class EpisodeView:
     """What a model without weights may look at; endpoints never see it."""
 
     env: EnvClient
-    env_name: str  # as registered, or `module:Class`
+    key: EpisodeKey  # e.g. to find the episode to replay, or to seed draws
     task: Task
-    seed: int
-    repeat: int
-    key_id: str  # of the episode, e.g. to find the one to replay
     tools: tuple[Tool, ...]
     native: bool  # tool calls go through `Completion.tool_calls`
     context_budget: int
-    memory: str = ""  # what the memory's results are called
 
 
 class Model(Protocol):
@@ -149,6 +146,7 @@ class Scope:
     id: str  # the episode's key id, or the run's stream
     goal: str
     trace: Trace
+    observation: str = ""  # the first one, bare
     gold: Gold | None = None  # what a control is told that asks for it (`told`)
 
 

@@ -9,13 +9,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from . import errors
 from .errors import AgememError, WorkerError
-from .types import EnvSpec, Gold, Instructions, Observation, SplitSpec, StepResult, Task
+from .types import (
+    Environment,
+    EnvSpec,
+    Gold,
+    Instructions,
+    Observation,
+    SplitSpec,
+    StepResult,
+    Task,
+)
 
 _LENGTH = struct.Struct(">I")
 MAX_FRAME = 1 << 30  # bytes; more than any honest message, less than what exhausts a machine
@@ -29,6 +38,7 @@ class EnvDescription:
     spec: EnvSpec
     tasks: tuple[Task, ...]
     data_hash: str
+    has_gold: bool = False  # whether a perfect memory is defined for its tasks
 
 
 def pack(message: Any) -> bytes:
@@ -116,6 +126,12 @@ def sound_gold(gold: object) -> Gold | None:
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("question, answer and facts of a Gold must be texts")
     return gold
+
+
+def knows_gold(environment: Environment, tasks: Sequence[Task]) -> bool:
+    """Whether an environment says what a perfect memory of its tasks would hold."""
+    gold = getattr(environment, "gold", None)
+    return bool(tasks) and gold is not None and sound_gold(gold(tasks[0])) is not None
 
 
 def spec_from(value: dict[str, Any]) -> EnvSpec:

@@ -16,7 +16,7 @@ from typing import Any
 
 from .build import build
 from .types import Environment, Observation, StepResult, Task
-from .wire import Frames, failure, pack, plain, sound, sound_gold
+from .wire import Frames, failure, knows_gold, pack, plain, sound, sound_gold
 
 
 class Host:
@@ -46,7 +46,9 @@ class Host:
     def do_describe(self, session: int, split: str) -> Any:
         """The tasks of a split and their data hash."""
         environment = self.sessions[session]
-        return [[plain(t) for t in environment.tasks(split)], environment.data_hash(split)]
+        tasks = list(environment.tasks(split))
+        described = [plain(task) for task in tasks], environment.data_hash(split)
+        return [*described, knows_gold(environment, tasks)]
 
     def do_reset(self, session: int, task: dict[str, Any], seed: int) -> Any:
         """Start a task."""

@@ -17,7 +17,7 @@ from .build import build
 from .errors import AgememError
 from .process import EXIT_TIMEOUT_S, OPEN_TIMEOUT_S, Kind, WorkerProcess
 from .types import EnvClient, Environment, EnvSpec, Gold, Observation, StepResult, Task
-from .wire import EnvDescription, gold_from, plain, raised, sound, sound_gold, spec_from
+from .wire import EnvDescription, gold_from, knows_gold, plain, raised, sound, sound_gold, spec_from
 
 
 class EnvPool(Protocol):
@@ -83,8 +83,8 @@ class WorkerEnv:
     async def describe(self, split: str) -> EnvDescription:
         """The tasks of a split; an empty split means the default one."""
         name = split or self.spec.default_split
-        tasks, data_hash = await self._call("describe", name, timeout=OPEN_TIMEOUT_S)
-        return EnvDescription(self.spec, tuple(Task(**task) for task in tasks), data_hash)
+        tasks, *rest = await self._call("describe", name, timeout=OPEN_TIMEOUT_S)
+        return EnvDescription(self.spec, tuple(Task(**task) for task in tasks), *rest)
 
     async def _call(self, operation: str, *arguments: Any, timeout: float | None = None) -> Any:
         limit = self._timeout if timeout is None else timeout
@@ -284,8 +284,9 @@ class LocalPool:
             environment: Environment = build("envs", env, options)
             name = split or environment.spec.default_split
             tasks, data_hash = tuple(environment.tasks(name)), environment.data_hash(name)
+            has_gold = knows_gold(environment, tasks)
             environment.close()
-            return EnvDescription(environment.spec, tasks, data_hash)
+            return EnvDescription(environment.spec, tasks, data_hash, has_gold)
 
     async def acquire(
         self, env: str, options: Mapping[str, str], *, alone: bool = False

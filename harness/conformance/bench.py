@@ -127,7 +127,7 @@ class Bench:
         self.context = Context(BUDGET, estimate_tokens, self.meter.trace)
         told = getattr(self.memory, "told", "nothing") != "nothing"
         gold = Gold("What matters?", "nothing", ()) if told else None
-        await self.memory.begin(Scope(scope, "find out what matters", self.meter.trace, gold))
+        await self.memory.begin(Scope(scope, "find out what matters", self.meter.trace, gold=gold))
         self.context.add("system", "system", "You act in an environment.", pinned=True)
         self.context.add("user", "goal", "Your goal: find out what matters.", pinned=True)
 

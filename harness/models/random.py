@@ -34,7 +34,7 @@ class _RandomEpisode(ModelBase):
 
     def __init__(self, episode: EpisodeView) -> None:
         self._episode = episode
-        seed = stable_hash([episode.task.id, episode.seed, episode.repeat])
+        seed = stable_hash([episode.task.id, episode.key.seed, episode.key.repeat])
         self._draw = random.Random(seed)
 
     async def generate(self, request: Request) -> Completion:

@@ -20,6 +20,7 @@ from ..types import Completion, EpisodeView, Model, ModelInfo, Request
 from . import ModelBase
 
 HEURISTIC = "heuristic"
+_Place = tuple[str, str, str, int, int, int | None]
 
 
 class ReplayModel(ModelBase):
@@ -47,7 +48,7 @@ class ReplayModel(ModelBase):
         if config.model_name == "replay":
             raise UsageError(f"the run {name!r} is a replay itself: use --model {config.model}")
         episodes = [episode for episode in self._store.episodes().values() if episode.scored]
-        self._keys: dict[tuple[str, str, str, int, int], list[EpisodeKey]] = {}
+        self._keys: dict[_Place, list[EpisodeKey]] = {}
         for episode in episodes:
             self._keys.setdefault(_place(episode.key), []).append(episode.key)
         writers = {episode.labels.get("memory_model", HEURISTIC) for episode in episodes}
@@ -62,18 +63,12 @@ class ReplayModel(ModelBase):
 
     def bind(self, episode: EpisodeView) -> Model:
         """The recording of one episode."""
-        place = (
-            episode.env_name,
-            episode.task.split,
-            episode.task.id,
-            episode.seed,
-            episode.repeat,
-        )
-        return _Recording(self.info, self._store, self._keys.get(place, []), episode)
+        keys = self._keys.get(_place(episode.key), [])
+        return _Recording(self.info, self._store, keys, episode.key)
 
 
-def _place(key: EpisodeKey) -> tuple[str, str, str, int, int]:
-    return key.env, key.split, key.task, key.seed, key.repeat
+def _place(key: EpisodeKey) -> _Place:
+    return key.env, key.split, key.task, key.seed, key.repeat, key.order_seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +84,12 @@ class _Recording(ModelBase):
     """The calls of one episode, in order."""
 
     def __init__(
-        self, info: ModelInfo, store: RunStore, keys: list[EpisodeKey], episode: EpisodeView
+        self, info: ModelInfo, store: RunStore, keys: list[EpisodeKey], key: EpisodeKey
     ) -> None:
         self.info = info
         self._store = store
-        self._keys, self._memory = keys, episode.memory
-        self._what = f"task {episode.task.id}, seed {episode.seed}, repeat {episode.repeat}"
+        self._keys, self._memory = keys, key.memory
+        self._what = f"task {key.task}, seed {key.seed}, repeat {key.repeat}"
         self._calls: Iterator[_Call] | None = None
         self._turn = 0  # calls replayed
 

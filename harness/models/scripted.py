@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import unknown_name
-from ..prompts import goal_message, last_turn_message
+from ..prompts import MEMORY_HEADING, goal_message, last_turn_message
 from ..protocol import render_calls
 from ..tools import ToolCall, find_tool
 from ..types import ChatMessage, Completion, EpisodeView, Model, ModelInfo, Request
@@ -126,14 +126,14 @@ class _ScriptedEpisode(ModelBase):
         if self._heard or self._n_told == MAX_TOLD or TOLD not in _goal_of(request.messages):
             return None
         self._heard = True
-        told = last_of(request.messages, "user")[:MAX_TOLD_LENGTH]
+        told = _observed(request.messages)[:MAX_TOLD_LENGTH]
         call = self._call("Add_memory", content=told)
         self._n_told += call is not None
         return call
 
     def _choose(self, request: Request) -> ToolCall | None:
         """The tool call to make before the next action, if any."""
-        seen = last_of(request.messages, "user")
+        seen = _observed(request.messages)
         self._follow(seen)
         phase = self._steps % HOUSEKEEPING_EVERY
         goal = _goal_of(request.messages)
@@ -199,6 +199,12 @@ class _ScriptedEpisode(ModelBase):
             return None
         self._calls += 1
         return ToolCall(tool.name, arguments, f"call_{self._calls}")
+
+
+def _observed(messages: Sequence[ChatMessage]) -> str:
+    """The newest message of the user that is not what a memory shows by itself."""
+    own = [m for m in messages if not m.content.startswith(MEMORY_HEADING)]
+    return last_of(own, "user")
 
 
 def _goal_of(messages: Sequence[ChatMessage]) -> str:

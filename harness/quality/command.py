@@ -14,6 +14,7 @@ from rich.table import Table
 from ..build import takes
 from ..config import split_model
 from ..errors import UsageError
+from ..files import writable
 from ..ledger import Ledger, Role
 from ..metering import Meter, MeteredModel
 from ..models import make_model
@@ -53,6 +54,8 @@ def judge_check_command(
         if not takes("models", provider, "base_url"):
             raise UsageError(f"the model {provider!r} has no --base-url")
         options["base_url"] = base_url
+    if cache_dir is not None:
+        writable(cache_dir)
     report, ledger, faults = asyncio.run(_check(spec, options, cache_dir))
     if as_json:
         print(json.dumps(_as_json(spec, report, ledger, faults), ensure_ascii=False))
@@ -66,12 +69,12 @@ async def _check(
 ) -> tuple[Report, Ledger, int]:
     model = make_model(spec, options)
     try:
-        if not model.info.writes:
+        if not model.info.writes or model.info.name.startswith("heuristic"):
             raise UsageError(f"{model.info.name} cannot judge: name a language model, openai:NAME")
         ledger, trace = Ledger(), Trace()
         metered = MeteredModel(model, Meter(ledger, trace), Role.JUDGE)
         report = await calibrate(Judge(metered, cache_dir, trace))
-        return report, ledger, len(trace.of("memory_fault"))
+        return report, ledger, len(trace.of("judge_fault"))
     finally:
         await model.close()
 

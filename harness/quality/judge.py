@@ -7,7 +7,7 @@ Its prompts, how it is asked, how its reply is read, and what is kept of it:
 - A reply must be one number from 0 to 1: alone, as `{"score": x}`, or as a last line `score: x`.
   What is off by rounding is clipped; `8`, `85%` and `10/10` are of another scale and refused, not
   guessed at. An unreadable reply is asked for once more; then there is no score, and a
-  `memory_fault` event.
+  `judge_fault` event.
 - A score is kept on disk under the hash of all that it depends on. A kept score costs no call and
   is not booked; the `judge` event says so.
 """
@@ -56,7 +56,7 @@ class Judge:
     Args:
         model: Booked under the role `judge`.
         cache_dir: Where scores are kept; None keeps none.
-        trace: Receives a `judge` event for each score and a `memory_fault` for what failed.
+        trace: Receives a `judge` event for each score and a `judge_fault` for what failed.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Judge:
                 problem = str(error)
             retry = ChatMessage("user", AGAIN.format(problem=problem))
             messages = [*messages, ChatMessage("assistant", text[-2000:]), retry]
-        self._trace.emit("memory_fault", op=f"judge_{op}", problem=problem)
+        self._trace.emit("judge_fault", op=op, problem=problem)
         return None
 
     # --- scores that are kept -----------------------------------------------------------------
@@ -146,9 +146,12 @@ class Judge:
         value = {"key": key, "score": score, "judge": self._model.info.name}
         try:
             write_whole(path, (json.dumps(value) + "\n").encode())
-        except FileNotFoundError:  # another process moved the same file into place just now
-            if not path.is_file():
-                raise
+        except OSError as error:
+            if path.is_file():  # another process moved the same file into place just now
+                return
+            raise DataError(
+                f"cannot keep the judge's scores in {self._cache_dir}: {error}"
+            ) from error
 
 
 def quote(text: str) -> str:

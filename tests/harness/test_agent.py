@@ -102,7 +102,7 @@ class NoteMemory:
         self.outcome = outcome
 
     def entries(self) -> list[dict[str, Any]]:
-        return [{"id": "1"}]
+        return [{"id": "1", "content": "a fact"}]
 
     def snapshot(self) -> bytes:
         return b""

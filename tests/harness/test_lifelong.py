@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from agemem_eval.baselines.none import NoMemory
 from agemem_eval.harness.config import Execution, RunConfig, make_config
 from agemem_eval.harness.errors import UsageError
 from agemem_eval.harness.metrics import cell_row
@@ -17,7 +19,7 @@ from agemem_eval.harness.plan import Cell
 from agemem_eval.harness.records import Episode, EpisodeKey, stable_hash
 from agemem_eval.harness.runner import RunResult, rows_of, run
 from agemem_eval.harness.store import RunStore
-from agemem_eval.harness.types import Task
+from agemem_eval.harness.types import Gold, Scope, Services, Task
 
 KEY = EpisodeKey("count", "1", "h", "test", "", "rag", "m", "scripted", "s", "p", seed=0, repeat=0)
 
@@ -143,7 +145,17 @@ def test_gain_is_the_success_of_the_second_half_minus_that_of_the_first() -> Non
     found = lifelong([[True, False, True, True], [True, False, False, True]])
     assert found["gain"] == pytest.approx(0.25)
     assert found["order_sd"] == pytest.approx(0.25 / 2**0.5)
-    assert [o["success_rate"] for o in found["by_order"]] == [0.75, 0.5]
+    assert [o["success_rate"] for o in found["streams"]] == [0.75, 0.5]
+
+
+def test_repeats_are_no_orders() -> None:
+    tasks = tuple(Task(f"t{i}", "test") for i in range(2))
+    cell = Cell("rag", KEY, tasks, 2, None, (), True)
+    streams = [[job.key for job in jobs] for _, jobs in cell.streams()]
+    episodes = {key: episode(key, key.repeat == 0) for key in cell.keys}
+    found = cell_row(cell.keys, episodes, None, streams).lifelong
+    assert found is not None
+    assert (found["n_streams"], found["order_sd"]) == (2, None)
 
 
 def test_a_stream_with_an_episode_owed_counts_for_no_gain() -> None:
@@ -175,6 +187,75 @@ def test_only_controls_are_told_gold_and_the_shuffled_one_that_of_the_next_task(
     assert sizes["shuffled-store"]
 
 
+@pytest.mark.parametrize("scope", ["episode", "run"])
+def test_the_shuffled_store_never_holds_what_the_task_needs(tmp_path: Path, scope: str) -> None:
+    """In a stream, the facts told for one task are those that the next one needs."""
+    memories = ["gold-store", "shuffled-store"]
+    what = stream(envs=["hotpotqa"], memories=memories, memory_scope=scope, agent={})
+    gold, shuffled = go(tmp_path, what, name="r").rows
+    assert gold.quality["fact_recall"]["mean"] == 1
+    assert shuffled.quality["fact_recall"]["mean"] == 0
+    assert shuffled.memory_entries_mean
+    assert shuffled.memory_entries_mean < 3
+
+
+class Witness(NoMemory):
+    """Writes down which facts it was told."""
+
+    name = "witness"
+    told_of: ClassVar[dict[str, list[Gold | None]]] = {}
+
+    def __init__(self, services: Services, **options: str) -> None:
+        super().__init__(services, **options)
+
+    async def begin(self, scope: Scope) -> None:
+        if scope.goal:
+            self.told_of.setdefault(type(self).__name__, []).append(scope.gold)
+
+
+class Own(Witness):
+    name = "own"
+    told = "own"
+
+
+class Other(Witness):
+    name = "other"
+    told = "other"
+
+
+def test_a_memory_is_told_what_it_says_it_is_to_be_told_and_nothing_else(tmp_path: Path) -> None:
+    Witness.told_of.clear()
+    here = Path(__file__).stem
+    sys.modules[here] = sys.modules[__name__]
+    memories = [f"{here}:{name}" for name in ("Witness", "Own", "Other")]
+    what = stream(envs=["hotpotqa"], memories=memories, memory_scope="episode", agent={})
+    assert go(tmp_path, what, concurrency=1).complete
+    assert Witness.told_of["Witness"] == [None] * 5
+    own, other = Witness.told_of["Own"], Witness.told_of["Other"]
+    assert None not in own
+    assert other[:-1] == own[1:]  # that of the next task
+    assert other[-1] not in own
+
+
+def test_the_scripted_agent_notes_what_it_is_told_and_not_what_its_memory_shows(
+    tmp_path: Path,
+) -> None:
+    options = {"hotpotqa": {"form": "three-stage"}}
+    what = stream(
+        envs=["hotpotqa"],
+        memories=["agemem-rag"],
+        memory_scope="episode",
+        agent={},
+        options=options,
+    )
+    assert go(tmp_path, what, name="r").complete
+    store = RunStore.open(tmp_path / "r")
+    for played in store.episodes().values():
+        added = [e for e in store.read_trace(played.key.id) if e.get("op") == "add"]
+        assert len(added) == 6
+        assert not any("What your memory holds" in e["content"] for e in added)
+
+
 def test_a_control_that_needs_gold_says_where_there_is_none(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="gold-store needs supporting facts, which only hotpotqa"):
+    with pytest.raises(UsageError, match="gold-store needs supporting facts, and alfworld tells"):
         go(tmp_path, stream(memories=["gold-store"], memory_scope="episode"), name="r")

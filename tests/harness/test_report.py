@@ -51,6 +51,7 @@ def test_a_memory_that_was_rated_has_a_row_of_its_own() -> None:
     assert cells == {
         "env": "env",
         "memory": "mem0",
+        "written by": "–",
         "entries": "3.0",
         "facts stored": "0.750",
         "stale": "1.000 (of 1)",

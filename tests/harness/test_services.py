@@ -49,6 +49,14 @@ def test_a_model_that_cannot_write_is_refused_for_memories_and_judging(name: str
         models(judge=name)
 
 
+def test_an_address_that_nobody_is_asked_at_is_refused() -> None:
+    url = "http://localhost:2/v1"
+    with pytest.raises(UsageError, match="--judge-base-url without --judge"):
+        make_models(config(), Execution(judge_base_url=url))
+    with pytest.raises(UsageError, match="--memory-base-url: the model 'heuristic' is not served"):
+        make_models(config(), Execution(memory_base_url=url))
+
+
 def test_rules_are_no_judge_and_no_agent(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--judge heuristic cannot judge"):
         models(judge="heuristic")
@@ -100,6 +108,13 @@ def test_a_run_with_several_memories_is_replayed_memory_by_memory(tmp_path: Path
     second = RunStore.open(tmp_path / "again").episodes().values()
     roles = [sorted((e.key.memory, str(e.tokens)) for e in run_) for run_ in (first, second)]
     assert roles[0] == roles[1]
+
+
+def test_a_stream_in_several_orders_is_replayed_order_by_order(tmp_path: Path) -> None:
+    orders = {"memory_scope": "run", "order_seeds": (0, 1), "memories": ["rag"]}
+    assert play(tmp_path, "r", **orders).complete
+    again = play(tmp_path, "again", model="replay:r", **orders)
+    assert again.complete, again.stopped
 
 
 def test_what_rules_wrote_is_written_again_in_a_replay(tmp_path: Path) -> None:

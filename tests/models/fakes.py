@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import asynccontextmanager
 
 from agemem_eval.harness.models.openai import OpenAIModel
+from agemem_eval.harness.records import EpisodeKey
 from agemem_eval.harness.testserver import ChatServer
 from agemem_eval.harness.tools import Tool, ToolArguments
 from agemem_eval.harness.types import (
@@ -84,10 +85,12 @@ def view(
     task: str = "t1",
     seed: int = 0,
     repeat: int = 0,
+    memory: str = "",
+    order_seed: int | None = None,
 ) -> EpisodeView:
-    return EpisodeView(
-        env, env.spec.name, Task(task, "all"), seed, repeat, "key", tools, native, budget
-    )
+    names = env.spec.name, "1", "d", "all", task, memory, memory, "m", "x", "p"
+    key = EpisodeKey(*names, seed, repeat, order_seed)
+    return EpisodeView(env, key, Task(task, "all"), tools, native, budget)
 
 
 def request(*messages: ChatMessage, tools: tuple[Tool, ...] = ()) -> Request:

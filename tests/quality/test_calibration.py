@@ -126,7 +126,7 @@ async def test_a_judge_that_gives_no_number_is_not_calibrated() -> None:
     assert report.answers.spearman is report.memories.spearman is None
     assert report.answers.unscored > 0.9  # only what needs no call has a score
     assert not report.calibrated
-    assert len(trace.of("memory_fault")) > 60
+    assert len(trace.of("judge_fault")) > 60
 
 
 def test_the_statistics_are_those_of_their_definitions() -> None:

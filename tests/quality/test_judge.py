@@ -119,8 +119,8 @@ async def test_an_unreadable_reply_is_asked_for_once_more_then_given_up_and_coun
     retry = server.requests[1].body["messages"]
     assert [message["role"] for message in retry] == ["system", "user", "assistant", "user"]
     assert "one number" in retry[-1]["content"]
-    (fault,) = trace.of("memory_fault")
-    assert fault["op"] == "judge_answer"
+    (fault,) = trace.of("judge_fault")
+    assert fault["op"] == "answer"
     assert trace.of("judge")[0]["score"] is None
 
 
@@ -175,7 +175,7 @@ async def test_a_failing_endpoint_is_an_error_and_no_score() -> None:
         with pytest.raises(ModelError):
             await judge.answer(*ASK)
     assert not trace.of("judge")
-    assert not trace.of("memory_fault")
+    assert not trace.of("judge_fault")
 
 
 async def test_half_a_surrogate_pair_breaks_neither_key_nor_request(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class Diary:
         self._check("after_turn")
 
     async def end_episode(self, outcome: Outcome) -> None:
-        self._entries.append({"content": outcome.status})
+        self._entries.append({"id": str(len(self._entries)), "content": outcome.status})
         self._check("end_episode")
 
     def entries(self) -> list[dict[str, Any]]:
