@@ -3,13 +3,12 @@
 The oracle plays, so every memory reads the same; the rules answer in the form a model would, so
 calls and prompts are those of the backend, and only the length of the replies is the rules' own.
 
-    python tests/performance/bench_backends.py [EPISODES]
+    python tests/performance/run.py backends[:EPISODES]
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 import tempfile
 from pathlib import Path
 
@@ -56,9 +55,8 @@ def bench(episodes: int, console: Console) -> None:
                     console.print()
 
 
-def main() -> None:
-    episodes = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    bench(episodes, Console(width=250, soft_wrap=True, highlight=False))
+def main(episodes: str = "20") -> None:
+    bench(int(episodes), Console(width=250, soft_wrap=True, highlight=False, emoji=False))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 BENCHES = (
-    "cli", "loop", "store", "memory", "vectors",
+    "cli", "loop", "store", "memory", "vectors", "backends",
     "engine", "pddl", "scienceworld", "babyai", "hotpotqa",
 )  # fmt: skip
 
