@@ -92,6 +92,7 @@ class LongTermMemory:
         )
         self._trace = Trace()
         self._goal = ""
+        self._position: int | None = None  # of the episode in its stream
         self._vectors: dict[str, Vector] = {}
         self._unanswered: str | None = None  # the message that the agent has not acted on yet
         self._shown: tuple[str, str] | None = None  # ids of the observation and of our message
@@ -130,7 +131,7 @@ class LongTermMemory:
         Raises:
             DataError: if the scope's memories were made with another embedder.
         """
-        self._trace, self._goal = scope.trace, scope.goal
+        self._trace, self._goal, self._position = scope.trace, scope.goal, scope.position
         self._vectors.clear()  # so that an episode's ledger does not depend on earlier ones
         self._unanswered, self._shown = scope.observation or None, None
         self._store.open(scope.id)
@@ -290,7 +291,8 @@ class LongTermMemory:
 
     def _now(self) -> str:
         """Logical time: the same episode gives the same memories on any day."""
-        return f"step {self._trace.step}, turn {self._trace.turn}"
+        now = f"step {self._trace.step}, turn {self._trace.turn}"
+        return now if self._position is None else f"task {self._position}, {now}"
 
     def _emit(self, op: str, ids: list[str], *, changed: bool, **fields: Any) -> None:
         self._trace.emit("memory", op=op, ids=ids, changed=changed, **fields)

@@ -63,6 +63,7 @@ async def run_episode(
     config: AgentConfig,
     meter: Meter,
     scope_id: str | None = None,
+    position: int | None = None,
     gold: Gold | None = None,
     scorer: Scorer | None = None,
 ) -> Episode:
@@ -77,6 +78,7 @@ async def run_episode(
         config: Limits, transport and prompts.
         meter: Points to this episode's fresh ledger and trace.
         scope_id: The memory's scope; None means the episode itself.
+        position: Of the episode in a stream that shares the memory, from 1.
         gold: What a memory that is a control is told; None for any other.
         scorer: Rates the memory once the episode has ended.
 
@@ -86,7 +88,8 @@ async def run_episode(
     Raises:
         UsageError: for what no retry can mend, e.g. a context budget below the first prompt.
     """
-    scope = Scope(scope_id or key.scope_id, "", meter.trace, gold=gold)
+    id_ = scope_id or key.scope_id
+    scope = Scope(id_, "", meter.trace, position=position, gold=gold)
     return await _Loop(env, memory, model, task, key, config, meter, scope).run(scorer)
 
 

@@ -300,6 +300,7 @@ class _Part:
                         config=self.config.agent,
                         meter=meter,
                         scope_id=stream,
+                        position=None if stream is None else job.order + 1,
                         gold=await _told(memory, env, gold, cell.others[job.task.id]),
                         scorer=self.scoring.of(gold, meter),
                     )

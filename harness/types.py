@@ -147,6 +147,7 @@ class Scope:
     goal: str
     trace: Trace
     observation: str = ""  # the first one, bare
+    position: int | None = None  # of the episode in a stream, from 1; None: it stands alone
     gold: Gold | None = None  # what a control is told that asks for it (`told`)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import zstandard
 
 from agemem_eval.baselines.none import NoMemory
 from agemem_eval.harness.config import Execution, RunConfig, make_config
@@ -116,6 +117,14 @@ def _numbers(result: RunResult) -> list[dict[str, Any]]:
     for row in rows:
         del row["wall_s"], row["memory_wall_s"]
     return rows
+
+
+def test_the_clock_of_a_stream_goes_on_from_task_to_task(tmp_path: Path) -> None:
+    go(tmp_path, stream(), name="r")
+    snapshot = max((tmp_path / "r/memory").rglob("*.snapshot"), key=lambda p: p.stat().st_mtime)
+    entries = json.loads(zstandard.decompress(snapshot.read_bytes()))["entries"]
+    times = [entry["created"] for entry in entries]
+    assert {time.split(",")[0] for time in times} == {f"task {n}" for n in range(1, 6)}
 
 
 # --- gain ----------------------------------------------------------------------------------------
