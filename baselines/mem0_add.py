@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from ..harness.types import Json
 from .mem0 import says
 from .mem0_prompts import Decisions, Facts
-from .structured import read
+from .structured import Reply
 
+R = TypeVar("R", bound=Reply)
 Fault = tuple[str, str]  # what was skipped, as the faults of `mem0` are named, and why
 _CHANGES = ("ADD", "UPDATE", "DELETE")
 
@@ -55,13 +59,11 @@ class Add:
             done: What `add` returned: the operations that it carried out.
             present: Whether an entry is still there.
         """
-        if self._replies and not self._facts:
-            facts = read(self._replies[0], Facts)
-            if isinstance(facts, str):
-                yield "extract_facts", facts
+        if self._replies:
+            yield from self._not_extracted(self._replies[0])
         if len(self._replies) < 2:
             return
-        decided = read(self._replies[1], Decisions)
+        decided = _read(self._replies[1], Decisions)
         if isinstance(decided, str):
             yield "decide", decided
             return
@@ -73,15 +75,27 @@ class Add:
             yield "unknown_id", "a change of what the same reply deletes"
         yield from self._lost(done, present)
 
+    def _not_extracted(self, reply: str) -> Iterator[Fault]:
+        """What the library passed over of the facts of a reply, or that it made nothing of it."""
+        from mem0.memory.utils import normalize_facts
+
+        facts = _read(reply, Facts)
+        if not isinstance(facts, str):
+            lost = [item for item in facts.facts if not normalize_facts([item])]
+            yield from (("fact", f"no fact: {item!r:.80}") for item in lost)
+        elif not self._facts:
+            yield "extract_facts", facts
+
     def _problem(self, item: Any) -> Fault | None:
         """Why the library passes over an item of a decision."""
         if not isinstance(item, dict) or item.get("event") not in (*_CHANGES, "NONE"):
             return "event", f"no such event: {item!r:.80}"
         id_, text = item.get("id"), item.get("text")
-        if not text or not isinstance(text, str) or not isinstance(id_, str | None):
+        aimed = item["event"] in ("UPDATE", "DELETE")  # other events' ids are not looked at
+        if not text or not isinstance(text, str) or (aimed and not isinstance(id_, str | None)):
             return "event", f"{item['event']} of {id_!r:.80} with the text {text!r:.80}"
         shown = {str(n) for n in range(len(self._candidates))}
-        if item["event"] in ("UPDATE", "DELETE") and id_ not in shown:
+        if aimed and id_ not in shown:
             return "unknown_id", f"{item['event']} of {id_!r:.80}"
         return None
 
@@ -94,3 +108,24 @@ class Add:
         for fact in self._facts:
             if not any(says(text, fact) for text in (*stored, *left)):
                 yield "contradiction_lost", fact
+
+
+def _read(text: str, form: type[R]) -> R | str:
+    """A reply as the library reads it, or why it makes nothing of it.
+
+    With the library's own functions: it is less patient than `structured.read`, and what only we
+    could read is lost all the same.
+    """
+    from mem0.memory.utils import extract_json, remove_code_blocks
+
+    try:
+        try:
+            value = json.loads(remove_code_blocks(text), strict=False)
+        except json.JSONDecodeError:
+            value = json.loads(extract_json(text), strict=False)
+        return form.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except (ValueError, RecursionError) as error:
+        return f"the library finds no JSON in it: {error}"
