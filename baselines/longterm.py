@@ -148,8 +148,8 @@ class LongTermMemory:
         if self._shown is not None:
             context.remove([self._shown[1]], "memory")
         found = await self.retrieve(self._unanswered, self._top_k)
-        lines = self._fitting(context, found)
-        self._tell_found(self._unanswered, found[: len(lines)])
+        lines, cut = self._fitting(context, found)
+        self._tell_found(self._unanswered, found[: len(lines)], cut=lines[0] if cut else "")
         text = "\n".join([MEMORY_HEADING, *lines])
         message = context.add("user", "memory", text).id if lines else ""
         self._shown = observation.id, message
@@ -209,28 +209,31 @@ class LongTermMemory:
 
     # --- for the backends -------------------------------------------------------------------
 
-    def _tell_found(self, query: str, found: Found) -> None:
-        """Write to the trace what was found, and shown."""
+    def _tell_found(self, query: str, found: Found, *, cut: str = "") -> None:
+        """Write to the trace what was found; `cut` is what was shown of a first entry too long."""
         contents = [entry.content for entry, _ in found]
+        contents[:1] = [cut or content for content in contents[:1]]
         ids = [entry.id for entry, _ in found]
         self._emit("retrieve", ids, changed=False, query=query, contents=contents)
 
-    def _fitting(self, context: Context, found: Found) -> list[str]:
-        """The best entries as the agent reads them, as many as have room.
+    def _fitting(self, context: Context, found: Found) -> tuple[list[str], bool]:
+        """The best entries as the agent reads them, as many as have room; whether one was cut.
 
         What a memory shows must not push the history out of the context. The first one is cut
         where it has no room alone.
         """
-        room, lines = context.budget // SHOWN_SHARE, list[str]()
+        room, lines, cut = context.budget // SHOWN_SHARE, list[str](), False
         for pair in found:
             # Further lines are set in, so that no entry can look like another one or a message.
             line = self._line(pair).replace("\n", "\n  ")
-            line = line if lines else context.clip(line, room)
-            room -= context.count(line)
-            if room < 0 and lines:
+            cost = context.count(line)
+            if cost > room and lines:
                 break
+            if cost > room:
+                line, cut = context.clip(line, room), True
             lines.append(line)
-        return lines
+            room -= cost
+        return lines, cut
 
     def _line(self, found: tuple[Entry, float]) -> str:
         """An entry as the agent reads it."""

@@ -127,7 +127,8 @@ async def test_what_is_shown_keeps_to_a_fourth_of_the_context_best_first() -> No
     assert len(shown) < 4096 // 4 + 100  # tokens are characters here
     assert "[… cut:" in shown  # the best one has no room alone
     told = [e for e in life.trace.of("memory") if e["op"] == "retrieve"][-1]
-    assert len(told["contents"]) == 1  # and what was not shown was not retrieved
+    (retrieved,) = told["contents"]  # what was not shown was not retrieved
+    assert retrieved in shown
 
 
 async def test_no_entry_can_look_like_another_message() -> None:
