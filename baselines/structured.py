@@ -11,13 +11,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..harness.metering import MeteredModel
 from ..harness.trace import Trace
-from ..harness.types import ChatMessage, Json, Sampling
+from ..harness.types import ChatMessage, Completion, Json, Sampling
 from .store import valid_unicode
 
 MAX_REPLY_TOKENS = 1024
-_THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
-_MAX_STARTS = 50  # places in a reply at which JSON is looked for
 _SHOWN = 2000  # characters of a bad reply that are shown to the model again
+_MARK = re.compile(r"\{|\[\s*\{|</?think>")  # what matters outside of JSON
+_SYNTAX = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[{}\[\]]', re.DOTALL)  # a string, or a bracket
+_MEANT = re.compile(r"(?:\[\s*)?\{\s*(?:[\"']|\w+\s*:)")  # begins as JSON, not as a word in braces
+_BROKEN = None  # in the place of an object that was meant to be JSON
 
 
 class Reply(BaseModel):
@@ -61,49 +63,108 @@ async def ask(
     """
     sampling = Sampling(max_tokens=max_tokens, temperature=0.0)
     completion = await model.generate(messages, sampling, work)
-    answer = read(completion.text, reply)
+    answer = _answer(completion, reply)
     if isinstance(answer, str):
         said = completion.text[:_SHOWN] or "(nothing)"
         repair = f"That could not be used: {answer}. Answer again, with the JSON object alone."
         again = [*messages, ChatMessage("assistant", said), ChatMessage("user", repair)]
         completion = await model.generate(again, sampling, work)
-        answer = read(completion.text, reply)
+        answer = _answer(completion, reply)
     if isinstance(answer, str):
         fault(trace, op, answer)
         return None
     return answer
 
 
+def _answer(completion: Completion, reply: type[R]) -> R | str:
+    answer = read(completion.text, reply)
+    if isinstance(answer, str) and completion.finish == "length":
+        return f"{answer}; it was cut off, having grown too long"
+    return answer
+
+
 def read(text: str, reply: type[R]) -> R | str:
     """What a model's text says, or why it cannot be used.
 
-    The first JSON object that fits counts, whatever stands around it.
+    Whatever stands around it, the last JSON object with a key of the form is the answer: models
+    repeat the form before they fill it in. If it does not fit, or JSON that is broken or cut off
+    follows it, there is no answer: what stands before may be no more than an example. Nothing is
+    looked for inside an object, and texts are without the white space around them.
     """
-    problem = "it holds no JSON object"
-    for value in _objects(_THINKING.sub("", text)):
-        try:
-            return reply.model_validate(valid_unicode(value))
-        except ValidationError as error:
-            first = error.errors()[0]
-            problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        except RecursionError:
-            problem = "it is nested too deeply"
-    return problem
+    answer: R | str = "it holds no JSON object"
+    for value in _values(text):
+        if value is _BROKEN:
+            answer = "its JSON is broken or cut off"
+        elif not isinstance(value, dict):
+            continue  # a list of objects; one of them is no answer
+        elif value.keys() & reply.model_fields.keys():
+            answer = _validated(value, reply)
+        elif isinstance(answer, str):
+            answer = f"its JSON object has no key {' or '.join(reply.model_fields)}"
+    return answer
 
 
-def _objects(text: str) -> list[Any]:
-    """The JSON objects in a text, outermost ones, in order."""
-    found, position = [], text.find("{")
-    for _ in range(_MAX_STARTS):
-        if position < 0:
-            break
-        try:
-            value, end = _DECODER.raw_decode(text, position)
-            found.append(value)
-        except (ValueError, RecursionError):
-            end = position + 1
-        position = text.find("{", end)
+def _validated(value: Any, reply: type[R]) -> R | str:
+    try:
+        return reply.model_validate(_stripped(valid_unicode(value)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except RecursionError:
+        return "it is nested too deeply"
+
+
+def _stripped(value: Any) -> Any:
+    """JSON with its texts stripped as Python does it; pydantic leaves control characters."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, dict):
+        return {key: _stripped(item) for key, item in value.items()}
+    return [_stripped(item) for item in value] if isinstance(value, list) else value
+
+
+def _values(text: str) -> list[Any]:
+    """The outermost JSON objects, and lists of them, in a text without its thoughts, in order.
+
+    What is in braces and no JSON is passed over as a whole, so that no part of a broken object
+    is taken for a whole one; where it never closes, the rest of the text belongs to it. Thinking
+    ends at the last `</think>` outside of JSON, whether or not it was opened.
+    """
+    found: list[Any] = []
+    position = 0
+    while mark := _MARK.search(text, position):
+        start, position = mark.span()
+        if mark[0] == "</think>":
+            found.clear()
+        elif mark[0] == "<think>":
+            end = text.find("</think>", position)
+            if end < 0:
+                break
+            position = end + len("</think>")
+        else:
+            try:
+                value, position = _DECODER.raw_decode(text, start)
+                found.append(value)
+            except (ValueError, RecursionError):
+                position = _close(text, start)
+                meant = _MEANT.match(text, start) is not None
+                thought_end = -1 if meant else text.find("</think>", start, position)
+                if thought_end >= 0:
+                    position = thought_end  # it was a stray brace of a thought
+                elif meant or position > len(text):
+                    found.append(_BROKEN)
     return found
+
+
+def _close(text: str, start: int) -> int:
+    """The place behind the bracket that closes the one at `start`; beyond the text if none does."""
+    opening, closing = "{}" if text[start] == "{" else "[]"
+    depth = 0
+    for token in _SYNTAX.finditer(text, start):
+        depth += (token[0] == opening) - (token[0] == closing)
+        if depth == 0:
+            return token.end()
+    return len(text) + 1
 
 
 def _refuse(name: str) -> Any:

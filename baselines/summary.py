@@ -63,7 +63,12 @@ async def _written(messages: Sequence[Message], model: MeteredModel, max_tokens:
     work = {"do": "summarise", "texts": texts, "max_tokens": max_tokens}
     sampling = Sampling(max_tokens=max_tokens, temperature=0.0)
     completion = await model.generate(request, sampling, work)
-    return _TAG.sub("", _THINKING.sub("", completion.text)).strip()
+    return _TAG.sub("", _unthought(completion.text)).strip()
+
+
+def _unthought(text: str) -> str:
+    """A text without its thoughts; one that ends may have been opened by the chat template."""
+    return _THINKING.sub(" ", text).rpartition("</think>")[2]
 
 
 def extract(texts: Sequence[str], max_tokens: int, count: Count) -> str:
@@ -102,7 +107,7 @@ def _sentences(texts: Sequence[str]) -> list[str]:
     """Sentences without thoughts and tags; of equal ones the last stays."""
     last: dict[str, str] = {}
     for text in texts:
-        plain = _TAG.sub(" ", _THINKING.sub(" ", text))
+        plain = _TAG.sub(" ", _unthought(text))
         for part in _SENTENCE_END.split(plain):
             sentence = " ".join(part.split())
             if len(sentence) > _MAX_SENTENCE:
