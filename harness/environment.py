@@ -137,15 +137,19 @@ class Environment(Protocol):
         """The named expert's next action from the present state; None when it has none."""
         ...
 
-    def gold(self, task: Task) -> Gold | None:
-        """What a perfect memory of a task would hold; None where that is not defined.
-
-        May be asked at any time, and changes nothing. An environment may lack this method.
-        """
-        ...
-
     def close(self) -> None:
         """Release everything."""
+        ...
+
+
+class KnowsGold(Protocol):
+    """What an environment may offer beside: what a perfect memory of its tasks would hold."""
+
+    def gold(self, task: Task) -> Gold | None:
+        """The gold of a task; None where none is defined.
+
+        May be asked at any time, and changes nothing.
+        """
         ...
 
 
@@ -171,7 +175,7 @@ class EnvClient(Protocol):
         ...
 
     async def gold(self, task: Task) -> Gold | None:
-        """See `Environment.gold`."""
+        """See `KnowsGold`; None where the environment knows none."""
         ...
 
     async def close(self) -> None:

@@ -17,6 +17,7 @@ from .environment import EnvSpec as EnvSpec
 from .environment import Gold as Gold
 from .environment import Instructions as Instructions
 from .environment import Json as Json
+from .environment import KnowsGold as KnowsGold
 from .environment import Observation as Observation
 from .environment import Scores as Scores
 from .environment import SplitSpec as SplitSpec

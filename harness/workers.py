@@ -71,7 +71,7 @@ class WorkerEnv:
         return action
 
     async def gold(self, task: Task) -> Gold | None:
-        """See `Environment.gold`."""
+        """See `KnowsGold`."""
         return gold_from(await self._call("gold", plain(task)))
 
     async def close(self) -> None:
@@ -264,7 +264,7 @@ class LocalEnv:
             return self.environment.expert_action(name)
 
     async def gold(self, task: Task) -> Gold | None:
-        """See `Environment.gold`."""
+        """See `KnowsGold`."""
         with _as_worker_error("gold"):
             gold = getattr(self.environment, "gold", None)
             return None if gold is None else sound_gold(gold(task))

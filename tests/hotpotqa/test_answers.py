@@ -222,6 +222,6 @@ def test_what_is_taken_from_a_bare_answer_changes_no_score(answer: str) -> None:
 
 def test_a_long_list_is_read_quickly() -> None:
     for unit in ("1, ", "C # 1, ", "a, 1 ", "#", "[", "and 1 ", "(1"):
-        started = time.perf_counter()
+        started = time.process_time()  # whatever else the machine does
         read_facts(unit * (2000 // len(unit)), CONTEXT)
-        assert time.perf_counter() - started < 2
+        assert time.process_time() - started < 2
