@@ -19,21 +19,25 @@ Where this differs from the library:
   message: here that would be an action, which says little about what is known.
 - The library leaves the window to its caller. Here it is the newest exchange and the action before
   it, which memories are to be made of, and what `window` - 1 earlier exchanges say to explain them.
+- A memory has at most 2,000 characters, or the manager would patch what it was shown in part. A
+  longer one, from another mode's snapshot, is not patched.
 - A bad reply gets one repair (the library: up to three attempts). A tool call with an id that is
   not there is told so (the library creates the memory, or says that it deleted it).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, TypeVar
 
 from ..harness.context import Context
+from ..harness.errors import UsageError
 from ..harness.tools import ToolArguments, ToolFailure, ToolStatus
 from ..harness.types import Json, Scope, Services
 from .langmem_prompts import (
     INSTRUCTIONS,
     KINDS,
+    MAX_MEMORY,
     PROMPT_VERSION,
     ManageArguments,
     ManageReply,
@@ -50,13 +54,13 @@ from .structured import ask, fault
 T = TypeVar("T")
 
 MODES = ("background", "hot-path")
+_DEFAULTS = {"query_limit": "5", "max_steps": "1", "window": "2", "top_k": "5"}
 MAX_QUERY_LIMIT = 20
 MAX_STEPS = 5
 MAX_WINDOW = 20
 MAX_INSERTS = 100  # new memories of one reply; more are dropped and counted
 MAX_CHANGES = 64  # patches, and removals, that are read of one reply
 MAX_SHOWN = 20_000  # characters of a message that the manager is shown; more is cut, and counted
-MAX_MEMORY_SHOWN = 2000  # characters of a stored memory
 _PER_QUERY = 10  # memories that a look-up finds; the default of `asearch`
 _REPLY_TOKENS = 4096  # the hundred memories that one message may hold
 
@@ -71,13 +75,14 @@ class LangMem(LongTermMemory):
         mode: `background` or `hot-path`.
         deletes: Whether memories may be removed; empty: as LangMem has it, `false` in the
             background (`enable_deletes`), `true` in the hot path (`actions_permitted`).
-        query_limit: Stored memories that the manager is shown.
+        query_limit: Stored memories that the manager is shown; this and what follows is of the
+            background alone.
         max_steps: Passes of the manager over one exchange; it ends early when one changes nothing.
         window: Exchanges that the manager is shown.
-        top_k: Memories put into the context before each step; background only.
+        top_k: Memories put into the context before each step.
 
     Raises:
-        UsageError: for a value out of range.
+        UsageError: for a value out of range, or an option that the mode does without.
     """
 
     name: ClassVar[str] = "langmem"
@@ -88,24 +93,31 @@ class LangMem(LongTermMemory):
         *,
         mode: str = "background",
         deletes: str = "",
-        query_limit: str = "5",
-        max_steps: str = "1",
-        window: str = "2",
-        top_k: str = "5",
+        query_limit: str = _DEFAULTS["query_limit"],
+        max_steps: str = _DEFAULTS["max_steps"],
+        window: str = _DEFAULTS["window"],
+        top_k: str = _DEFAULTS["top_k"],
     ) -> None:
         self._background = choice("mode", mode, MODES) == "background"
         self._deletes = switch("deletes", deletes) if deletes else not self._background
         self._query_limit = whole("query_limit", query_limit, 1, MAX_QUERY_LIMIT)
         self._max_steps = whole("max_steps", max_steps, 1, MAX_STEPS)
         self._window = whole("window", window, 1, MAX_WINDOW)
+        manager = {
+            "query_limit": self._query_limit,
+            "max_steps": self._max_steps,
+            "window": self._window,
+        }
+        if not self._background:
+            given = {"query_limit": query_limit, "max_steps": max_steps, "window": window}
+            refuse_in_hot_path({**given, "top_k": top_k}, _DEFAULTS)
+            manager, top_k = {}, "0"
         super().__init__(
             services,
-            top_k=top_k if self._background else "0",
+            top_k=top_k,
             mode=mode,
             deletes=self._deletes,
-            query_limit=self._query_limit,
-            max_steps=self._max_steps,
-            window=self._window,
+            **manager,
             prompts=[PROMPT_VERSION],
         )
         if not self._background:
@@ -166,7 +178,7 @@ class LangMem(LongTermMemory):
             {
                 "id": str(i),
                 "kind": _kind(entry),
-                "content": cut(entry.content, MAX_MEMORY_SHOWN),
+                "content": cut(entry.content, MAX_MEMORY),
             }
             for i, entry in enumerate(existing)
         ]
@@ -199,13 +211,16 @@ class LangMem(LongTermMemory):
             The memories of the next pass: those shown and those inserted; None if nothing changed.
         """
         known = {str(i): entry.id for i, entry in enumerate(existing)}
+        cut_short = {entry.id for entry in existing if len(entry.content) > MAX_MEMORY}
         changed = False
         for patch in self._within(MAX_CHANGES, reply.patch, "patches"):
             id_ = self._known("patch", patch.id, known)
             if id_ is not None and not patch.content.strip():
                 fault(self._trace, "manage", f"patch: an empty text for {patch.id[:40]!r}")
+            elif id_ is not None and id_ in cut_short:
+                fault(self._trace, "manage", f"patch of {patch.id[:40]!r}, which was shown in part")
             elif id_ is not None:
-                changed |= self._update(id_, patch.content.strip())
+                changed |= self._update(id_, self._kept(patch.content))
         for short in self._removals(reply):
             id_ = self._known("remove", short, known)
             if id_ is not None:
@@ -234,9 +249,17 @@ class LangMem(LongTermMemory):
             elif kind not in KINDS:
                 fault(self._trace, "manage", f"a new memory of the unknown kind {kind[:40]!r}")
             else:
-                right.append((content, kind))
+                right.append((self._kept(content), kind))
         self._embed([content for content, _ in right])  # in one call; adding finds the vectors
         return [self._add(content, {"kind": kind, "time": self._now()}) for content, kind in right]
+
+    def _kept(self, text: str) -> str:
+        """What is stored of a text: as much as the manager can be shown later."""
+        text = text.strip()
+        excess = len(text) - MAX_MEMORY
+        if excess > 0:
+            fault(self._trace, "manage", f"{excess} characters of a memory were not kept")
+        return text[:MAX_MEMORY].rstrip()
 
     def _within(self, limit: int, items: Sequence[T], what: str) -> list[T]:
         return within(limit, items, what, op="manage", trace=self._trace)
@@ -285,6 +308,17 @@ class LangMem(LongTermMemory):
         }
         text = "\n".join(f"[{e.id}] ({_kind(e)}) {e.content}" for e, _ in found)
         return text or "No memories found.", data
+
+
+def refuse_in_hot_path(given: Mapping[str, str], defaults: Mapping[str, str]) -> None:
+    """Check that nothing is asked of the background where there is none.
+
+    Raises:
+        UsageError: for the first option that has not its default.
+    """
+    for key, value in given.items():
+        if value != defaults[key]:
+            raise UsageError(f"memory option {key}: the mode hot-path has no use for it")
 
 
 def _kind(entry: Entry) -> str:

@@ -32,6 +32,7 @@ from ..harness.errors import MissingExtraError
 from ..harness.tools import Tool, ToolArguments, ToolCall, ToolFailure, ToolStatus
 from ..harness.types import ChatMessage, Completion, Json, Sampling, Scope, Services
 from .bridge import Interrupted, LibraryFailed
+from .langmem import MODES, refuse_in_hot_path
 from .langmem_pass import Pass
 from .langmem_prompts import INSTRUCTIONS
 from .longterm import Answer, Exchange, Found, LongTermMemory
@@ -42,7 +43,13 @@ from .structured import fault
 T = TypeVar("T")
 
 VERSION = "0.0.30"
-MODES = ("background", "hot-path")
+_DEFAULTS = {
+    "schemas": "default",
+    "deletes": "false",
+    "query_limit": "5",
+    "window": "1",
+    "top_k": "5",
+}
 _REPLY_TOKENS = 2048
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -95,15 +102,16 @@ class LangMemLibrary(LongTermMemory):
         services: Metered model and embedder.
         mode: `background` or `hot-path`.
         schemas: `default`, the library's one schema, or `typed`: semantic, episodic, procedural.
+            This and what follows is of the background alone.
         deletes: Whether the manager may remove memories (`enable_deletes`); the agent's tool may.
         query_limit: Memories shown to the manager. Also, a quarter of it is the number of searches
             for them: with the last message, the last two, the last four, … as the query.
         window: Exchanges shown to the manager, the newest included.
-        top_k: Memories put into the context before each step; background only.
+        top_k: Memories put into the context before each step.
 
     Raises:
         MissingExtraError: if langmem 0.0.30 is not installed.
-        UsageError: for an option's bad value.
+        UsageError: for an option's bad value, or one that the mode does without.
     """
 
     name: ClassVar[str] = "langmem-lib"
@@ -113,11 +121,11 @@ class LangMemLibrary(LongTermMemory):
         services: Services,
         *,
         mode: str = "background",
-        schemas: str = "default",
-        deletes: str = "false",
-        query_limit: str = "5",
-        window: str = "1",
-        top_k: str = "5",
+        schemas: str = _DEFAULTS["schemas"],
+        deletes: str = _DEFAULTS["deletes"],
+        query_limit: str = _DEFAULTS["query_limit"],
+        window: str = _DEFAULTS["window"],
+        top_k: str = _DEFAULTS["top_k"],
     ) -> None:
         self._plugs = _load()
         self._background = choice("mode", mode, MODES) == "background"
@@ -125,15 +133,22 @@ class LangMemLibrary(LongTermMemory):
         self._deletes = switch("deletes", deletes)
         self._query_limit = whole("query_limit", query_limit, 4, 20)
         self._window = whole("window", window, 1, 20)
+        manager: Json = {
+            "schemas": schemas,
+            "deletes": self._deletes,
+            "query_limit": self._query_limit,
+            "window": self._window,
+        }
+        if not self._background:
+            given = {"schemas": schemas, "deletes": deletes, "query_limit": query_limit}
+            refuse_in_hot_path({**given, "window": window, "top_k": top_k}, _DEFAULTS)
+            manager, top_k = {}, "0"
         super().__init__(
             services,
-            top_k=top_k if self._background else "0",
+            top_k=top_k,
             library=[f"langmem {VERSION}", f"trustcall {importlib.metadata.version('trustcall')}"],
             mode=mode,
-            schemas=schemas,
-            deletes=self._deletes,
-            query_limit=self._query_limit,
-            window=self._window,
+            **manager,
         )
         self._recent: list[Exchange] = []
         self._failure: BaseException | None = None

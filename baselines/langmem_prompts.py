@@ -17,8 +17,9 @@ from ..harness.types import ChatMessage, Json
 from .quoting import ShortId, json_lines
 from .structured import Reply
 
-PROMPT_VERSION = 1  # changes with any wording below
+PROMPT_VERSION = 2  # changes with any wording below
 MAX_LIMIT = 50  # memories that Search_memory gives at once
+MAX_MEMORY = 2000  # characters of a memory that are kept, and shown; more is cut, and counted
 KINDS = ("semantic", "episodic", "procedural")
 
 _TASK = """\
@@ -28,7 +29,7 @@ each under a short id. Bring the memory up to date: record what will still matte
 messages are out of sight, and mend what they show to be wrong or incomplete.
 
 A memory is one complete statement that can be understood alone, with names and numbers as they \
-are written, and of one of these kinds:
+are written, in at most %d characters, and of one of these kinds:
 - semantic: what is so. Facts about people, things and events; where a thing is, what a place \
 holds, what state it is in.
 - episodic: what happened. What was tried, in which situation, and how it ended, failures above all.
@@ -107,7 +108,7 @@ def manage_messages(
     if round_[0] > 1:
         parts.append(_AGAIN % round_)
     parts.append("The JSON object:")
-    task = _TASK % (_DELETES if deletes else _NO_DELETES)
+    task = _TASK % (MAX_MEMORY, *(_DELETES if deletes else _NO_DELETES))
     return [ChatMessage("system", task), ChatMessage("user", "\n\n".join(parts))]
 
 

@@ -69,8 +69,9 @@ NOISE = re.compile(
 def facts(text: str) -> list[str] | None:
     """The facts of an observation of a game; None where the text is none.
 
-    Things that are seen have a place, doors and hands a state; where one stands and which way one
-    looks is left out, since it no longer holds a step later.
+    Things that are seen have a place, doors and hands a state. Where one arrives and which way one
+    looks is left out, since it no longer holds a step later. Where one stands is kept only where
+    the game states it among its facts, as PDDL's do: "You are in rooma."
     """
     found: list[str] = []
     known, here = False, ""

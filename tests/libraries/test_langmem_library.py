@@ -23,7 +23,7 @@ from agemem_eval.harness.ledger import Role, Usage
 from agemem_eval.harness.models import ModelBase, estimate_usage
 from agemem_eval.harness.models.openai import OpenAIModel
 from agemem_eval.harness.testserver import ChatServer, Schedule, first, no_faults
-from agemem_eval.harness.tools import ToolCall, ToolStatus
+from agemem_eval.harness.tools import ToolCall
 from agemem_eval.harness.types import Completion, Model, Request
 from agemem_eval.testing import MemoryConformance
 
@@ -42,11 +42,6 @@ class TestLangMemLibraryWithAModelThatKeepsWhatItReads(MemoryConformance):
 
     def model(self) -> Model:
         return WorkModel()
-
-
-class TestLangMemLibraryInTheHotPath(MemoryConformance):
-    target = TARGET
-    options = {"mode": "hot-path"}
 
 
 @asynccontextmanager
@@ -368,76 +363,4 @@ async def test_it_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     life = await Life(LangMemLibrary, WorkModel()).begin()
     await life.tell(LANTERN)
     assert await life.memory.retrieve("lantern", 1)
-    await life.memory.close()
-
-
-# --- the hot path ---------------------------------------------------------------------------
-
-
-async def test_the_agent_keeps_its_memories_with_the_librarys_tools() -> None:
-    life = await Life(LangMemLibrary, WorkModel(), mode="hot-path").begin()
-    memory, context = life.memory, Context(8192, len, life.meter.trace)
-
-    async def call(name: str, **given: Any) -> Any:
-        return await memory.call(ToolCall(name, given), context)
-
-    created = await call("manage_memory", content=LANTERN)
-    id_ = memory.entries()[0]["id"]
-    assert (created.status, created.content) == (ToolStatus.SUCCESS, f"created memory {id_}")
-    assert created.data == {"ids": [id_], "changed": True}
-    found = await call("search_memory", query="lantern")
-    [item] = json.loads(found.content)
-    assert (item["key"], item["value"]) == (id_, {"content": LANTERN})
-    assert found.data["ids"] == [id_]
-    updated = await call("manage_memory", content="It is gone.", action="update", id=id_)
-    assert updated.content == f"updated memory {id_}"
-    assert life.texts() == ["It is gone."]
-    refused = await call("manage_memory", content="x", action="create", id=id_)
-    assert refused.status is ToolStatus.VALIDATION_ERROR
-    assert "omitting the id" in refused.content
-    assert (await call("manage_memory", action="delete", id="no uuid")).ok is False
-    assert (await call("manage_memory", action="delete", id=id_)).ok
-    assert not life.texts()
-    assert life.calls == 0
-    await life.memory.close()
-
-
-async def test_a_filtered_search_tells_the_trace_what_it_shows() -> None:
-    life = await Life(LangMemLibrary, WorkModel(), mode="hot-path").begin()
-    memory, context = life.memory, Context(8192, len, life.meter.trace)
-    for text in (LANTERN, "The cellar of Zbren is hollow."):
-        await memory.call(ToolCall("manage_memory", {"content": text}), context)
-    given = {"query": "lantern", "filter": {"content": "The cellar of Zbren is hollow."}}
-    found = await memory.call(ToolCall("search_memory", given), context)
-    [shown] = json.loads(found.content)
-    assert found.data["ids"] == [shown["key"]] == [memory.entries()[1]["id"]]
-    event = life.meter.trace.of("memory")[-1]
-    assert (event["op"], event["contents"]) == ("retrieve", ["The cellar of Zbren is hollow."])
-    await memory.close()
-
-
-async def test_what_fails_in_a_tool_is_no_answer_to_the_agent(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def refuse(*_: Any) -> Any:
-        raise OSError("the disk is full")
-
-    life = await Life(LangMemLibrary, WorkModel(), mode="hot-path").begin()
-    memory, context = life.memory, Context(8192, len, life.meter.trace)
-    await memory.call(ToolCall("manage_memory", {"content": LANTERN}), context)
-    monkeypatch.setattr(type(life.embedder), "embed", refuse)
-    for name, given in (("manage_memory", {"content": "x"}), ("search_memory", {"query": "x"})):
-        with pytest.raises(OSError, match="the disk is full"):
-            await memory.call(ToolCall(name, given), context)
-    await memory.close()
-
-
-async def test_the_tools_are_described_in_the_librarys_words() -> None:
-    from langmem import create_manage_memory_tool
-
-    life = await Life(LangMemLibrary, WorkModel(), mode="hot-path").begin()
-    manage = life.memory.tools[0]
-    assert manage.description == create_manage_memory_tool(("memories",)).description
-    parameters = manage.schema()["function"]["parameters"]["properties"]
-    assert set(parameters) == {"content", "action", "id"}
     await life.memory.close()

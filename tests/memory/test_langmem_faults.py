@@ -13,6 +13,7 @@ from rule_bench import RuleBench, RuleModel
 
 from agemem_eval.baselines.heuristic import HeuristicModel
 from agemem_eval.baselines.langmem import MAX_CHANGES, MAX_INSERTS, MAX_SHOWN, LangMem
+from agemem_eval.baselines.langmem_prompts import MAX_MEMORY
 from agemem_eval.harness.errors import ModelError
 from agemem_eval.harness.types import Model
 from agemem_eval.testing import MemoryConformance
@@ -154,6 +155,41 @@ async def test_a_huge_message_is_shown_in_part_and_a_huge_memory_too() -> None:
         for size in (500_000, 500_000)
     ]
     check(b)
+
+
+async def test_a_memory_is_no_longer_than_the_manager_can_be_shown() -> None:
+    def rule(work: Any) -> Any:
+        if not work["memories"]:
+            content = "word " * (MAX_MEMORY // 5) + "end"
+            return {"insert": [{"kind": "semantic", "content": content}]}
+        shown = work["memories"][0]["content"]
+        return {"patch": [{"id": "0", "content": f"New: {shown}"}]}
+
+    b = await bench(rule).begin()
+    await b.read("A word.")
+    [kept] = b.contents()
+    assert kept == ("word " * (MAX_MEMORY // 5)).rstrip()
+    assert b.faults() == [("manage", "3 characters of a memory were not kept")]
+    await b.begin()
+    await b.read("Another word.")
+    assert b.model.asked("manage")[-1]["memories"][0]["content"] == kept, "all of it"
+    assert b.contents() == [f"New: {kept}"[:MAX_MEMORY].rstrip()]
+    assert b.faults() == [("manage", "4 characters of a memory were not kept")]
+    check(b)
+
+
+async def test_a_memory_that_was_shown_in_part_is_not_patched() -> None:
+    agent = await RuleBench(LangMem, RuleModel(), mode="hot-path").begin()
+    long, limit = "word " * 600 + "SECRET", "mug " * (MAX_MEMORY // 4)
+    for content in (long, limit):
+        await agent.call("Manage_memory", content=content)
+    b = await bench({"patch": [{"id": "0", "content": "A."}, {"id": "1", "content": "B."}]}).begin()
+    b.memory.restore(agent.memory.snapshot())
+    await b.read("A word, a word.")
+    shown = [memory["content"] for memory in b.model.asked("manage")[0]["memories"]]
+    assert [len(text) > MAX_MEMORY for text in shown] == [True, False]
+    assert b.contents() == [long, "B."]
+    assert b.faults() == [("manage", "patch of '0', which was shown in part")]
 
 
 async def test_quoted_text_cannot_end_its_quotation() -> None:

@@ -8,6 +8,7 @@ import pytest
 from rule_bench import RuleBench, RuleModel
 
 from agemem_eval.baselines.langmem import LangMem
+from agemem_eval.harness.errors import UsageError
 from agemem_eval.harness.tools import ToolStatus
 
 S = ToolStatus
@@ -68,7 +69,7 @@ async def test_every_change_is_in_the_trace() -> None:
 
 
 async def test_nothing_happens_by_itself_and_no_model_is_asked() -> None:
-    b = await bench(top_k="5")
+    b = await bench()
     await create(b, "The mug is in cabinet 3.")
     await b.read("A mug is on desk 1.", "The lamp is off.")
     assert await b.seen("Where is the mug?") == ""
@@ -160,3 +161,18 @@ async def test_the_background_has_no_tools() -> None:
     await b.begin()
     result = await b.call("Manage_memory", content="x")
     assert result.status is S.UNKNOWN_TOOL
+
+
+@pytest.mark.parametrize("key", ["query_limit", "max_steps", "window", "top_k"])
+async def test_options_of_the_background_are_refused_and_not_in_the_identity(key: str) -> None:
+    with pytest.raises(UsageError, match=f"^memory option {key}: the mode hot-path") as refusal:
+        await bench(**{key: "3"})
+    assert "\n" not in str(refusal.value)
+    identity = (await bench()).memory.identity
+    assert identity.get(key, 0) == 0, "nothing is put into the context, and nothing else asked"
+    assert key in RuleBench(LangMem, RuleModel()).memory.identity
+
+
+async def test_whether_the_agent_may_delete_is_part_of_the_identity() -> None:
+    free, bound = [(await bench(deletes=word)).memory.identity for word in ("true", "false")]
+    assert (free["deletes"], bound["deletes"]) == (True, False)
