@@ -18,6 +18,7 @@ from ..harness.types import Json
 from .vectors import Vector
 
 SNAPSHOT_FORMAT = "agemem-store/1"
+MAX_ADDED = 1 << 53  # beyond, JSON readers and SQLite no longer agree on a number
 MAX_SNAPSHOT_BYTES = 8 << 30  # unpacked; a frame that holds or claims more is refused
 
 
@@ -49,22 +50,33 @@ def valid_unicode(value: Any) -> Any:
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):
         return {valid_unicode(key): valid_unicode(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):  # JSON knows lists only
         return [valid_unicode(item) for item in value]
     return value
+
+
+def check_vector(vector: Vector, dim: int) -> Vector:
+    """The vector in little-endian float32, as it would be kept.
+
+    Raises:
+        ValueError: for another length, or a number that is not finite in float32.
+    """
+    if vector.shape != (dim,):
+        raise ValueError(f"a vector of shape {vector.shape}, expected ({dim},)")
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+        narrow = vector.astype("<f4", copy=False)
+    if not np.isfinite(narrow).all():
+        raise ValueError("a vector with numbers that are not finite")
+    return narrow
 
 
 def to_bytes(vector: Vector, dim: int) -> bytes:
     """A vector as little-endian float32.
 
     Raises:
-        ValueError: for another length, or a number that is not finite.
+        ValueError: for another length, or a number that is not finite in float32.
     """
-    if vector.shape != (dim,):
-        raise ValueError(f"a vector of shape {vector.shape}, expected ({dim},)")
-    if not np.isfinite(vector).all():
-        raise ValueError("a vector with numbers that are not finite")
-    return vector.astype("<f4").tobytes()
+    return check_vector(vector, dim).tobytes()
 
 
 def from_bytes(blob: bytes, dim: int) -> Vector:
@@ -88,6 +100,19 @@ def check_embedder(found: str, mine: str, what: str) -> None:
     if found != mine:
         raise DataError(
             f"{what} was made with the embedder {found}, this run uses {mine}: "
+            "use the same --embedder, or start a new run"
+        )
+
+
+def check_dim(found: int, mine: int, what: str) -> None:
+    """Refuse vectors of another embedder, told by their length.
+
+    Raises:
+        DataError: if the lengths differ.
+    """
+    if found != mine:
+        raise DataError(
+            f"{what} has vectors of {found} dimensions, those of this run's embedder have {mine}: "
             "use the same --embedder, or start a new run"
         )
 
@@ -137,9 +162,12 @@ def read_snapshot(snapshot: bytes, *, embedder: str, dim: int) -> tuple[int, lis
         if value["format"] != SNAPSHOT_FORMAT:
             raise ValueError(f"format {value['format']!r}")
         check_embedder(value["embedder"], embedder, "the memory snapshot")
+        if type(value["dim"]) is not int:
+            raise ValueError(f"dim {value['dim']!r}")
+        check_dim(value["dim"], dim, "the memory snapshot")
         rows = [(_read_entry(e), _from_base64(e["vector"], dim)) for e in value["entries"]]
         added = value["added"]
-        if type(added) is not int or added < len(rows):
+        if type(added) is not int or not len(rows) <= added < MAX_ADDED:
             raise ValueError(f"added {added!r}")
         if len({entry.id for entry, _ in rows}) < len(rows):
             raise ValueError("two entries with one id")
@@ -166,6 +194,8 @@ def _unpacked(snapshot: bytes) -> bytes:
             break
     if not unpacker.eof:
         raise ValueError("cut off")
+    if unpacker.unused_data or start + (1 << 16) < len(snapshot):
+        raise ValueError("something follows it")
     return b"".join(parts)
 
 

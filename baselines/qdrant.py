@@ -27,6 +27,7 @@ from .entries import (
     Entry,
     Row,
     check_embedder,
+    check_vector,
     entry_id,
     read_snapshot,
     to_bytes,
@@ -123,6 +124,7 @@ class QdrantStore:
         self, query: Vector, top_k: int, metadata_filter: Json | None = None
     ) -> list[tuple[Entry, float]]:
         """The most similar entries and their similarities, best first; see `MemoryStore.search`."""
+        check_vector(query, self._dim)
         if top_k < 1:
             return []
         scope = self._read_scope(self._scope)
@@ -220,13 +222,15 @@ class QdrantStore:
         added, rows = read_snapshot(snapshot, embedder=self._embedder, dim=self._dim)
         old = self._read_scope(self._scope)
         new = _Scope(self._embedder, added, len(rows), old.generation + 1)
-        self._remove(new)  # what an attempt left that did not come to its end
+        # What attempts left that did not come to their end: points that no record names yet, and
+        # those of the generation before, if the last one ended between record and removal.
+        self._remove(old.generation - 1, new.generation)
         for start in range(0, len(rows), _BATCH):
             part = enumerate(rows[start : start + _BATCH], start)
             points = [self._struct(new, place, entry, vector) for place, (entry, vector) in part]
             self._ask("upsert", points=points, wait=True)
         self._write_scope(new)
-        self._remove(old)
+        self._remove(old.generation)
 
     # --- points -----------------------------------------------------------------------------
 
@@ -259,26 +263,32 @@ class QdrantStore:
 
     def _filter(self, metadata: Json, scope: _Scope | None = None) -> Any:
         scope = scope or self._read_scope(self._scope)
-        wanted = [("place", self._place(scope)), *(("match", d) for d in _digests(metadata))]
+        wanted = [
+            ("place", self._place(scope.generation)),
+            *(("match", d) for d in _digests(metadata)),
+        ]
         match, condition = self._models.MatchValue, self._models.FieldCondition
         must = [condition(key=key, match=match(value=value)) for key, value in wanted]
         return self._models.Filter(must=must)
 
-    def _remove(self, scope: _Scope) -> None:
-        selector = self._models.FilterSelector(filter=self._filter({}, scope))
+    def _remove(self, *generations: int) -> None:
+        places = [self._place(generation) for generation in generations]
+        match = self._models.MatchAny(any=places)
+        condition = self._models.FieldCondition(key="place", match=match)
+        selector = self._models.FilterSelector(filter=self._models.Filter(must=[condition]))
         self._ask("delete", points_selector=selector, wait=True)
 
-    def _place(self, scope: _Scope) -> str:
-        return json.dumps([self._scope, scope.generation])
+    def _place(self, generation: int) -> str:
+        return json.dumps([self._scope, generation])
 
     def _point(self, scope: _Scope, id_: str) -> str:
-        return point_id("entry", self._place(scope), id_)
+        return point_id("entry", self._place(scope.generation), id_)
 
     def _payload(self, scope: _Scope, place: int, entry: Entry) -> Json:
         return {
             **asdict(entry),
             "metadata": json.dumps(entry.metadata),  # as text: numbers come back as they were
-            "place": self._place(scope),
+            "place": self._place(scope.generation),
             "seq": place,
             "match": list(_digests(entry.metadata)),
         }

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..harness.errors import DataError, InfraError, MissingExtraError
 from ..harness.types import Json
+from .entries import check_dim
 
 FORMAT = "agemem-qdrant/1"
 KEY_VARIABLE = "QDRANT_API_KEY"
@@ -128,11 +129,7 @@ class Collection:
             problem = f"its collection {self._name}, of {note}, is lost or was emptied"
             raise DataError(f"{self.where}: {problem}: put a copy in its place, or move both away")
         size = self._client.get_collection(self._name).config.params.vectors.size
-        if size != self._dim:
-            raise DataError(
-                f"{self.where}: its vectors have {size} dimensions, those of this run's embedder "
-                f"{self._dim}: use the same --embedder, or start a new run"
-            )
+        check_dim(size, self._dim, f"{self.where}: this memory")
 
     def _make(self, note: Path | None) -> None:
         models = self.models

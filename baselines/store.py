@@ -25,6 +25,7 @@ from .entries import (
     SNAPSHOT_FORMAT,
     Entry,
     check_embedder,
+    check_vector,
     entry_id,
     from_bytes,
     read_snapshot,
@@ -156,9 +157,13 @@ class MemoryStore:
             query: Unit vector of shape (dim,).
             top_k: At most so many.
             metadata_filter: Only entries whose metadata equal it on every one of its keys.
+
+        Raises:
+            ValueError: if the query has another shape, or a number that is not finite.
         """
+        check_vector(query, self._dim)
         self._sync()
-        return self._index.search(query, top_k, metadata_filter or {})
+        return self._index.search(query, top_k, valid_unicode(metadata_filter or {}))
 
     # --- writing ----------------------------------------------------------------------------
     # The index follows once the file has the change; until then its revision is behind, so

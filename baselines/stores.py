@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from ..harness.errors import MissingExtraError, UsageError, unknown_name
 from ..harness.types import Json
@@ -14,6 +14,7 @@ from .store import MemoryStore
 from .vectors import Vector
 
 SERVER = "qdrant:"  # followed by the address
+_ADDRESS = re.compile(r"https?://([\w.-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{1,5}))?/?")
 KINDS = ("sqlite", "sqlite+usearch", "qdrant", "qdrant:http://HOST:PORT")
 
 
@@ -81,7 +82,7 @@ def check_store(kind: str) -> None:
     if kind.startswith(SERVER):
         _check_address(kind.removeprefix(SERVER))
     elif kind not in KINDS:
-        raise unknown_name("store", kind, KINDS)
+        raise unknown_name("store", kind.partition(":")[0], KINDS)  # an address may hold a key
     if kind == "sqlite+usearch" and importlib.util.find_spec("usearch") is None:
         raise MissingExtraError("usearch", "ann")
     if kind.startswith("qdrant") and importlib.util.find_spec("qdrant_client") is None:
@@ -122,14 +123,11 @@ def open_store(
 
 
 def _check_address(address: str) -> None:
-    try:
-        parts = urlsplit(address)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname)
-        secret = parts.username is not None or parts.password is not None or bool(parts.query)
-        _ = parts.port  # raises where it is none
-    except ValueError:
-        good = secret = False
-    if secret:  # the name of the store is part of a result
+    """Refuse whatever may hold a key, without repeating it: a store's name is part of a result."""
+    if set("@?#") & set(address):
         raise UsageError("a key in the store's address would be published: set QDRANT_API_KEY")
-    if not good:
-        raise UsageError(f"{address!r} is no address of a Qdrant server; like http://HOST:6333")
+    found = _ADDRESS.fullmatch(address)
+    if found is None or int(found["port"] or 1) not in range(1, 1 << 16):
+        raise UsageError(
+            "what follows `qdrant:` is no address of a Qdrant server: write http://HOST:6333"
+        )
