@@ -16,15 +16,17 @@ differs from the library where that loses things unseen: a reply that is no JSON
 and whatever is skipped is counted.
 
 In both, a DELETE removes what a fact contradicts and stores nothing in its place, so the new fact
-can be lost; it is counted as the fault `contradiction_lost`. The other faults: `extract_facts` and
+can be lost; where no memory says it (`says`) and it does more than deny what was deleted
+(`denies`), it is counted as the fault `contradiction_lost`. The other faults: `extract_facts` and
 `decide` (no usable reply), `fact` and `event` (a bad item of one), `fact_limit` and `event_limit`
-(items over the limit), `unknown_id` (an id that was not shown), `message` (a message cut).
+(items over the limit), `unknown_id` (an id that was not shown), `message` (a message cut),
+`summary` (the model wrote none of use; sentences of the messages stand in for it).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -36,16 +38,20 @@ from ..harness.types import Json, Scope, Services
 from . import mem0_prompts as prompts
 from .longterm import Exchange, LongTermMemory
 from .options import choice, whole
+from .quoting import cut
 from .structured import ask, fault
 from .summary import PROMPT_VERSION as SUMMARY_VERSION
 from .summary import summarise
 
 MAX_MESSAGE = 20_000  # characters of a message that are read; the rest is cut, and counted
-MAX_RECENT = 2_000  # characters shown of a message that was read before
+MAX_RECENT = 2_000  # characters shown of a message that was read before, and summarised of it
 _SUMMARY_EVERY = "5"  # exchanges, of two messages each: m messages
 _SUMMARY_TOKENS = 300
 _KEPT = 0.8  # share of a fact's words that a memory must have to count as saying it
 _WORD = re.compile(r"\w+")
+_NOT = re.compile(r"n['’]t\b")
+_DENIES = {"no", "not", "never"}
+_DENIAL = _DENIES | {"longer", "more", "any", "anymore", "do", "does", "did"}
 I = TypeVar("I", bound=prompts.Item)  # noqa: E741
 
 
@@ -133,15 +139,12 @@ class Mem0(LongTermMemory):
     def _messages(self, exchange: Exchange) -> list[Json]:
         """The new pair: what the world said, and what the agent did."""
         said = [("user", exchange.observation), ("assistant", exchange.action or "")]
+        for _, text in said:
+            if (excess := len(text) - MAX_MESSAGE) > 0:
+                fault(self._trace, "message", f"{excess} characters were not read")
         return [
-            {"role": role, "content": self._clipped(text)} for role, text in said if text.strip()
+            {"role": role, "content": cut(text, MAX_MESSAGE)} for role, text in said if text.strip()
         ]
-
-    def _clipped(self, text: str) -> str:
-        if len(text) <= MAX_MESSAGE:
-            return text
-        fault(self._trace, "message", f"{len(text) - MAX_MESSAGE} characters were not read")
-        return text[:MAX_MESSAGE] + " [… cut]"
 
     async def _extract(self, pair: list[Json]) -> list[str]:
         """Ω = φ(P): the facts of the new pair."""
@@ -205,7 +208,7 @@ class Mem0(LongTermMemory):
             self._update(id_, decision.text or fact)
         else:
             self._delete(id_)
-            fault(self._trace, "contradiction_lost", fact)
+            self._count_lost([fact], {entry.id: entry.content for entry, _ in similar})
 
     # --- update, profile `oss-1.0` ----------------------------------------------------------
 
@@ -237,7 +240,8 @@ class Mem0(LongTermMemory):
         events = self._items(items, prompts.Event, "event", limit=False)
         done = [event for event in events if self._carry_out(event, ids)]
         if any(event.event == "DELETE" for event in done):
-            self._count_lost(facts, done, candidates)
+            stored = [event.text or "" for event in done if event.event in ("ADD", "UPDATE")]
+            self._count_lost(facts, candidates, stored)
 
     def _carry_out(self, event: prompts.Event, ids: dict[str, str]) -> str:
         """Carry out one event as mem0ai does; gives the event's name, or nothing if skipped."""
@@ -257,19 +261,16 @@ class Mem0(LongTermMemory):
                 self._delete(id_)
         return event.event
 
-    def _count_lost(
-        self, facts: list[str], done: Sequence[prompts.Event], shown: dict[str, str]
-    ) -> None:
-        """Count the facts that nothing says after a decision that deleted.
+    # --- both profiles ----------------------------------------------------------------------
 
-        A memory says a fact if it has four fifths of its words: an estimate, since a model may
-        store a fact in other words.
-        """
-        stored = [event.text or "" for event in done if event.event in ("ADD", "UPDATE")]
+    def _count_lost(
+        self, facts: Sequence[str], shown: dict[str, str], stored: Sequence[str] = ()
+    ) -> None:
+        """Count the facts that a decision lost which deleted some of the memories shown."""
         left = [entry.content for id_ in shown if (entry := self._store.get(id_)) is not None]
-        for fact in facts:
-            if not any(says(text, fact) for text in (*stored, *left)):
-                fault(self._trace, "contradiction_lost", fact)
+        gone = [text for id_, text in shown.items() if self._store.get(id_) is None]
+        for fact in lost(facts, held=(*stored, *left), deleted=gone):
+            fault(self._trace, "contradiction_lost", fact)
 
     # --- the rolling summary (2.1) ----------------------------------------------------------
 
@@ -277,11 +278,11 @@ class Mem0(LongTermMemory):
         """Keep the pair for later extractions, and fold it into S when that is due."""
         if not self._profile.recent:
             return
-        shown = [{**message, "content": message["content"][:MAX_RECENT]} for message in pair]
+        shown = [{**message, "content": cut(message["content"], MAX_RECENT)} for message in pair]
         self._recent = [*self._recent, *shown][-self._profile.recent :]
         if not self._summary_every:
             return
-        self._since += pair
+        self._since += shown
         self._exchanges += 1
         if self._exchanges % self._summary_every == 0:
             self._summary = await self._summarised()
@@ -295,10 +296,48 @@ class Mem0(LongTermMemory):
             Message(f"s{n}", m["role"], "message", m["content"], count(m["content"]))
             for n, m in enumerate([*before, *self._since])
         ]
-        return (await summarise(messages, self._writer, _SUMMARY_TOKENS))[0]
+        text, author = await summarise(messages, self._writer, _SUMMARY_TOKENS)
+        if author == "extractive" and self._writer.info.writes:
+            fault(self._trace, "summary", "the model wrote none of use: sentences were taken")
+        return text
+
+
+def lost(facts: Iterable[str], *, held: Sequence[str], deleted: Sequence[str]) -> list[str]:
+    """The facts that are nowhere after a deletion, though they say more than that it was right.
+
+    Args:
+        facts: What was new.
+        held: Memories stored or left, as texts.
+        deleted: What the deleted ones said.
+    """
+    return [
+        fact
+        for fact in facts
+        if not any(says(text, fact) for text in held)
+        and not any(denies(fact, text) for text in deleted)
+    ]
 
 
 def says(text: str, fact: str) -> bool:
-    """Whether a memory's text says a fact, by its words."""
-    words = set(_WORD.findall(fact.casefold()))
-    return len(words & set(_WORD.findall(text.casefold()))) >= _KEPT * len(words)
+    """Whether a memory's text says a fact: it has four fifths of its words.
+
+    An estimate, since a model may store a fact in other words.
+    """
+    words = _words(fact)
+    return len(words & _words(text)) >= _KEPT * len(words)
+
+
+def denies(fact: str, text: str) -> bool:
+    """Whether a fact only takes back what a text says: "No longer: the box is open.".
+
+    It has a "no", "not" or "never", and apart from the words of denial none that the text has not
+    (an ending -s makes no difference). Once the text is deleted, such a fact has nothing to store.
+    """
+    words, said = (_words(_NOT.sub(" not", t.casefold())) for t in (fact, text))
+    stems = {word.removesuffix("s") for word in said}
+    rest = {word.removesuffix("s") for word in words - _DENIAL}
+    return bool(words & _DENIES) and bool(rest) and rest <= stems
+
+
+def _words(text: str) -> set[str]:
+    return set(_WORD.findall(text.casefold()))

@@ -37,8 +37,9 @@ from ..harness.types import Json, Scope, Services
 from . import mem0_prompts as prompts
 from .graph import THRESHOLD, Entity, Graph, bm25
 from .longterm import Found
-from .mem0 import Mem0
+from .mem0 import MAX_MESSAGE, Mem0
 from .options import number
+from .quoting import cut
 from .store import MAX_SNAPSHOT_BYTES, Entry
 from .structured import ask, fault
 
@@ -196,9 +197,10 @@ class Mem0g(Mem0):
         return [*await super().retrieve(query, top_k), *await self._related(query)]
 
     async def _related(self, query: str) -> Found:
-        if not query.strip() or not self._graph.relations():
+        if not query.strip() or not len(self._graph):
             return []
-        entities = await self._entities(self._clipped(query), self._reader)
+        # A query is a message that is booked as cut when it is learnt from.
+        entities = await self._entities(cut(query, MAX_MESSAGE), self._reader)
         edges = self._graph.around(list(entities.values()))
         scores = bm25(query, [edge.content for edge in edges])
         ranked = sorted(zip(edges, scores, strict=True), key=lambda pair: -pair[1])

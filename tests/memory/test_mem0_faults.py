@@ -127,11 +127,23 @@ async def test_a_message_too_long_to_read_is_cut_and_that_is_counted() -> None:
     bench = await told(Mem0g, "paper", 0)
     await bench.memory.remember(Exchange("word " * MAX_MESSAGE, None, 0))
     (work,) = bench.model.asked("extract_facts")
-    assert len(work["messages"][0]["content"]) < MAX_MESSAGE + 20
+    assert len(work["messages"][0]["content"]) < MAX_MESSAGE + 40
+    assert work["messages"][0]["content"].endswith("[… 80000 characters cut]")
     assert [op for op, _ in bench.faults()] == ["message"]
     await bench.memory.remember(Exchange("A door.", None, 1))
     (before,) = bench.model.asked("extract_facts")[1]["recent"]
-    assert before["content"] == ("word " * MAX_RECENT)[:MAX_RECENT]
+    assert before["content"].startswith(("word " * MAX_RECENT)[:MAX_RECENT] + " [… ")
+    assert len(before["content"]) < MAX_RECENT + 40
+
+
+async def test_a_message_too_long_is_counted_once_though_it_is_a_query_before() -> None:
+    bench = await told(Mem0g, "paper", 1)
+    long = "The key is under the pot. " * MAX_MESSAGE
+    await bench.read("A room.", long, "A door.")
+    assert max(len(work["text"]) for work in bench.model.asked("entities")) < MAX_MESSAGE + 60
+    assert [op for op, _ in bench.faults()] == ["message"]
+    query = [r for r in bench.model.requests if r.work and r.work.get("text", "")[:9] == long[:9]]
+    assert len(query) >= 2  # as a query, and as a message
 
 
 @pytest.mark.parametrize(("make", "profile"), BACKENDS)

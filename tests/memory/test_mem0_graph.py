@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agemem_eval.baselines.graph import MAX_NEIGHBOURS, Entity, Graph, bm25, sentence
+from agemem_eval.baselines.store import MemoryStore
+from agemem_eval.baselines.vectors import ROUNDING
 from agemem_eval.harness.errors import DataError
 
 
@@ -161,6 +164,41 @@ def test_scopes_hold_graphs_of_their_own_and_a_snapshot_brings_one_back() -> Non
     assert other.nodes() == []
 
 
+def test_what_another_graph_on_the_same_file_changed_is_noticed(tmp_path: Path) -> None:
+    one, two = (Graph(tmp_path, embedder={"name": "test"}, dim=4) for _ in range(2))
+    one.open("a")
+    two.open("a")
+    edge, _ = one.link(CUP, "is on", SHELF, "step 1")
+    assert two.around([CUP]) == [edge]
+    assert not two.link(CUP, "is on", SHELF, "step 2")[1]
+    one.invalidate(edge.id, "step 3")
+    assert two.around([CUP]) == []
+    again, new = two.link(CUP, "is on", SHELF, "step 4")
+    assert new
+    assert one.around([SHELF]) == [again]
+    two.invalidate(again.id, "step 5")
+    assert one.link(CUP, "is on", SHELF, "step 6")[1]
+    one.close()
+    two.close()
+
+
+def test_neither_a_write_nor_a_search_looks_at_every_node_or_edge(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    g = graph()
+    edge, _ = g.link(CUP, "is on", SHELF, "step 1")
+
+    def refuse(self: MemoryStore) -> Any:
+        raise AssertionError("all entries were read")
+
+    monkeypatch.setattr(MemoryStore, "entries", refuse)
+    g.link(GLASS, "is on", DESK, "step 2")
+    g.link(CUP, "is on", SHELF, "step 3")
+    g.invalidate(edge.id, "step 4")
+    assert g.around([CUP]) == []
+    assert len(g.around([DESK])) == len(g) == 1
+
+
 # --- what always holds ----------------------------------------------------------------------
 
 NAMES = ["cup", "Cup", "cup 2", "mug", "shelf", "desk"]
@@ -185,6 +223,7 @@ def test_a_graph_stays_a_graph(steps: list[Any], threshold: float) -> None:
             linked += 1
         elif op == "invalidate" and args[0] < len(g.relations()):
             g.invalidate(g.relations()[args[0]].id, f"step {step}")
+        assert len(g) == len(g.relations())
     nodes = {node.id: node for node in g.nodes()}
     edges = g.relations(valid_only=False)
     names = [node.content.casefold() for node in nodes.values()]
@@ -206,6 +245,49 @@ def test_a_graph_stays_a_graph(steps: list[Any], threshold: float) -> None:
     copy = graph(threshold)
     copy.restore(*g.snapshot())
     assert (copy.nodes(), copy.relations(valid_only=False)) == (g.nodes(), edges)
+
+
+LINKS = st.tuples(
+    st.just("link"),
+    st.builds(Entity, st.integers(0, 40).map("thing {}".format), st.just("t"), VECTORS),
+    st.sampled_from(["on", "In", "in"]),
+    st.builds(Entity, st.integers(0, 40).map("thing {}".format), st.just("t"), VECTORS),
+)
+
+
+def by_looking_at_everything(g: Graph, entities: list[Entity], threshold: float) -> list[str]:
+    """The ids of a neighbourhood, by its definition: every name with every node and edge."""
+    nearness: dict[str, float] = {}
+    for entity in entities:
+        for node, score in g._nodes.search(entity.vector, 10_000):
+            same = node.content.casefold() == entity.name.casefold()
+            if same or score >= threshold - ROUNDING:
+                nearness[node.id] = max(1.0 if same else score, nearness.get(node.id, 0.0))
+    ends = [(e.id, e.metadata["source_id"], e.metadata["target_id"]) for e in g.relations()]
+    near = [(id_, max(nearness.get(a, 0.0), nearness.get(b, 0.0))) for id_, a, b in ends]
+    best = sorted((pair for pair in near if pair[1] > 0), key=lambda pair: -pair[1])
+    return [id_ for id_, _ in best[:MAX_NEIGHBOURS]]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.one_of(LINKS, LINKS, LINKS, STEPS), max_size=40),
+    st.lists(ENTITIES | LINKS.map(lambda link: link[1]), max_size=3),
+    st.floats(0.0, 1.0),
+)
+def test_a_neighbourhood_is_that_of_looking_at_every_node_and_edge(
+    steps: list[Any], asked: list[Entity], threshold: float
+) -> None:
+    g = graph(threshold)
+    for step, (op, *args) in enumerate(steps):
+        if op == "link" and args[0].name.casefold() != args[2].name.casefold():
+            g.link(*args, f"step {step}")
+        elif op == "invalidate" and args[0] < len(g.relations()):
+            g.invalidate(g.relations()[args[0]].id, f"step {step}")
+    expected = by_looking_at_everything(g, asked, threshold)
+    assert [edge.id for edge in g.around(asked)] == expected
+    g.restore(*g.snapshot())
+    assert [edge.id for edge in g.around(asked)] == expected
 
 
 # --- BM25 -----------------------------------------------------------------------------------
