@@ -20,6 +20,7 @@ from .vectors import Vector
 SNAPSHOT_FORMAT = "agemem-store/1"
 MAX_ADDED = 1 << 53  # beyond, JSON readers and SQLite no longer agree on a number
 MAX_SNAPSHOT_BYTES = 8 << 30  # unpacked; a frame that holds or claims more is refused
+NOT_FINITE = "a vector with numbers that are not finite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def check_vector(vector: Vector, dim: int) -> Vector:
     with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
         narrow = vector.astype("<f4", copy=False)
     if not np.isfinite(narrow).all():
-        raise ValueError("a vector with numbers that are not finite")
+        raise ValueError(NOT_FINITE)
     return narrow
 
 
@@ -202,7 +203,7 @@ def _unpacked(snapshot: bytes) -> bytes:
 def _from_base64(text: str, dim: int) -> Vector:
     vector = from_bytes(base64.b64decode(text, validate=True), dim)
     if not np.isfinite(vector).all():
-        raise ValueError("a vector with numbers that are not finite")
+        raise ValueError(NOT_FINITE)
     return vector
 
 

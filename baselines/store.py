@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from sys import intern
+
+import numpy as np
 
 from ..harness.errors import DataError
 from ..harness.types import Json
 from .entries import (
     MAX_SNAPSHOT_BYTES,
+    NOT_FINITE,
     SNAPSHOT_FORMAT,
     Entry,
+    Row,
+    check_dim,
     check_embedder,
     check_vector,
     entry_id,
@@ -33,46 +36,18 @@ from .entries import (
     valid_unicode,
     write_snapshot,
 )
+from .store_file import ADVICE, connect, errors
 from .vectors import Vector, VectorIndex
 
 __all__ = ["MAX_SNAPSHOT_BYTES", "SNAPSHOT_FORMAT", "Entry", "MemoryStore", "valid_unicode"]
 
-LOCK_TIMEOUT_S = 30.0  # how long a change waits for another process's
-_SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE scopes (
-    scope TEXT PRIMARY KEY,
-    added INTEGER NOT NULL DEFAULT 0,     -- entries ever added: ids are never given twice
-    revision INTEGER NOT NULL DEFAULT 0,  -- grows with every change, by whichever process
-    embedder TEXT NOT NULL
-);
-CREATE TABLE entries (
-    seq INTEGER PRIMARY KEY,
-    scope TEXT NOT NULL,
-    id TEXT NOT NULL,
-    content TEXT NOT NULL,
-    metadata TEXT NOT NULL,
-    created TEXT NOT NULL,
-    updated TEXT NOT NULL,
-    vector BLOB NOT NULL,
-    UNIQUE (scope, id)
-);
-CREATE INDEX arrival ON entries (scope, seq);  -- so that a scope is read without sorting it
-"""
 _INSERT = (
     "INSERT INTO entries (scope, id, content, metadata, created, updated, vector) "
     "VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
-_ADVICE = {  # by the first part of SQLite's name of the error
-    "FULL": "the disk is full: nothing of this change was kept; free space, then resume",
-    "BUSY": "another process keeps it locked: end that process, then resume",
-    "LOCKED": "another process keeps it locked: end that process, then resume",
-    "READONLY": "it cannot be written: give this user the right to, then resume",
-    "CANTOPEN": "it cannot be opened: check that its folder exists and may be written",
-    "IOERR": "the disk fails or is full: nothing of this change was kept; mend it, then resume",
-    "NOTADB": "not a memory store, or a corrupt one: put a copy in its place, or move it away",
-    "CORRUPT": "the file is corrupt: put a copy in its place, or move it away",
-}
+_ROW = "SELECT id, content, metadata, created, updated, vector FROM entries WHERE scope=? "
+_SEQ_ROW = _ROW.replace("id,", "seq, id,", 1)
+_LISTED = 1024  # changes of a scope, at least, of which a neighbour hears one by one
 
 
 class MemoryStore:
@@ -101,15 +76,12 @@ class MemoryStore:
         self._revision = -1
         self._index = self._new_index()
         with self._errors():
-            if path is not None and not path.exists():
-                _create(path)
-            self._db = _connect(self._where)
-            try:
-                self._check(fresh=path is None)
-                self.open("")
-            except BaseException:
-                self._db.close()
-                raise
+            self._db = connect(path)
+        try:
+            self.open("")
+        except BaseException:
+            self._db.close()
+            raise
 
     def open(self, scope: str) -> None:
         """Work in this scope from now on; it is empty where nothing was ever added.
@@ -176,6 +148,7 @@ class MemoryStore:
             entry = Entry(entry_id(self._seed, self._scope, added), content, metadata, time, time)
             self._db.execute(_INSERT, self._row(entry, vector))
             self._db.execute("UPDATE scopes SET added = added + 1 WHERE scope=?", (self._scope,))
+            self._list(entry.id)
         self._index.append(entry, vector)
         self._revision += 1
         return entry.id
@@ -197,6 +170,7 @@ class MemoryStore:
                 "WHERE scope=? AND id=?",
                 (content, json.dumps(metadata), time, blob, self._scope, id_),
             )
+            self._list(id_)
         self._index.replace(entry, vector)
         self._revision += 1
 
@@ -209,6 +183,7 @@ class MemoryStore:
         with self._change():
             self._known(id_)
             self._db.execute("DELETE FROM entries WHERE scope=? AND id=?", (self._scope, id_))
+            self._list(id_)
         self._index.remove(id_)
         self._revision += 1
 
@@ -246,29 +221,75 @@ class MemoryStore:
     @contextmanager
     def _change(self) -> Iterator[int]:
         """One transaction on the open scope; gives the number of entries ever added."""
-        with self._errors():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                self._db.execute(
-                    "INSERT OR IGNORE INTO scopes (scope, embedder) VALUES (?, ?)",
-                    (self._scope, self._embedder),
-                )
-                self._sync()
-                yield self._scope_number("added")
-                self._db.execute(
-                    "UPDATE scopes SET revision = revision + 1 WHERE scope=?", (self._scope,)
-                )
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:  # SQLite ends it by itself on some errors
-                    with contextlib.suppress(sqlite3.Error):  # the first error is the one to tell
-                        self._db.execute("ROLLBACK")
-                raise
+        self._sync()  # what takes long is read before others have to wait
+        with self._errors(), self._transaction("BEGIN IMMEDIATE"):
+            self._db.execute(
+                "INSERT OR IGNORE INTO scopes (scope, embedder) VALUES (?, ?)",
+                (self._scope, self._embedder),
+            )
+            self._sync()
+            yield self._scope_number("added")
+            self._db.execute(
+                "UPDATE scopes SET revision = revision + 1 WHERE scope=?", (self._scope,)
+            )
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[None]:
+        self._db.execute(begin)
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:  # SQLite ends it by itself on some errors
+                with contextlib.suppress(sqlite3.Error):  # the first error is the one to tell
+                    self._db.execute("ROLLBACK")
+            raise
+
+    def _list(self, id_: str) -> None:
+        """List the change that is under way, so that neighbours need not read all again."""
+        revision = self._revision + 1
+        self._db.execute("INSERT INTO changes VALUES (?, ?, ?)", (self._scope, revision, id_))
+        if revision % _LISTED == 0:
+            old = self._scope, revision - _LISTED
+            self._db.execute("DELETE FROM changes WHERE scope=? AND revision<=?", old)
 
     def _sync(self) -> None:
+        """Have the index tell what the file tells."""
         with self._errors():
-            if self._scope_number("revision") != self._revision:
-                self._load()
+            if self._scope_number("revision") == self._revision:
+                return
+            whole = self._db.in_transaction
+            with contextlib.nullcontext() if whole else self._transaction("BEGIN"):
+                revision = self._scope_number("revision")
+                changed = self._db.execute(
+                    "SELECT id FROM changes WHERE scope=? AND revision>?",
+                    (self._scope, self._revision),
+                ).fetchall()
+                if 0 <= self._revision == revision - len(changed):
+                    self._follow(list(dict.fromkeys(id_ for (id_,) in changed)))
+                    self._revision = revision
+                else:
+                    self._load()
+
+    def _follow(self, ids: list[str]) -> None:
+        """Bring what others added, updated or deleted into the index."""
+        self._revision = -1  # until all is done
+        found = []
+        for id_ in ids:
+            place = self._scope, id_
+            row = self._db.execute(f"{_SEQ_ROW}AND id=?", place).fetchone()
+            if row is not None:
+                found.append(row)
+            elif self._index.get(id_) is not None:
+                self._index.remove(id_)
+        for _, *row in sorted(found):  # new ones in order of arrival
+            entry, vector = self._read(*row)
+            if not np.isfinite(vector).all():
+                raise self._broken(entry.id, NOT_FINITE)
+            if self._index.get(entry.id) is None:
+                self._index.append(entry, vector)
+            else:
+                self._index.replace(entry, vector)
 
     def _load(self) -> None:
         """Build the index of the open scope from the file."""
@@ -276,29 +297,42 @@ class MemoryStore:
         self._index = self._new_index()  # the old one goes first: it may be gigabytes
         revision = self._scope_number("revision")
         index = self._new_index()
-        rows = self._db.execute(
-            "SELECT id, content, metadata, created, updated, vector FROM entries "
-            "WHERE scope=? ORDER BY seq",
-            (self._scope,),
-        )
-        for id_, content, metadata, created, updated, blob in rows:
-            try:
-                value = json.loads(metadata)
-                if not isinstance(value, dict):
-                    raise ValueError("metadata that are no JSON object")
-                entry = Entry(id_, content, value, intern(created), intern(updated))
-                index.append(entry, from_bytes(blob, self._dim))
-            except (ValueError, TypeError, RecursionError) as error:
-                raise self._broken(id_, str(error)) from error
+        rows = self._db.execute(f"{_ROW}ORDER BY seq", (self._scope,))
+        for row in rows:
+            index.append(*self._read(*row))
         unsound = index.unsound()
         if unsound is not None:
-            raise self._broken(unsound.id, "a vector with numbers that are not finite")
+            raise self._broken(unsound.id, NOT_FINITE)
         self._index = index
         self._revision = revision
 
+    def _read(
+        self, id_: str, content: str, metadata: str, created: str, updated: str, blob: bytes
+    ) -> Row:
+        try:
+            value = json.loads(metadata)
+            if not isinstance(value, dict):
+                raise ValueError("metadata that are no JSON object")
+            entry = Entry(id_, content, value, intern(created), intern(updated))
+            return entry, from_bytes(blob, self._dim)
+        except (ValueError, TypeError, RecursionError) as error:
+            self._check_dim()
+            raise self._broken(id_, str(error)) from error
+
+    def _check_dim(self) -> None:
+        """Vectors that all have one other length are not broken: another embedder made them.
+
+        Raises:
+            DataError: if they have.
+        """
+        query = "SELECT DISTINCT typeof(vector), length(vector) FROM entries WHERE scope=?"
+        match self._db.execute(query, (self._scope,)).fetchmany(2):
+            case [("blob", size)] if size and size % 4 == 0:
+                check_dim(size // 4, self._dim, f"{self._where}: this memory")
+
     def _broken(self, id_: str, problem: str) -> DataError:
         problem = f"entry {id_!r} is broken ({problem})"
-        return DataError(f"{self._where}: {problem}: {_ADVICE['CORRUPT']}")
+        return DataError(f"{self._where}: {problem}: {ADVICE['CORRUPT']}")
 
     def _known(self, id_: str) -> Entry:
         entry = self._index.get(id_)
@@ -317,66 +351,5 @@ class MemoryStore:
         times = entry.created, entry.updated
         return self._scope, entry.id, entry.content, metadata, *times, blob
 
-    def _check(self, *, fresh: bool) -> None:
-        """Refuse what is no whole store, before anything is written to it."""
-        if fresh:
-            self._db.executescript(_SCHEMA)
-            return
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master")}
-        if version == 0 or not {"scopes", "entries"} <= tables:
-            raise DataError(f"{self._where}: {_ADVICE['NOTADB']}")
-        if version != _SCHEMA_VERSION:
-            raise DataError(f"{self._where}: made by another version of the memory store")
-        problem = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if problem != "ok":
-            problem = " ".join(problem.split())
-            raise DataError(f"{self._where}: {_ADVICE['CORRUPT']} ({problem})")
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Whatever SQLite or the disk refuses is one line with the path and what to do."""
-        try:
-            yield
-        except sqlite3.ProgrammingError:
-            raise  # our own mistake
-        except sqlite3.Error as error:
-            name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_").split("_")[0]
-            advice = _ADVICE.get(name, "not a usable memory store")
-            raise DataError(f"{self._where}: {advice} ({error})") from error
-        except OSError as error:
-            raise DataError(f"{self._where}: not a usable memory store: {error}") from error
-
-
-def _connect(where: str) -> sqlite3.Connection:
-    db = sqlite3.connect(
-        where, timeout=LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False
-    )
-    db.execute("PRAGMA synchronous=NORMAL")
-    db.execute("PRAGMA wal_autocheckpoint=4000")  # 16 MB: a checkpoint waits for the disk
-    return db
-
-
-def _create(path: Path) -> None:
-    """Make an empty store elsewhere and link it to its place: the file is never half made.
-
-    So a file without the tables is one that lost them, and is refused.
-    """
-    journal = path.with_name(f"{path.name}-wal")
-    if journal.exists() and not path.exists():  # asked last: another process may be faster
-        raise DataError(f"{path}: lost, but {journal.name} is there: put a copy in its place")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
-        made = Path(folder) / "new"
-        db = _connect(str(made))
-        try:
-            db.execute("PRAGMA journal_mode=WAL")
-            db.executescript(f"{_SCHEMA} PRAGMA user_version={_SCHEMA_VERSION};")
-        finally:
-            db.close()
-        try:
-            os.link(made, path)
-        except FileExistsError:
-            return  # another process was faster: its file is as good
-        except OSError:  # a file system without links; nothing else is there yet
-            os.replace(made, path)
+    def _errors(self) -> AbstractContextManager[None]:
+        return errors(self._where)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from store_kinds import DIM, EMBEDDER, QDRANT, USEARCH, close_all, make, unit
 
-from agemem_eval.baselines import store as sqlite_store
+from agemem_eval.baselines import store_file
 from agemem_eval.baselines.store import MemoryStore
 from agemem_eval.baselines.stores import check_store, open_store
 from agemem_eval.harness.errors import DataError, InfraError, MissingExtraError, UsageError
@@ -69,7 +69,7 @@ def read_only(store: MemoryStore, _: Path) -> Callable[[], None]:
 def test_a_refused_change_is_told_and_leaves_nothing_behind(
     fault: Fault, advice: str, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(sqlite_store, "LOCK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(store_file, "LOCK_TIMEOUT_S", 0.05)
     store = filled(tmp_path)
     kept, snapshot = store.entries(), store.snapshot()
     bigger = make("sqlite")
