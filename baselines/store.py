@@ -45,8 +45,14 @@ _INSERT = (
     "INSERT INTO entries (scope, id, content, metadata, created, updated, vector) "
     "VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
-_ROW = "SELECT id, content, metadata, created, updated, vector FROM entries WHERE scope=? "
-_SEQ_ROW = _ROW.replace("id,", "seq, id,", 1)
+_ONE = (
+    "SELECT seq, id, content, metadata, created, updated, vector FROM entries "
+    "WHERE scope=? AND id=?"
+)
+_IN_ORDER = (  # the numbers first: rows that are sorted with their vectors take long
+    "SELECT seq, id, content, metadata, created, updated, vector FROM entries "
+    "WHERE seq IN (SELECT seq FROM entries WHERE scope=?) ORDER BY seq"
+)
 _LISTED = 1024  # changes of a scope, at least, of which a neighbour hears one by one
 
 
@@ -144,10 +150,9 @@ class MemoryStore:
     def add(self, content: str, vector: Vector, metadata: Json, time: str) -> str:
         """Add an entry and return its id."""
         metadata, content = valid_unicode(metadata), valid_unicode(content)
-        with self._change() as added:
+        with self._change(adds=1) as added:
             entry = Entry(entry_id(self._seed, self._scope, added), content, metadata, time, time)
             self._db.execute(_INSERT, self._row(entry, vector))
-            self._db.execute("UPDATE scopes SET added = added + 1 WHERE scope=?", (self._scope,))
             self._list(entry.id)
         self._index.append(entry, vector)
         self._revision += 1
@@ -191,9 +196,7 @@ class MemoryStore:
 
     def snapshot(self) -> bytes:
         """The open scope as bytes, in the format of `entries.write_snapshot`."""
-        self._sync()
-        with self._errors():
-            added = self._scope_number("added")
+        added = self._sync()
         rows = self._index.items()
         return write_snapshot(rows, embedder=self._embedder, dim=self._dim, added=added)
 
@@ -219,18 +222,20 @@ class MemoryStore:
         return VectorIndex(self._dim)
 
     @contextmanager
-    def _change(self) -> Iterator[int]:
-        """One transaction on the open scope; gives the number of entries ever added."""
+    def _change(self, adds: int = 0) -> Iterator[int]:
+        """One transaction on the open scope; gives the number of entries ever added before."""
         self._sync()  # what takes long is read before others have to wait
         with self._errors(), self._transaction("BEGIN IMMEDIATE"):
+            added = self._sync()
+            if not self._revision:
+                self._db.execute(
+                    "INSERT OR IGNORE INTO scopes (scope, embedder) VALUES (?, ?)",
+                    (self._scope, self._embedder),
+                )
+            yield added
             self._db.execute(
-                "INSERT OR IGNORE INTO scopes (scope, embedder) VALUES (?, ?)",
-                (self._scope, self._embedder),
-            )
-            self._sync()
-            yield self._scope_number("added")
-            self._db.execute(
-                "UPDATE scopes SET revision = revision + 1 WHERE scope=?", (self._scope,)
+                "UPDATE scopes SET revision = revision + 1, added = added + ? WHERE scope=?",
+                (adds, self._scope),
             )
 
     @contextmanager
@@ -253,14 +258,15 @@ class MemoryStore:
             old = self._scope, revision - _LISTED
             self._db.execute("DELETE FROM changes WHERE scope=? AND revision<=?", old)
 
-    def _sync(self) -> None:
-        """Have the index tell what the file tells."""
+    def _sync(self) -> int:
+        """Have the index tell what the file tells; the number of entries ever added."""
         with self._errors():
-            if self._scope_number("revision") == self._revision:
-                return
+            revision, added = self._numbers()
+            if revision == self._revision:
+                return added
             whole = self._db.in_transaction
             with contextlib.nullcontext() if whole else self._transaction("BEGIN"):
-                revision = self._scope_number("revision")
+                revision, added = self._numbers()
                 changed = self._db.execute(
                     "SELECT id FROM changes WHERE scope=? AND revision>?",
                     (self._scope, self._revision),
@@ -270,6 +276,7 @@ class MemoryStore:
                     self._revision = revision
                 else:
                     self._load()
+                return added
 
     def _follow(self, ids: list[str]) -> None:
         """Bring what others added, updated or deleted into the index."""
@@ -277,7 +284,7 @@ class MemoryStore:
         found = []
         for id_ in ids:
             place = self._scope, id_
-            row = self._db.execute(f"{_SEQ_ROW}AND id=?", place).fetchone()
+            row = self._db.execute(_ONE, place).fetchone()
             if row is not None:
                 found.append(row)
             elif self._index.get(id_) is not None:
@@ -295,10 +302,10 @@ class MemoryStore:
         """Build the index of the open scope from the file."""
         self._revision = -1  # until all is read
         self._index = self._new_index()  # the old one goes first: it may be gigabytes
-        revision = self._scope_number("revision")
+        revision, _ = self._numbers()
         index = self._new_index()
-        rows = self._db.execute(f"{_ROW}ORDER BY seq", (self._scope,))
-        for row in rows:
+        rows = self._db.execute(_IN_ORDER, (self._scope,))
+        for _, *row in rows:
             index.append(*self._read(*row))
         unsound = index.unsound()
         if unsound is not None:
@@ -340,10 +347,11 @@ class MemoryStore:
             raise KeyError(id_)
         return entry
 
-    def _scope_number(self, column: str) -> int:
-        query = f"SELECT {column} FROM scopes WHERE scope=?"  # noqa: S608 - one of our columns
+    def _numbers(self) -> tuple[int, int]:
+        """The revision of the open scope, and the number of entries ever added."""
+        query = "SELECT revision, added FROM scopes WHERE scope=?"
         row = self._db.execute(query, (self._scope,)).fetchone()
-        return 0 if row is None else int(row[0])
+        return (0, 0) if row is None else (int(row[0]), int(row[1]))
 
     def _row(self, entry: Entry, vector: Vector) -> tuple[object, ...]:
         metadata = json.dumps(entry.metadata)

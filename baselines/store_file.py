@@ -40,7 +40,6 @@ CREATE TABLE entries (
     vector BLOB NOT NULL,
     UNIQUE (scope, id)
 );
-CREATE INDEX arrival ON entries (scope, seq);  -- so that a scope is read without sorting it
 {_CHANGES}
 """
 ADVICE = {  # by the first part of SQLite's name of the error
@@ -112,7 +111,7 @@ def _check(db: sqlite3.Connection, where: str) -> None:
         problem = " ".join(problem.split())
         raise DataError(f"{where}: {ADVICE['CORRUPT']} ({problem})")
     if "changes" not in tables:  # a file from before there was a list of them
-        db.execute(_CHANGES)
+        db.executescript(f"{_CHANGES} DROP INDEX IF EXISTS arrival;")
 
 
 def _create(path: Path) -> None:
