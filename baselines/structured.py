@@ -17,8 +17,9 @@ from .store import valid_unicode
 MAX_REPLY_TOKENS = 1024
 _SHOWN = 2000  # characters of a bad reply that are shown to the model again
 _MARK = re.compile(r"\{|\[\s*\{|</?think>")  # what matters outside of JSON
+_MEANT = re.compile(r"(?:\[\s*)?(?:\{\s*)++(?:[\"']|\w+\s*:)")  # begins as JSON, not as {a word}
 _SYNTAX = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[{}\[\]]', re.DOTALL)  # a string, or a bracket
-_MEANT = re.compile(r"(?:\[\s*)?\{\s*(?:[\"']|\w+\s*:)")  # begins as JSON, not as a word in braces
+_PROSE = re.compile(r"[{}\[\]]|</think>")
 _BROKEN = None  # in the place of an object that was meant to be JSON
 
 
@@ -142,29 +143,31 @@ def _values(text: str) -> list[Any]:
                 break
             position = end + len("</think>")
         else:
-            try:
-                value, position = _DECODER.raw_decode(text, start)
-                found.append(value)
-            except (ValueError, RecursionError):
-                position = _close(text, start)
-                meant = _MEANT.match(text, start) is not None
-                thought_end = -1 if meant else text.find("</think>", start, position)
-                if thought_end >= 0:
-                    position = thought_end  # it was a stray brace of a thought
-                elif meant or position > len(text):
-                    found.append(_BROKEN)
+            meant = _MEANT.match(text, start) is not None
+            position = _close(text, start, _SYNTAX if meant else _PROSE)
+            if meant or position > len(text):
+                found.append(_decoded(text[start:position]))
     return found
 
 
-def _close(text: str, start: int) -> int:
-    """The place behind the bracket that closes the one at `start`; beyond the text if none does."""
+def _close(text: str, start: int, tokens: re.Pattern[str]) -> int:
+    """Where the bracket at `start` is closed, or the thought ends; beyond the text if neither."""
     opening, closing = "{}" if text[start] == "{" else "[]"
     depth = 0
-    for token in _SYNTAX.finditer(text, start):
+    for token in tokens.finditer(text, start):
+        if token[0] == "</think>":
+            return token.start()  # it was a stray brace of the thought
         depth += (token[0] == opening) - (token[0] == closing)
         if depth == 0:
             return token.end()
     return len(text) + 1
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return _DECODER.decode(text)
+    except (ValueError, RecursionError):
+        return _BROKEN
 
 
 def _refuse(name: str) -> Any:
