@@ -64,8 +64,10 @@ def check_vector(vector: Vector, dim: int) -> Vector:
     """
     if vector.shape != (dim,):
         raise ValueError(f"a vector of shape {vector.shape}, expected ({dim},)")
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
-        narrow = vector.astype("<f4", copy=False)
+    narrow = vector
+    if vector.dtype != np.dtype("<f4"):
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+            narrow = vector.astype("<f4")
     if not np.isfinite(narrow).all():
         raise ValueError(NOT_FINITE)
     return narrow

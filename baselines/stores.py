@@ -22,7 +22,8 @@ class Store(Protocol):
     """Memories with embeddings, kept apart by scope; one scope is open at a time.
 
     What a method does is told in `MemoryStore`. Ids, order, equality of metadata and the bytes of
-    a snapshot are the same in every store, so that a run may be continued in another one.
+    a snapshot are the same in every store, so that a run may be continued in another one. An
+    `Entry` that is handed out must not be changed: the store may answer from the very same object.
     """
 
     def open(self, scope: str) -> None:

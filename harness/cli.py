@@ -63,7 +63,11 @@ Judge = Annotated[
 ]
 Store = Annotated[
     str | None,
-    typer.Option("--store", help="sqlite (default, exact), sqlite+usearch, qdrant[:URL]."),
+    typer.Option(
+        "--store",
+        help="sqlite (default, exact), sqlite+usearch (large; approximate, so resumed runs may "
+        "differ), qdrant[:URL].",
+    ),
 ]
 Embedder = Annotated[
     str | None,
