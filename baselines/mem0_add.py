@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from ..harness.types import Json
-from .mem0 import says
+from .mem0 import lost
 from .mem0_prompts import Decisions, Facts
 from .structured import Reply
 
@@ -52,12 +52,12 @@ class Add:
         memories = [{"id": str(n), "text": text} for n, text in texts]
         return {"do": "decide", "facts": list(self._facts), "memories": memories}
 
-    def faults(self, done: Sequence[Json], present: Callable[[str], bool]) -> Iterator[Fault]:
+    def faults(self, done: Sequence[Json], content: Callable[[str], str | None]) -> Iterator[Fault]:
         """What the model asked for in vain, and what was lost; the library only logs it.
 
         Args:
             done: What `add` returned: the operations that it carried out.
-            present: Whether an entry is still there.
+            content: What an entry says now; None if it is gone.
         """
         if self._replies:
             yield from self._not_extracted(self._replies[0])
@@ -73,7 +73,7 @@ class Add:
         sound = [item for item, problem in pairs if problem is None and item["event"] != "NONE"]
         for _ in range(len(sound) - len(done)):
             yield "unknown_id", "a change of what the same reply deletes"
-        yield from self._lost(done, present)
+        yield from self._lost(done, content)
 
     def _not_extracted(self, reply: str) -> Iterator[Fault]:
         """What the library passed over of the facts of a reply, or that it made nothing of it."""
@@ -81,8 +81,8 @@ class Add:
 
         facts = _read(reply, Facts)
         if not isinstance(facts, str):
-            lost = [item for item in facts.facts if not normalize_facts([item])]
-            yield from (("fact", f"no fact: {item!r:.80}") for item in lost)
+            dropped = [item for item in facts.facts if not normalize_facts([item])]
+            yield from (("fact", f"no fact: {item!r:.80}") for item in dropped)
         elif not self._facts:
             yield "extract_facts", facts
 
@@ -99,15 +99,16 @@ class Add:
             return "unknown_id", f"{item['event']} of {id_!r:.80}"
         return None
 
-    def _lost(self, done: Sequence[Json], present: Callable[[str], bool]) -> Iterator[Fault]:
-        """The facts that nothing says after a deletion."""
+    def _lost(self, done: Sequence[Json], content: Callable[[str], str | None]) -> Iterator[Fault]:
+        """The facts that a deletion lost."""
         if not any(item["event"] == "DELETE" for item in done):
             return
         stored = [str(item["memory"]) for item in done if item["event"] != "DELETE"]
-        left = [text for id_, text in self._candidates.items() if present(id_)]
-        for fact in self._facts:
-            if not any(says(text, fact) for text in (*stored, *left)):
-                yield "contradiction_lost", fact
+        now = {id_: content(id_) for id_ in self._candidates}
+        left = [text for text in now.values() if text is not None]
+        gone = [text for id_, text in self._candidates.items() if now[id_] is None]
+        for fact in lost(self._facts, held=(*stored, *left), deleted=gone):
+            yield "contradiction_lost", fact
 
 
 def _read(text: str, form: type[R]) -> R | str:

@@ -101,9 +101,12 @@ class Mem0Library(LongTermMemory):
             return
         finally:
             self._add_in_progress = None
-        there = self._store.get
-        for op, problem in progress.faults(result["results"], lambda id_: there(id_) is not None):
+        for op, problem in progress.faults(result["results"], self._content):
             fault(self._trace, op, problem)
+
+    def _content(self, id_: str) -> str | None:
+        entry = self._store.get(id_)
+        return None if entry is None else entry.content
 
     async def retrieve(self, query: str, top_k: int) -> Found:
         """What the library's search finds."""
