@@ -1,7 +1,7 @@
 """Entries that say nothing new, found without comparing every entry with every other.
 
 An entry is compared with the earlier ones that share most with it, rare words counting more. How
-many those are is `COMPARED` shared among all entries, and at least `MIN_COMPARED`: up to some 200
+many those are is `COMPARED` shared among all entries, and at least `MIN_COMPARED`: up to some 150
 entries each is compared with all that may say the same; beyond, a repetition in quite other words
 can be missed, so that the time grows with the entries and not with their square. The same words in
 the same order are always found.
@@ -16,9 +16,9 @@ from . import texts
 from .matching import Matcher, may_say, verbatim
 from .texts import Fact, Statement, Unit
 
-COMPARED = 40_000  # pairs of entries, in all
+COMPARED = 25_000  # pairs of entries, in all
 MIN_COMPARED = 6  # earlier entries for each, however many entries there are
-_LOOKED_UP = 24  # times as many are looked up by their words; the most alike are compared
+_LOOKED_UP = 12  # times as many are looked up by their words; the most alike are compared
 
 
 def repeats(matcher: Matcher, entries: Sequence[str]) -> list[bool]:
@@ -93,21 +93,21 @@ class _Index:
                 alike[place] = alike.get(place, 0.0) + 1 / size
             if len(alike) >= look_up:
                 break
-        places = [place for place in alike if _may_say_all(self._words[place], claims)]
-        best = sorted(places, key=lambda place: (-alike[place], place))[: self._most]
-        return [self._units[place] for place in best]
+        best = sorted(alike, key=lambda place: (-alike[place], place))
+        able = (place for place in best if _may_say_all(self._words[place], claims))
+        return [self._units[place] for place in islice(able, self._most)]
 
 
 def _may_say_all(words: frozenset[str], claims: Sequence[Statement]) -> bool:
     for claim in claims:
-        names = [] if len(claim.names) >= 4 else [n for n in claim.names if not n <= claim.unsure]
-        if (
-            not claim.numbers <= words
-            or not claim.numbered.keys() <= words
-            or any(words.isdisjoint(name) for name in names)
-            or (claim.content and words.isdisjoint(claim.content))
-        ):
+        if not (claim.numbers <= words and claim.numbered.keys() <= words):
             return False
+        if claim.content and words.isdisjoint(claim.content):
+            return False
+        if len(claim.names) < 4:
+            for name in claim.names:
+                if words.isdisjoint(name) and not name <= claim.unsure:
+                    return False
     return True
 
 
