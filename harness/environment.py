@@ -94,10 +94,11 @@ class Gold:
     For scoring a memory, and for the controls that are told it.
     """
 
-    question: str
+    question: str  # in the words of the goal that puts it
     answer: str
     facts: tuple[str, ...]  # what the answer rests on, each complete in itself
     stale: tuple[str, ...] = ()  # what was told first and corrected midway
+    corrected: tuple[str, ...] = ()  # what was told in place of each; those of `facts` among them
 
 
 class Environment(Protocol):

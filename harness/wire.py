@@ -109,22 +109,31 @@ def gold_from(value: dict[str, Any] | None) -> Gold | None:
     """The `Gold` that `plain` made a dict of."""
     if value is None:
         return None
-    return Gold(value["question"], value["answer"], tuple(value["facts"]), tuple(value["stale"]))
+    return Gold(
+        value["question"],
+        value["answer"],
+        *(tuple(value[name]) for name in ("facts", "stale", "corrected")),
+    )
 
 
 def sound_gold(gold: object) -> Gold | None:
     """The value of an environment's `gold`, if it is one.
 
     Raises:
-        TypeError: if it is not.
+        TypeError: if it is not, or not each stale fact has a corrected one.
     """
     if gold is None:
         return None
     if not isinstance(gold, Gold):
         raise TypeError(f"gold returned {type(gold).__name__}, neither a Gold nor None")
-    texts = (gold.question, gold.answer, *gold.facts, *gold.stale)
+    texts = (gold.question, gold.answer, *gold.facts, *gold.stale, *gold.corrected)
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("question, answer and facts of a Gold must be texts")
+    if len(gold.stale) != len(gold.corrected):
+        raise TypeError(
+            f"a Gold has {len(gold.stale)} stale facts and {len(gold.corrected)} corrected: each "
+            "stale one needs the one that was told in its place"
+        )
     return gold
 
 

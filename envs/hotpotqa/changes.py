@@ -78,6 +78,7 @@ class Change:
         value: the right value.
         old, new: the sentence as it was told, and as it should have been.
         message: what is said about it.
+        told: the sentence of the message that says what is true.
     """
 
     fact: Fact
@@ -85,7 +86,8 @@ class Change:
     value: str
     old: str
     new: str
-    message: str
+    message: str = ""
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def revise(split: str, index: int, seed: int, count: int) -> Revision:
     halves = [texts[split == "generated-train" :: 2] for texts in (_OPENINGS, _WITHDRAWALS)]
     wordings = zip(*(rng.sample(half, count) for half in halves), strict=True)
     changes = [
-        replace(change, message=_said(change, opening, withdrawal, rng))
+        _worded(change, opening, withdrawal, rng)
         for change, (opening, withdrawal) in zip(draft.changes, wordings, strict=True)
     ]
     rng.shuffle(changes)  # so that the place of a correction tells nothing
@@ -150,10 +152,22 @@ class _Draft:
         return replace(question, answer=self._answer, context=context)
 
     def change(self, *, turning: bool) -> None:
-        """Change one more fact, such that the answer turns into another one or stays."""
+        """Change one more fact, such that the answer turns into another one or stays.
+
+        Of a sentence on which the answer rests only that is changed on which it rests: what is
+        told in its place is a fact of the gold then, and the sentence as first told is none.
+        """
         changed = {change.fact for change in self.changes}
-        facts = self._game.question.facts if turning else tuple(self._claims)
-        options = [(f, claim) for f in facts if f not in changed for claim in self._claims[f]]
+        supporting = self._game.question.facts
+        facts = supporting if turning else tuple(self._claims)
+        needed = _needed(self._game.query, self._claims)
+        options = [
+            (fact, claim)
+            for fact in facts
+            if fact not in changed
+            for claim in self._claims[fact]
+            if fact not in supporting or (claim.subject, claim.property) in needed
+        ]
         self._rng.shuffle(options)
         for fact, claim in options:
             for value in self._values(claim, turning=turning):
@@ -173,7 +187,7 @@ class _Draft:
             return False
         self._claims[fact], self._texts[title][at], self._answer = told, new, answer
         self._seen += f"\n{value}"
-        self.changes.append(Change(fact, claim, value, old, new, ""))
+        self.changes.append(Change(fact, claim, value, old, new))
         return True
 
     def _values(self, claim: Claim, *, turning: bool) -> Iterator[str]:
@@ -209,9 +223,25 @@ class _Draft:
             yield invent(kind, self._names, self._rng)[0]
 
 
-def _solve(query: Query, claims: Mapping[Fact, tuple[Claim, ...]]) -> str | None:
+_Claims = Mapping[Fact, tuple[Claim, ...]]
+
+
+def _values_of(claims: _Claims) -> dict[tuple[str, str], str]:
+    return {(c.subject, c.property): c.value for told in claims.values() for c in told}
+
+
+def _needed(query: Query, claims: _Claims) -> set[tuple[str, str]]:
+    """Of which subject which property the answer rests on."""
+    if query.form != "chain":
+        return {(thing, query.properties[0]) for thing in query.things}
+    first, second = query.properties
+    link = (query.things[0], first)
+    return {link, (_values_of(claims)[link], second)}
+
+
+def _solve(query: Query, claims: _Claims) -> str | None:
     """The answer that follows from the claims; None where none does."""
-    values = {(c.subject, c.property): c.value for told in claims.values() for c in told}
+    values = _values_of(claims)
     if query.form == "chain":
         first, second = query.properties
         return values.get((values[query.things[0], first], second))
@@ -240,8 +270,8 @@ def _reworded(sentence: str, old: str, new: str) -> str | None:
     return polished(before.sub("a", text)) if n_found == 1 else None
 
 
-def _said(change: Change, opening: str, withdrawal: str, rng: Random) -> str:
-    """The message about a change; it can be understood by itself."""
+def _worded(change: Change, opening: str, withdrawal: str, rng: Random) -> Change:
+    """A change with the message about it, which can be understood by itself."""
     claim, name = change.was, change.was.subject
     kind = KINDS[claim.kind]
     template = rng.choice(kind.properties[claim.property].sentences)
@@ -250,4 +280,4 @@ def _said(change: Change, opening: str, withdrawal: str, rng: Random) -> str:
     rest = [true, withdrawal.format(claim.value)]
     if rng.random() < 0.5:
         rest.reverse()
-    return " ".join([opening.format(name), *rest])
+    return replace(change, message=" ".join([opening.format(name), *rest]), told=true)

@@ -130,8 +130,8 @@ class HotpotqaEnvironment:
         """What a perfect memory of a task would hold in the end; plays nothing.
 
         Its facts are those sentences, each with the name of its paragraph where it lacks that, on
-        which the answer rests, corrected ones as corrected. What is stale stands in the order in
-        which it is corrected.
+        which the answer rests; in place of a corrected one, what its correction says. What is
+        stale stands in the order in which it is corrected.
 
         Raises:
             UsageError: an unknown split.
@@ -141,8 +141,7 @@ class HotpotqaEnvironment:
         revision = self._revise(task)
         if revision is None:
             return gold_of(question)
-        stale = ((change.fact[0], change.old) for change in revision.changes)
-        return gold_of(revision.question, stale)
+        return gold_of(revision.question, revision.changes)
 
     def step(self, action: str) -> StepResult:
         """Carry out one action."""

@@ -34,6 +34,12 @@ def context_at_the_end(events: Sequence[Event]) -> list[str] | None:
     return list(shown.values())
 
 
+def question_put(events: Sequence[Event], question: str) -> bool:
+    """Whether the last goal that the agent was shown holds the question, but for blanks."""
+    goals = [e["text"] for e in events if e["type"] == "message" and e["kind"] == "goal"]
+    return bool(goals) and " ".join(question.split()) in " ".join(goals[-1].split())
+
+
 def retrieved(events: Sequence[Event]) -> list[str] | None:
     """Contents retrieved since the last goal was put; None if nothing ever was by an event."""
     found = [e for e in events if _is_retrieval(e)]

@@ -13,7 +13,7 @@ from ..tokens import estimate_tokens
 from ..trace import Event
 from ..types import Gold, Json, Scores
 from . import texts
-from .evidence import context_at_the_end, retrieved, unsupported
+from .evidence import context_at_the_end, question_put, retrieved, unsupported
 from .judge import Judge
 from .matching import Matcher
 from .repeats import repeats
@@ -22,10 +22,10 @@ MEANINGS: dict[str, str] = {
     "fact_recall": "share of the gold facts that the memory says at the end; 0 if it is empty",
     "fact_precision": "share of the memory's sentences that say a gold fact",
     "fact_f1": "harmonic mean of fact_precision and fact_recall; 0 if the memory is empty",
-    "fact_recall_retrieved": "share of the gold facts in what was retrieved for the last goal",
+    "fact_recall_retrieved": "share of the gold facts in what was retrieved for the question",
     "fact_recall_in_context": "share of the gold facts in the context of the last completion",
-    "stale": "share of the facts corrected midway that an entry still says as they were",
-    "updated": "share of the facts corrected midway that are stored as corrected, not as before",
+    "stale": "share of the facts corrected midway that an entry says as they were and no more",
+    "updated": "share of the facts corrected midway that are stored as corrected, and not stale",
     "redundancy": "share of the entries that say nothing which one earlier entry does not",
     "unsupported": "share of the new sentences with names, numbers or words read nowhere",
     "memory_tokens": "estimated tokens of all entries",
@@ -71,9 +71,11 @@ async def score(evidence: Evidence, matcher: Matcher, judge: Judge | None) -> Qu
     scores: Scores = {name: None for name in MEANINGS if name not in JUDGED}
     loss = None
     if evidence.gold is not None:
-        said = _score_facts(evidence, contents, matcher, scores)
-        scores |= _score_changes(evidence.gold, contents, matcher)
-        if evidence.success is False and said.facts:
+        put = _was_put(evidence, evidence.gold)
+        said = _score_facts(evidence, contents, matcher, scores, put=put)
+        if put:
+            scores |= _score_changes(evidence.gold, contents, matcher)
+        if put and evidence.success is False and said.facts:
             loss = _loss(said)
     if contents:
         scores["redundancy"] = sum(repeats(matcher, contents)) / len(contents)
@@ -83,6 +85,16 @@ async def score(evidence: Evidence, matcher: Matcher, judge: Judge | None) -> Qu
     if judge is not None:
         scores |= await _judged(evidence, contents, matcher, judge)
     return Quality(scores, loss)
+
+
+def _was_put(evidence: Evidence, gold: Gold) -> bool:
+    """Whether the episode got to its question; it is put by a goal that holds its words.
+
+    Where it comes last, an episode cut before it has heard neither all facts nor corrections, and
+    nothing of it was ever looked up for the question or lost.
+    """
+    answered = evidence.answer is not None or evidence.success is True
+    return answered or question_put(evidence.events, gold.question)
 
 
 # --- the gold facts ---------------------------------------------------------------------------
@@ -98,13 +110,13 @@ class _Said:
 
 
 def _score_facts(
-    evidence: Evidence, contents: Sequence[str], matcher: Matcher, scores: Scores
+    evidence: Evidence, contents: Sequence[str], matcher: Matcher, scores: Scores, *, put: bool
 ) -> _Said:
     assert evidence.gold is not None
     facts = tuple(fact for fact in evidence.gold.facts if texts.statement(fact).words)
     if not facts:
         return _Said((), (), None)
-    was = {now: old for old in evidence.gold.stale if (now := correction(old, facts)) is not None}
+    was = dict(zip(evidence.gold.corrected, evidence.gold.stale, strict=True))
     rivals = [was.get(fact, "") for fact in facts]
     stored = matcher.find(contents, facts, rivals)
     recall = _share(stored.facts)
@@ -113,7 +125,7 @@ def _score_facts(
     scores["fact_precision"] = precision
     scores["fact_f1"] = harmonic(precision or 0.0, recall)
     got = retrieved(evidence.events)
-    if got is not None:
+    if got is not None and put:
         scores["fact_recall_retrieved"] = _share(matcher.find(got, facts, rivals).facts)
     context = context_at_the_end(evidence.events)
     if context is None:
@@ -153,39 +165,24 @@ def _score_changes(gold: Gold, contents: Sequence[str], matcher: Matcher) -> Sco
     An entry that says the old fact and its correction too tells the story of the change and is
     not stale; two entries, one old, one new, are.
     """
-    old = [fact for fact in gold.stale if texts.statement(fact).words]
-    if not old:
+    pairs = [
+        (old, now)
+        for old, now in zip(gold.stale, gold.corrected, strict=True)
+        if texts.statement(old).words and texts.statement(now).words
+    ]
+    if not pairs:
         return {}
-    new = [correction(fact, gold.facts) for fact in old]
-    still = [_still(was, now or "", contents, matcher) for was, now in zip(old, new, strict=True)]
-    pairs = [(now, was, kept) for now, was, kept in zip(new, old, still, strict=True) if now]
-    stored = matcher.find(contents, [now for now, *_ in pairs], [was for _, was, _ in pairs]).facts
-    updated = [there and not kept for there, (*_, kept) in zip(stored, pairs, strict=True)]
-    return {"stale": _share(still), "updated": _share(updated) if updated else None}
-
-
-def correction(stale: str, facts: Sequence[str]) -> str | None:
-    """The gold fact that took a stale one's place: the most like it in words, subject and all.
-
-    None where the sentences, beside their subjects, share less than half of their words: no
-    correction of a name, number or noun changes more, and the fact was not among the gold ones.
-    """
-    was = texts.fact(stale)
-    likeness = []
-    for place, text in enumerate(facts):
-        now = texts.fact(text)
-        if (share := _overlap(was.body, now.body)) >= 0.5:
-            likeness.append((share + _overlap(was.whole, now.whole), -place))
-    return facts[-max(likeness)[1]] if likeness else None
-
-
-def _overlap(one: texts.Statement, other: texts.Statement) -> float:
-    return len(one.words & other.words) / max(len(one.words), len(other.words), 1)
-
-
-def _still(was: str, now: str, contents: Sequence[str], matcher: Matcher) -> bool:
-    telling = [entry for entry in contents if matcher.says(entry, was, now)]
-    return any(not now or not matcher.says(entry, now, was) for entry in telling)
+    stale, updated = [], []
+    for old, now in pairs:
+        new = [matcher.says(entry, now, old) for entry in contents]
+        stale.append(
+            any(
+                not right and matcher.says(entry, old, now)
+                for entry, right in zip(contents, new, strict=True)
+            )
+        )
+        updated.append(any(new) and not stale[-1])
+    return {"stale": _share(stale), "updated": _share(updated)}
 
 
 # --- the judge ----------------------------------------------------------------------------------

