@@ -111,7 +111,9 @@ def test_an_object_whose_brackets_are_broken_is_not_looked_into() -> None:
         "A smile :-} and ",
     ],
 )
-@pytest.mark.parametrize("after", ["", "\n```", " I hope {this} helps.", ' {"note": "done"}', "}"])
+@pytest.mark.parametrize(
+    "after", ["", "\n```", " I hope {this} helps.", ' {"note": "done"}', "}", "<think>{</think>"]
+)
 def test_the_last_object_of_the_form_is_the_answer(before: str, after: str) -> None:
     assert read(before + KEY_JSON + after, Facts) == KEY
 
@@ -119,6 +121,8 @@ def test_the_last_object_of_the_form_is_the_answer(before: str, after: str) -> N
 def test_an_answer_that_does_not_fit_is_not_replaced_by_the_example_before_it() -> None:
     assert isinstance(read(f'{FORM}: {{"facts": "The key is red."}}', Facts), str)
     assert isinstance(read(f'{FORM}: {{"facts": ["The "red" key."]}}', Facts), str)
+    assert isinstance(read(f'{FORM}: {{facts: ["The key is red."]}}', Facts), str)
+    assert isinstance(read(f"{FORM}: {{{KEY_JSON}}}", Facts), str)
     assert isinstance(read(f"<think>{KEY_JSON}", Facts), str)
     assert isinstance(read(f"{KEY_JSON} but no.</think> I have none.", Facts), str)
 
