@@ -5,39 +5,23 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from store_kinds import DIM, EMBEDDER, QDRANT, USEARCH, close_all, make, unit
+from store_kinds import DIM, ONE_LINE, close_all, contents, filled, make, overwrite, unit
 
 from agemem_eval.baselines import store_file
 from agemem_eval.baselines.store import MemoryStore
-from agemem_eval.baselines.stores import check_store, open_store
-from agemem_eval.harness.errors import DataError, InfraError, MissingExtraError, UsageError
-
-ONE_LINE = r"^[^\n]*$"
+from agemem_eval.harness.errors import DataError
 
 
 @pytest.fixture(autouse=True)
 def closed() -> Iterator[None]:
     yield
     close_all()
-
-
-def filled(directory: Path | None, entries: int = 3, kind: str = "sqlite") -> Any:
-    store = make(kind, directory)
-    for i in range(entries):
-        store.add(f"fact {i} " + "x" * 500, unit(i), {"n": i}, "t")
-    return store
-
-
-def contents(store: Any) -> list[str]:
-    return [entry.content[:7].strip() for entry in store.entries()]
 
 
 # --- a change that is refused -------------------------------------------------------------------
@@ -133,12 +117,6 @@ def test_a_disk_that_is_really_full(small_disk: Path) -> None:
 
 
 # --- a file that is not whole -------------------------------------------------------------------
-
-
-def overwrite(path: Path, start: int, data: bytes) -> None:
-    with path.open("r+b") as file:
-        file.seek(start)
-        file.write(data)
 
 
 def execute(path: Path, *statements: Any) -> None:
@@ -253,201 +231,3 @@ def test_a_store_of_another_version(tmp_path: Path) -> None:
     execute(tmp_path / "memory.sqlite", ["PRAGMA user_version=99"])
     with pytest.raises(DataError, match="another version"):
         make("sqlite", tmp_path)
-
-
-# --- usearch: the graph is derived --------------------------------------------------------------
-
-
-@pytest.mark.parametrize("_", [pytest.param(0, marks=USEARCH.marks)])
-@pytest.mark.parametrize("damage", ["whole", "graph broken", "note broken", "lost", "stale"])
-def test_a_graph_is_taken_if_it_is_whole_and_made_again_if_not(
-    damage: str, _: int, tmp_path: Path
-) -> None:
-    store = filled(tmp_path, 80, "sqlite+usearch")
-    store.update(store.entries()[4].id, "changed", unit(500), {}, "t")
-    store.delete(store.entries()[9].id)
-    found = store.search(unit(500), 5)
-    assert found[0][0].content == "changed"
-    store.close()
-    [graph] = (tmp_path / "memory.sqlite-graphs").glob("*.usearch")
-    note = graph.with_suffix(".json")
-    match damage:
-        case "graph broken":
-            overwrite(graph, graph.stat().st_size // 2, b"\xff" * 64)
-        case "note broken":
-            note.write_text('{"keys": [1, 2]}')
-        case "lost":
-            shutil.rmtree(graph.parent)
-        case "stale":
-            exact = make("sqlite", tmp_path)
-            exact.add("by a store without a graph", unit(501), {}, "t")
-            exact.close()
-    again = make("sqlite+usearch", tmp_path)
-    assert (again._index._graph is not None) == (damage == "whole")
-    assert again.search(unit(500), 5) == found
-    if damage == "stale":
-        assert again.search(unit(501), 1)[0][0].content == "by a store without a graph"
-
-
-@pytest.mark.parametrize("_", [pytest.param(0, marks=USEARCH.marks)])
-def test_the_graph_finds_nearly_what_exact_search_finds(_: int) -> None:
-    from agemem_eval.baselines.approximate import UsearchStore
-
-    rng = np.random.default_rng(0)
-    vectors = rng.standard_normal((3000, 32)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    exact = MemoryStore(None, embedder=EMBEDDER, dim=32)
-    near = UsearchStore(None, embedder=EMBEDDER, dim=32, threshold=1000)
-    for number, v in enumerate(vectors[:2500]):
-        for store in (exact, near):
-            store.add(str(number), v, {"odd": number % 2 == 1}, "t")
-        if number == 2000:
-            assert near.search(v, 1)[0][0].content == "2000"
-    for number, entry in enumerate(exact.entries()):
-        for store in (exact, near):
-            if number % 5 == 0:
-                store.delete(entry.id)
-            elif number % 5 == 1 and number < 2500:
-                store.update(entry.id, "changed", vectors[number // 5 + 2500], {"odd": True}, "t")
-    hits = total = 0
-    for query in vectors[::60]:
-        for wanted in ({}, {"odd": True}):
-            best = exact.search(query, 10, wanted)
-            found = near.search(query, 10, wanted)
-            assert len(found) == 10
-            assert all(entry.metadata["odd"] for entry, _ in found if wanted)
-            known = {entry.id: (entry, score) for entry, score in exact.search(query, 3000)}
-            assert all(known[entry.id] == (entry, score) for entry, score in found)
-            hits += len({e.id for e, _ in best} & {e.id for e, _ in found})
-            total += 10
-    assert hits / total > 0.95
-
-
-# --- Qdrant -------------------------------------------------------------------------------------
-
-qdrant = pytest.mark.parametrize("kind", [QDRANT])
-
-
-@qdrant
-def test_a_server_that_is_gone_owes_the_episode_again(kind: str, tmp_path: Path) -> None:
-    with pytest.raises(InfraError, match=r"^http://127\.0\.0\.1:9: the Qdrant server does not"):
-        open_store("qdrant:http://127.0.0.1:9", tmp_path, embedder=EMBEDDER, dim=DIM)
-    assert list(tmp_path.iterdir()) == []
-
-
-def _emptied(folder: Path) -> None:
-    [file] = folder.rglob("storage.sqlite")
-    file.unlink()
-
-
-@qdrant
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda folder: shutil.rmtree(folder),
-        lambda folder: (folder / "meta.json").write_text("{broken"),
-        lambda folder: overwrite(next(folder.rglob("storage.sqlite")), 0, b"\0" * 100),
-        _emptied,
-        lambda folder: (folder.parent / "qdrant-local.json").write_text("[]"),
-    ],
-    ids=["lost", "meta", "header", "emptied", "note"],
-)
-def test_a_damaged_folder_is_refused_and_not_made_again(
-    kind: str, damage: Any, tmp_path: Path
-) -> None:
-    filled(tmp_path, 3, kind).close()
-    damage(tmp_path / "qdrant")
-    for _ in range(2):
-        with pytest.raises(DataError, match=ONE_LINE) as caught:
-            make(kind, tmp_path)
-        assert str(tmp_path / "qdrant") in str(caught.value)
-
-
-@qdrant
-def test_a_folder_that_another_process_uses(kind: str, tmp_path: Path) -> None:
-    from qdrant_client import QdrantClient
-
-    filled(tmp_path, 3, kind).close()
-    other = QdrantClient(path=str(tmp_path / "qdrant"))
-    with pytest.raises(DataError, match=r"qdrant: .*already accessed"):
-        make(kind, tmp_path)
-    other.close()
-    assert len(make(kind, tmp_path)) == 3
-
-
-@qdrant
-def test_vectors_of_another_length_are_refused(kind: str, tmp_path: Path) -> None:
-    filled(tmp_path, 3, kind).close()
-    with pytest.raises(DataError, match=f"{DIM} dimensions"):
-        make(kind, tmp_path, dim=DIM + 1)
-
-
-@qdrant
-def test_a_restore_that_breaks_off_changes_nothing(kind: str, monkeypatch: Any) -> None:
-    store, other = filled(None, 3, kind), make("sqlite")
-    for i in range(600):
-        other.add(f"other {i}", unit(i), {}, "t")
-    keep = store._collection.keep
-    monkeypatch.setattr(store._collection, "keep", lambda *_: (_ for _ in ()).throw(OSError()))
-    with pytest.raises(OSError):
-        store.restore(other.snapshot())
-    assert contents(store) == ["fact 0", "fact 1", "fact 2"]
-    monkeypatch.setattr(store._collection, "keep", keep)
-    store.restore(other.snapshot())
-    assert store.snapshot() == other.snapshot()
-
-
-# --- names --------------------------------------------------------------------------------------
-
-
-def test_an_unknown_store_is_answered_with_the_nearest() -> None:
-    with pytest.raises(UsageError, match=r"unknown store 'sqlit'; did you mean 'sqlite'\?"):
-        open_store("sqlit", None, embedder=EMBEDDER, dim=DIM)
-
-
-@pytest.mark.parametrize(
-    ("address", "problem"),
-    [
-        ("", "no address"),
-        ("localhost:6333", "no address"),
-        ("ftp://host", "no address"),
-        ("http://", "no address"),
-        ("http://host:port", "no address"),
-        ("http://[::1", "no address"),
-        ("http://me:secret@host:6333", "QDRANT_API_KEY"),
-        ("http://host:6333?api_key=secret", "QDRANT_API_KEY"),
-    ],
-)
-def test_a_server_with_no_address_or_a_secret_in_it(address: str, problem: str) -> None:
-    with pytest.raises(UsageError, match=problem) as caught:
-        check_store(f"qdrant:{address}")
-    assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("kind", "module", "extra"),
-    [
-        ("sqlite+usearch", "usearch", "ann"),
-        ("qdrant", "qdrant_client", "qdrant"),
-        ("qdrant:http://localhost:6333", "qdrant_client", "qdrant"),
-    ],
-)
-def test_a_store_whose_package_is_missing(
-    kind: str, module: str, extra: str, monkeypatch: Any
-) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] == module]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtraError, match=rf"agemem-eval\[{extra}\]"):
-        open_store(kind, None, embedder=EMBEDDER, dim=DIM)
-
-
-@pytest.mark.parametrize("kind", ["sqlite", USEARCH, QDRANT])
-def test_a_store_is_opened_by_its_name(kind: str, tmp_path: Path) -> None:
-    check_store(kind)
-    for directory in (None, tmp_path):
-        store = open_store(kind, directory, embedder=EMBEDDER, dim=DIM, seed=3)
-        store.open("s")
-        id_ = store.add("x", unit(0), {}, "t")
-        assert [entry.id for entry, _ in store.search(unit(0), 3)] == [id_]
-        store.close()

@@ -13,6 +13,7 @@ from agemem_eval.baselines.store import MemoryStore
 from agemem_eval.baselines.stores import Store
 
 DIM = 8
+ONE_LINE = r"^[^\n]*$"  # what the message of a refusal is
 EMBEDDER = {"name": "test", "dim": DIM}
 
 
@@ -68,3 +69,23 @@ def vector(*numbers: float) -> np.ndarray:
 def unit(seed: int) -> np.ndarray:
     """A random unit vector."""
     return vector(*np.random.default_rng(seed).standard_normal(DIM))
+
+
+def filled(directory: Path | None, entries: int = 3, kind: str = "sqlite") -> Any:
+    """A store with some facts in it."""
+    store = make(kind, directory)
+    for i in range(entries):
+        store.add(f"fact {i} " + "x" * 500, unit(i), {"n": i}, "t")
+    return store
+
+
+def contents(store: Any) -> list[str]:
+    """The beginnings of its entries."""
+    return [entry.content[:7].strip() for entry in store.entries()]
+
+
+def overwrite(path: Path, start: int, data: bytes) -> None:
+    """Write over some bytes of a file."""
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(data)
