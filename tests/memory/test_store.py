@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     invariant,
     rule,
 )
-from store_kinds import ALL, DIM, QDRANT, USEARCH, close_all, make, unit, vector
+from store_kinds import ALL, DIM, QDRANT, USEARCH, close_all, make, unit
 
 from agemem_eval.baselines.store import valid_unicode
 from agemem_eval.harness.errors import DataError
@@ -59,6 +59,8 @@ class StoreAgainstDict(RuleBasedStateMachine):
         self.path = Path(self.folder.name)
         self.store = make(self.kind, self.path)
         self.store.open("mine")
+        self.twin = make(self.kind, self.path)
+        self.twin.open("mine")
         self.other = make(self.kind, self.path)
         self.other.open("theirs")
         self.other.add("theirs", unit(0), {}, "t")
@@ -119,6 +121,11 @@ class StoreAgainstDict(RuleBasedStateMachine):
         self.store.open("mine")
 
     @rule()
+    def switch(self) -> None:
+        """Go on in another store of the same scope, which has to follow what was done."""
+        self.store, self.twin = self.twin, self.store
+
+    @rule()
     def round_trip(self) -> None:
         snapshot = self.store.snapshot()
         self.store.restore(b"")
@@ -144,6 +151,7 @@ class StoreAgainstDict(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.store.close()
+        self.twin.close()
         self.other.close()
         self.folder.cleanup()
 
@@ -170,62 +178,6 @@ TestQdrant = machine(QdrantAgainstDict, 4, list(QDRANT.marks))
 
 
 # --- details ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["sqlite", QDRANT])  # a graph may miss some of many ties
-def test_ties_come_in_order_of_arrival_wherever_the_rows_lie(kind: str) -> None:
-    store = make(kind)
-    ids = [store.add(str(i), unit(i % 2), {}, "t") for i in range(300)]
-    for id_ in ids[:200]:  # enough for the rows to be packed
-        store.delete(id_)
-    left = ids[200:]
-    found = store.search(unit(0), 50)
-    assert [entry.id for entry, _ in found] == left[0::2]
-    assert len({score for _, score in found}) == 1
-
-
-def test_growth_and_packing_keep_everything_in_place(monkeypatch: Any) -> None:
-    monkeypatch.setattr("agemem_eval.baselines.vectors.CHUNK", 64)  # so that there are many
-    store = make("sqlite")
-    ids = [store.add(f"entry {i}", unit(i), {"n": i}, "t") for i in range(1000)]
-    for i in range(0, 1000, 2):
-        store.delete(ids[i])
-    for i in range(1, 1000, 4):
-        store.delete(ids[i])
-    kept = list(range(3, 1000, 4))
-    assert [e.metadata["n"] for e in store.entries()] == kept
-    for i in kept[::17]:
-        [(entry, score)] = store.search(unit(i), 1)
-        assert entry.id == ids[i]
-        assert score == pytest.approx(1, abs=1e-6)
-
-
-def test_search_is_exact(monkeypatch: Any) -> None:
-    rng = np.random.default_rng(3)
-    vectors = rng.standard_normal((5000, DIM)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    monkeypatch.setattr("agemem_eval.baselines.vectors.CHUNK", 64)  # so that there are many
-    store = make("sqlite")
-    for i, v in enumerate(vectors):
-        store.add(str(i), v, {}, "t")
-    for query in vectors[:20]:
-        best = np.argsort(-(vectors.astype(np.float64) @ query), kind="stable")[:10]
-        assert [int(e.content) for e, _ in store.search(query, 10)] == best.tolist()
-
-
-@every_kind
-@pytest.mark.parametrize("top_k", [0, -1])
-def test_nothing_is_asked_nothing_is_found(kind: str, top_k: int) -> None:
-    store = make(kind)
-    store.add("x", unit(0), {}, "t")
-    assert store.search(unit(0), top_k) == []
-
-
-@every_kind
-def test_a_zero_query_finds_the_oldest(kind: str) -> None:
-    store = make(kind)
-    ids = [store.add(str(i), unit(i), {}, "t") for i in range(5)]
-    assert [e.id for e, _ in store.search(vector(), 3)] == ids[:3]
 
 
 @every_kind
@@ -311,24 +263,14 @@ def test_a_filter_tells_true_from_one_at_any_depth(kind: str) -> None:
 
 
 @every_kind
-def test_a_rare_filter_finds_what_is_far_from_the_query(kind: str) -> None:
-    store = make(kind)
-    for i in range(300):
-        store.add(str(i), unit(i), {"rare": i in (7, 250)}, "t")
-    worst = -(unit(7) + unit(250)) / np.linalg.norm(unit(7) + unit(250))
-    found = store.search(worst.astype(np.float32), 5, {"rare": True})
-    assert {entry.content for entry, _ in found} == {"7", "250"}
-
-
-@every_kind
 def test_a_vector_that_is_not_finite_changes_nothing(kind: str) -> None:
     store = make(kind)
     id_ = store.add("x", unit(0), {}, "t")
-    for bad in (np.nan, np.inf):
+    for bad in (np.nan, np.inf, 1e300):  # the last one becomes infinite in float32
         with pytest.raises(ValueError, match="finite"):
-            store.add("y", np.full(DIM, bad, dtype=np.float32), {}, "t")
+            store.add("y", np.full(DIM, bad), {}, "t")
         with pytest.raises(ValueError, match="finite"):
-            store.update(id_, "y", np.full(DIM, bad, dtype=np.float32), {}, "t")
+            store.update(id_, "y", np.full(DIM, bad), {}, "t")
     assert [e.content for e in store.entries()] == ["x"]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from store_kinds import DIM, ONE_LINE, close_all, contents, filled, make, overwrite, unit
 
+from agemem_eval.baselines import store as sqlite_store
 from agemem_eval.baselines import store_file
 from agemem_eval.baselines.store import MemoryStore
 from agemem_eval.harness.errors import DataError
@@ -231,3 +232,143 @@ def test_a_store_of_another_version(tmp_path: Path) -> None:
     execute(tmp_path / "memory.sqlite", ["PRAGMA user_version=99"])
     with pytest.raises(DataError, match="another version"):
         make("sqlite", tmp_path)
+
+
+def test_vectors_that_all_have_another_length_tell_of_the_embedder(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    with pytest.raises(DataError, match=rf"vectors of {DIM} dimensions.*same --embedder"):
+        make("sqlite", tmp_path, dim=DIM + 1)
+
+
+def test_a_scope_that_could_not_be_read_is_never_empty_later(tmp_path: Path) -> None:
+    store = make("sqlite", tmp_path)
+    for scope in "ab":
+        store.open(scope)
+        store.add("x", unit(0), {}, "t")
+    store.open("a")
+    execute(tmp_path / "memory.sqlite", ["UPDATE entries SET metadata='{' WHERE scope='b'"])
+    for work in (lambda: store.open("b"), lambda: len(store), lambda: store.search(unit(0), 1)):
+        with pytest.raises(DataError, match="is broken"):
+            work()
+
+
+# --- no links, neighbours -----------------------------------------------------------------------
+
+
+def no_links(monkeypatch: Any, before: Callable[[], object] = lambda: None) -> None:
+    def link(*_: object) -> None:
+        before()
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(store_file.os, "link", link)
+
+
+def test_a_file_that_another_process_made_meanwhile_is_kept(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    def faster() -> None:
+        monkeypatch.undo()
+        filled(tmp_path).close()
+
+    no_links(monkeypatch, faster)
+    assert contents(make("sqlite", tmp_path)) == ["fact 0", "fact 1", "fact 2"]
+
+
+def test_stores_that_make_the_file_at_once_lose_nothing_without_links(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    no_links(monkeypatch)
+
+    def work(number: int) -> str:
+        return make("sqlite", tmp_path / "new").add(str(number), unit(number), {}, "t")
+
+    with ThreadPoolExecutor(8) as pool:
+        told = set(pool.map(work, range(8)))
+    assert {entry.id for entry in make("sqlite", tmp_path / "new").entries()} == told
+    assert [p for p in (tmp_path / "new").iterdir() if p.name.startswith(".")] == []
+
+
+def test_a_lock_that_a_killed_process_left_is_named(tmp_path: Path, monkeypatch: Any) -> None:
+    no_links(monkeypatch)
+    monkeypatch.setattr(store_file, "LOCK_TIMEOUT_S", 0.05)
+    (tmp_path / ".memory.sqlite.lock").touch()
+    with pytest.raises(DataError, match=r"\.memory\.sqlite\.lock is there: .* remove it"):
+        make("sqlite", tmp_path)
+
+
+def test_a_neighbour_follows_changes_without_reading_all_again(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    one, two = filled(tmp_path, 40), make("sqlite", tmp_path)
+    kept = two.entries()
+    monkeypatch.setattr(two, "_load", lambda: pytest.fail("all was read again"))
+    one.delete(kept[3].id)
+    one.update(kept[5].id, "new 5", unit(105), {}, "t")
+    one.update(kept[6].id, "new 6", None, {}, "t")
+    for i in range(3):
+        one.add(f"more {i}", unit(200 + i), {}, "t")
+    one.delete(one.add("gone", unit(300), {}, "t"))
+    assert two.entries() == one.entries()
+    assert two.snapshot() == one.snapshot()
+    assert two.search(unit(105), 1)[0][0].content == "new 5"
+    two.add("by the other", unit(7), {}, "t")
+    assert contents(one)[-1] == "by the"
+
+
+def test_more_changes_than_are_listed_are_read_all_at_once(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(sqlite_store, "_LISTED", 4)
+    one, two = filled(tmp_path, 3), make("sqlite", tmp_path)
+    for changes in range(1, 12):
+        for i in range(changes):
+            one.add(f"{changes}.{i}", unit(i), {}, "t")
+        assert two.entries() == one.entries()
+        one.restore(one.snapshot() if changes % 2 else b"")
+        one.add("after", unit(1), {}, "t")
+        assert two.entries() == one.entries()
+    [(listed,)] = one._db.execute("SELECT count(*) FROM changes").fetchall()
+    assert listed <= 8
+
+
+def test_a_neighbours_broken_entry_is_refused_until_it_is_mended(tmp_path: Path) -> None:
+    one, two = filled(tmp_path), make("sqlite", tmp_path)
+    id_ = one.add("new", unit(5), {}, "t")
+    path = tmp_path / "memory.sqlite"
+    for column, broken, whole in (
+        ("metadata", "{", "{}"),
+        ("vector", b"\xff" * 4 * DIM, unit(5).tobytes()),
+    ):
+        one.update(id_, "new", unit(5), {}, "t")
+        execute(path, [f"UPDATE entries SET {column}=? WHERE id=?", [broken, id_]])
+        for _ in range(2):
+            with pytest.raises(DataError, match=r"is broken"):
+                two.entries()
+        execute(path, [f"UPDATE entries SET {column}=? WHERE id=?", [whole, id_]])
+        assert contents(two) == ["fact 0", "fact 1", "fact 2", "new"]
+
+
+def test_others_may_write_while_a_change_reads_all_again(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(store_file, "LOCK_TIMEOUT_S", 0.05)
+    one, two = filled(tmp_path), make("sqlite", tmp_path)
+    one.restore(one.snapshot())
+    load = two._load
+
+    def slow() -> None:
+        monkeypatch.setattr(two, "_load", load)
+        one.add("meanwhile", unit(5), {}, "t")
+        load()
+
+    monkeypatch.setattr(two, "_load", slow)
+    two.add("later", unit(6), {}, "t")
+    assert contents(one) == ["fact 0", "fact 1", "fact 2", "meanwhi", "later"]
+    assert two.entries() == one.entries()
+
+
+def test_a_file_from_before_changes_were_listed_is_used(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    old = [["DROP TABLE changes"], ["CREATE INDEX arrival ON entries (scope, seq)"]]
+    execute(tmp_path / "memory.sqlite", *old)
+    one, two = make("sqlite", tmp_path), make("sqlite", tmp_path)
+    one.add("new", unit(5), {}, "t")
+    assert contents(two) == ["fact 0", "fact 1", "fact 2", "new"]

@@ -27,13 +27,36 @@ def test_an_unknown_store_is_answered_with_the_nearest() -> None:
         ("http://", "no address"),
         ("http://host:port", "no address"),
         ("http://[::1", "no address"),
+        ("http://host:65536", "no address"),
+        ("http://host:0", "no address"),
+        ("http://host:6333/secret", "no address"),
+        ("http://host:secret", "no address"),
         ("http://me:secret@host:6333", "QDRANT_API_KEY"),
+        ("http://me:secret@host:99999", "QDRANT_API_KEY"),
+        ("http://me:secret@[::1", "QDRANT_API_KEY"),
+        ("http:/me:secret@host", "QDRANT_API_KEY"),
+        ("me:secret@host", "QDRANT_API_KEY"),
+        ("http://host:6333/#secret", "QDRANT_API_KEY"),
         ("http://host:6333?api_key=secret", "QDRANT_API_KEY"),
     ],
 )
 def test_a_server_with_no_address_or_a_secret_in_it(address: str, problem: str) -> None:
     with pytest.raises(UsageError, match=problem) as caught:
         check_store(f"qdrant:{address}")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://host", "https://a-b.example.org:6333/", "http://[::1]:6333"]
+)
+def test_an_address_of_a_server(address: str) -> None:
+    pytest.importorskip("qdrant_client", reason="the extra `qdrant` is not installed")
+    check_store(f"qdrant:{address}")
+
+
+def test_an_address_without_the_name_of_its_store_is_not_repeated() -> None:
+    with pytest.raises(UsageError, match="unknown store 'http'") as caught:
+        check_store("http://me:secret@host")
     assert "secret" not in str(caught.value)
 
 

@@ -21,6 +21,8 @@ from store_kinds import (
     unit,
 )
 
+from agemem_eval.baselines import qdrant as qdrant_store
+from agemem_eval.baselines.entries import entry_id
 from agemem_eval.baselines.stores import open_store
 from agemem_eval.harness.errors import DataError, InfraError
 
@@ -101,3 +103,97 @@ def test_a_restore_that_breaks_off_changes_nothing(kind: str, monkeypatch: Any) 
     monkeypatch.setattr(store._collection, "keep", keep)
     store.restore(other.snapshot())
     assert store.snapshot() == other.snapshot()
+
+
+def points(store: Any) -> int:
+    return int(store._ask("count", exact=True).count)
+
+
+def refuse(*_: Any, **__: Any) -> Any:
+    raise OSError("killed here")
+
+
+@qdrant
+def test_what_a_broken_restore_left_is_in_no_later_one(kind: str, monkeypatch: Any) -> None:
+    store, many, few = filled(None, 3, kind), filled(None, 300), filled(None, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(store._collection, "keep", refuse)
+        with pytest.raises(OSError, match="killed"):
+            store.restore(many.snapshot())
+    store.restore(few.snapshot())
+    assert store.snapshot() == few.snapshot()
+    assert points(store) == 2 + 2  # beside the entries: the mark and the scope's record
+
+
+@qdrant
+def test_no_generation_is_left_behind(kind: str, monkeypatch: Any) -> None:
+    store = filled(None, 5, kind)
+    snapshot = store.snapshot()
+    store.restore(snapshot)
+    assert points(store) == 5 + 2
+    keep = store._collection.keep
+    with monkeypatch.context() as patch:
+
+        def last(*arguments: Any) -> None:  # killed between the record and the removal
+            keep(*arguments)
+            patch.setattr(store, "_ask", refuse)
+
+        patch.setattr(store._collection, "keep", last)
+        with pytest.raises(OSError, match="killed"):
+            store.restore(snapshot)
+    assert points(store) == 10 + 2
+    assert store.snapshot() == snapshot
+    store.restore(snapshot)
+    assert points(store) == 5 + 2
+
+
+@qdrant
+def test_a_point_that_was_not_written_has_used_up_its_id(kind: str, monkeypatch: Any) -> None:
+    store = make(kind)
+    with monkeypatch.context() as patch:
+        ask = store._ask
+        patch.setattr(store, "_ask", lambda m, **a: (refuse if m == "upsert" else ask)(m, **a))
+        with pytest.raises(OSError, match="killed"):
+            store.add("x", unit(0), {}, "t")
+    assert store.add("y", unit(0), {}, "t") == entry_id(0, "", 1)
+
+
+def as_a_server(store: Any, monkeypatch: Any) -> list[Any]:
+    """Answer a search as a server may: of those that tie, the newest first. Keeps its questions."""
+    ask, asked = store._ask, []
+
+    def answer(method: str, **arguments: Any) -> Any:
+        if method != "query_points":
+            return ask(method, **arguments)
+        asked.append(arguments)
+        known = {k: v for k, v in arguments.items() if k != "search_params"}
+        found = ask(method, **{**known, "limit": 10_000})
+        found.points.sort(key=lambda p: (-p.score, -p.payload["seq"]))
+        del found.points[arguments["limit"] :]
+        return found
+
+    monkeypatch.setattr(store, "_ask", answer)
+    return asked
+
+
+@qdrant
+def test_the_oldest_of_many_ties_come_first_whatever_order_they_are_found_in(
+    kind: str, monkeypatch: Any
+) -> None:
+    store = make(kind)
+    ids = [store.add(str(i), unit(0), {}, "t") for i in range(100)]
+    as_a_server(store, monkeypatch)
+    assert [entry.id for entry, _ in store.search(unit(0), 5)] == ids[:5]
+
+
+@qdrant
+def test_a_server_searches_exactly_up_to_so_many_entries(kind: str, monkeypatch: Any) -> None:
+    store = make(kind)
+    asked = as_a_server(store, monkeypatch)
+    monkeypatch.setattr(store._collection, "on_server", True)
+    monkeypatch.setattr(qdrant_store, "_EXACT_UP_TO", 3)
+    for i in range(4):
+        store.add(str(i), unit(i), {}, "t")
+        store.search(unit(0), 1)
+    assert [question["search_params"].exact for question in asked] == [True, True, True, False]
+    monkeypatch.undo()

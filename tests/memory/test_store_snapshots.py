@@ -11,6 +11,7 @@ import pytest
 import zstandard
 from store_kinds import ALL, close_all, make, unit, vector
 
+from agemem_eval.baselines import entries
 from agemem_eval.baselines.store import SNAPSHOT_FORMAT
 from agemem_eval.baselines.stores import Store
 from agemem_eval.harness.errors import DataError
@@ -81,6 +82,13 @@ _TWICE = json.loads(zstandard.decompress(_changed()))["entries"] * 2
         zstandard.compress(b"\xff\xfe"),
         zstandard.compress(b"[" * 100_000),
         _changed()[:-5],
+        _changed() + b"x",
+        _changed() + b"x" * (1 << 16),
+        _changed() + _changed(),
+        _changed(added=0),
+        _changed(added=1 << 53),
+        _changed(added=10**30),
+        _changed(dim="8"),
         _changed(format="agemem-store/9"),
         _changed(added=-1),
         _changed(added="1"),
@@ -126,3 +134,17 @@ def test_a_snapshot_moves_between_the_kinds(source: str, target: str, tmp_path: 
     # and what follows is the same: ids, order, scores
     assert one.add("next", unit(9), {}, "t") == two.add("next", unit(9), {}, "t")
     assert two.snapshot() == one.snapshot()
+
+
+def test_a_snapshot_that_does_not_tell_its_size_is_unpacked_up_to_a_limit(monkeypatch: Any) -> None:
+    monkeypatch.setattr(entries, "MAX_SNAPSHOT_BYTES", 1000)
+    frame = zstandard.ZstdCompressor().compressobj()
+    packed = frame.compress(b" " * 1001) + frame.flush()
+    with pytest.raises(DataError, match="larger than"):
+        make("sqlite").restore(packed)
+
+
+@every_kind
+def test_a_snapshot_with_vectors_of_another_length_tells_of_the_embedder(kind: str) -> None:
+    with pytest.raises(DataError, match=r"vectors of 9 dimensions.*same --embedder"):
+        make(kind).restore(_changed(dim=9))
