@@ -74,7 +74,7 @@ async def score(evidence: Evidence, matcher: Matcher, judge: Judge | None) -> Qu
         put = _was_put(evidence, evidence.gold)
         said = _score_facts(evidence, contents, matcher, scores, put=put)
         if put:
-            scores |= _score_changes(evidence.gold, contents, matcher)
+            scores |= score_changes(evidence.gold, contents, matcher)
         if put and evidence.success is False and said.facts:
             loss = _loss(said)
     if contents:
@@ -159,8 +159,8 @@ def _share(found: Sequence[bool]) -> float:
 # --- facts that were corrected ------------------------------------------------------------------
 
 
-def _score_changes(gold: Gold, contents: Sequence[str], matcher: Matcher) -> Scores:
-    """`stale` and `updated`.
+def score_changes(gold: Gold, contents: Sequence[str], matcher: Matcher) -> Scores:
+    """`stale` and `updated`, of a memory's entries; nothing where nothing was corrected.
 
     An entry that says the old fact and its correction too tells the story of the change and is
     not stale; two entries, one old, one new, are.
