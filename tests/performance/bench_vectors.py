@@ -75,17 +75,8 @@ def resident() -> dict[str, float]:
 def measure_store(kind: str, size: int, folder: Path) -> dict[str, Any]:
     store: Any = open_store(kind, folder, embedder={}, dim=DIM)
     report: dict[str, Any] = {"before": resident()}
-    start = time.perf_counter()
-    if size <= 100_000:
-        _sync(store, False)
-        above = kind == "sqlite+usearch"  # by one, the threshold of the graph
-        for i, v in enumerate(vectors(size + above)):
-            store.add(f"fact {i}", v, {"n": i % 10}, "t")
-        _sync(store, True)
-    elif not len(store):  # a million files are shared by the kinds of store
-        _fill_at_once(store, size)
+    report["fill"] = once(lambda: _fill(store, kind, size))[0] / size
     ids = [entry.id for entry in store.entries()]
-    report["fill"] = (time.perf_counter() - start) / size
     queries = list(vectors(4 * MEASURED, seed=1))
     times: dict[str, Times] = {}
     if kind == "sqlite+usearch":
@@ -107,25 +98,40 @@ def measure_store(kind: str, size: int, folder: Path) -> dict[str, Any]:
     if kind == "sqlite+usearch":
         report["recall@10"] = recall(store, queries)
     times["close"] = once(store.close)
+    times.update(_reopened(kind, size, folder, queries[0]))
+    return {**report, "times": times}
+
+
+def _fill(store: Any, kind: str, size: int) -> None:
+    if size <= 100_000:
+        _sync(store, False)
+        above = kind == "sqlite+usearch"  # by one, the threshold of the graph
+        for i, v in enumerate(vectors(size + above)):
+            store.add(f"fact {i}", v, {"n": i % 10}, "t")
+        _sync(store, True)
+    elif not len(store):  # a million files are shared by the kinds of store
+        _fill_at_once(store, size)
+
+
+def _fill_at_once(store: Any, size: int) -> None:
+    """All entries in one transaction, as `restore` does it, but without a snapshot."""
+    with store._change(adds=size):
+        for i, v in enumerate(vectors(size)):
+            entry = Entry(entry_id(0, "", i), f"fact {i}", {"n": i % 10}, "t", "t")
+            store._db.execute(_INSERT, store._row(entry, v))
+
+
+def _reopened(kind: str, size: int, folder: Path, query: np.ndarray) -> dict[str, Times]:
     opened: list[Any] = []
     make = lambda: opened.append(open_store(kind, folder, embedder={}, dim=DIM))  # noqa: E731
-    times["reopen"] = once(make)
-    times["first search after"] = once(lambda: opened[0].search(queries[0], 5))
+    times = {"reopen": once(make)}
+    times["first search after"] = once(lambda: opened[0].search(query, 5))
     if size <= (1_000 if kind == "qdrant" else 100_000):  # a point, a wait for the disk
         kept: list[bytes] = []
         times["snapshot"] = once(lambda: kept.append(opened[0].snapshot()))
         times["restore"] = once(lambda: opened[0].restore(kept[0]))
     opened[0].close()
-    return {**report, "times": times}
-
-
-def _fill_at_once(store: Any, size: int) -> None:
-    """All entries in one transaction, as `restore` does it, but without a snapshot."""
-    with store._change():
-        for i, v in enumerate(vectors(size)):
-            entry = Entry(entry_id(0, "", i), f"fact {i}", {"n": i % 10}, "t", "t")
-            store._db.execute(_INSERT, store._row(entry, v))
-        store._db.execute("UPDATE scopes SET added=?", (size,))
+    return times
 
 
 def recall(store: Any, queries: list[np.ndarray]) -> float:
@@ -146,14 +152,12 @@ def _sync(store: Any, on: bool) -> None:
             collection.storage.storage.execute(f"PRAGMA synchronous={'FULL' if on else 'OFF'}")
 
 
-def measure_mem0(size: int, folder: Path) -> dict[str, Any]:
-    """The library as it is used, without its LLM, and with vectors that are ready."""
+def _mem0(folder: Path, table: list[np.ndarray]) -> Any:
+    """The library's memory, whose embedder takes a text for the number of a vector in a table."""
     os.environ.update(MEM0_TELEMETRY="False", MEM0_DIR=str(folder / "home"))
     from mem0 import Memory
 
     class Ready:
-        """The embedder: a text is the number of its vector."""
-
         def embed(self, text: str, memory_action: str = "") -> list[float]:
             return table[int(text)].tolist()
 
@@ -168,8 +172,15 @@ def measure_mem0(size: int, folder: Path) -> dict[str, Any]:
         }
     )
     memory.embedding_model = Ready()
+    return memory
+
+
+def measure_mem0(size: int, folder: Path) -> dict[str, Any]:
+    """The library as it is used, without its LLM, and with vectors that are ready."""
+    table: list[np.ndarray] = []
+    memory = _mem0(folder, table)
     report: dict[str, Any] = {"before": resident()}
-    table = list(vectors(size)) + list(vectors(4 * MEASURED, seed=1))
+    table += [*vectors(size), *vectors(4 * MEASURED, seed=1)]
     connections = [
         c.storage.storage for c in memory.vector_store.client._client.collections.values()
     ]
