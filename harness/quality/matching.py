@@ -5,7 +5,8 @@ A sentence of an entry says a fact if
 1. it has the fact's numbers and names, its subject among them, and contradicts none of them: what
    the sentence leaves out, the paragraph around it may supply (`it`), but never where the sentence
    has another number or name in that place; of four names or more a fourth may be left out; and
-2. it denies what the fact denies, and uses no opposite (`closed` for `open`); and
+2. it denies what the fact denies, uses no opposite (`closed` for `open`), asks and doubts nothing,
+   and has two names the same way round (`assertion`); and
 3. its similarity with the fact is at or above a threshold: the mean of two cosines, of the whole
    sentences, and of what they say beside names and numbers, so that `Vell liked the Heron` does
    not pass for `Vell built the Heron`; where all but one place is the same, what stands there must
@@ -28,11 +29,11 @@ from numpy.typing import NDArray
 
 from ..metering import Embedder
 from ..types import Json
-from . import texts
+from . import assertion, texts
 from .pairs import CALIBRATION, HELD_OUT, Pair
 from .texts import Fact, Statement, Unit
 
-VERSION = 1  # changes whenever a match could
+VERSION = 2  # changes whenever a match could
 CACHE_BYTES = 64 * 2**20  # of vectors that a matcher keeps
 ROUNDING = 1e-6  # of a similarity in float32
 Vector = NDArray[np.float32]
@@ -200,13 +201,13 @@ def verbatim(found: Sequence[Unit], fact: Fact) -> list[bool]:
     whole, body = fact.whole.norm, fact.body.norm
     hits = [False] * len(found)
     if whole and whole in _joined(found):
-        hits = [_inside(unit, whole) for unit in found]
+        hits = [_inside(unit, fact.whole) for unit in found]
     elif body and fact.body is not fact.whole:
         for block in {id(unit.block): unit.block for unit in found}.values():
             there = [unit for unit in found if unit.block is block]  # `it` is whom that is about
             within = body in _joined(there)
-            if within and any(_inside(u, body) and _has_subject(u, fact) for u in there):
-                of_it = [unit.block is block and _inside(unit, body) for unit in found]
+            if within and any(_inside(u, fact.body) and _has_subject(u, fact) for u in there):
+                of_it = [unit.block is block and _inside(unit, fact.body) for unit in found]
                 hits = [a or b for a, b in zip(hits, of_it, strict=True)]
     return hits
 
@@ -215,9 +216,14 @@ def _joined(found: Sequence[Unit]) -> str:
     return "".join(unit.said.norm for unit in found).replace("  ", " ")
 
 
-def _inside(unit: Unit, norm: str) -> bool:
+def _inside(unit: Unit, claim: Statement) -> bool:
+    """Whether a sentence is part of a claim, or holds it and asserts it."""
     own = unit.said.norm
-    return norm in own or (own in norm and bool(unit.said.content) and not unit.heading)
+    if own in claim.norm:
+        return bool(unit.said.content) and not unit.heading
+    asked = assertion.asks(unit.said) and not assertion.asks(claim)
+    other = assertion.doubts(unit.said, claim) or assertion.about_another(unit.said, claim)
+    return claim.norm in own and not asked and not other
 
 
 # --- the lexical test -------------------------------------------------------------------------
@@ -228,13 +234,18 @@ def may_say(unit: Unit, fact: Fact) -> bool:
     said, claim = unit.said, fact.body
     return (
         bool(claim.words)
+        and not assertion.asks(said)
+        and not assertion.asks(claim)
         and (not fact.telling or bool(fact.telling & said.words))
         and _is_place(unit, fact)
         and _has_numbers(unit, claim)
         and _has_subject(unit, fact)
         and _has_names(unit, fact)
-        and texts.denied(said, claim) == any(no for _, no in claim.clauses)
+        and assertion.denied(said, claim) == any(no for _, no in claim.clauses)
         and not _opposed(said, claim)
+        and not assertion.doubts(said, claim)
+        and not assertion.about_another(said, fact.whole)
+        and not assertion.swapped(said, fact.whole, fact.subject)
     )
 
 
@@ -270,6 +281,11 @@ def _has_subject(unit: Unit, fact: Fact) -> bool:
         return True
     if any(name & fact.subject for name in unit.said.names if not name <= fact.whole.words):
         return False  # the Golden Heron is not the Silver Heron
+    numbers = fact.subject & fact.whole.numbers
+    if not numbers <= unit.block.words or (
+        fact.subject & unit.said.words - numbers and unit.said.numbers - fact.whole.numbers
+    ):
+        return False  # the Boeing 737 is not the Boeing 747
     if len(fact.subject & unit.said.words) >= enough:
         return True
     around = len(fact.subject & unit.block.words) >= enough

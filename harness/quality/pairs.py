@@ -112,6 +112,23 @@ unrelated | Nora Vell: She was born in 1901. | Quiet piano music helps me to wor
 unrelated | The Anner flows into Lake Corrin. | Mount Iskar is 2,310 metres high.
 unrelated | Kestrel Records was founded by Ada Quill in 1964. | The town of Lindmoor has 12,400 inhabitants.
 unrelated | Mount Iskar is 2,310 metres high. | The mug 1 is on the shelf 2.
+swapped | Nora Vell taught Emil Stroud. | Emil Stroud taught Nora Vell.
+swapped | Kell lies north of Lindmoor. | Lindmoor lies north of Kell.
+swapped | Mount Iskar is higher than Mount Bel. | Mount Bel is higher than Mount Iskar.
+swapped | Ada Quill defeated Jonas Adler in 1961. | Ada Quill was defeated by Jonas Adler in 1961.
+paraphrase | Nora Vell taught Emil Stroud. | Emil Stroud was taught by Nora Vell.
+paraphrase | Mount Iskar is higher than Mount Bel. | Of the two mountains, Mount Iskar is higher than Mount Bel.
+paraphrase | Ada Quill defeated Jonas Adler in 1961. | In 1961 Jonas Adler was defeated by Ada Quill.
+paraphrase | The region of Kell has 1.2 million inhabitants. | 1,200,000 people live in the region of Kell as inhabitants.
+paraphrase | The Baldor Star was sold on 4 May 1911. | Baldor Star: sold 1911-05-04
+number | The region of Kell has 1.2 million inhabitants. | The region of Kell has 1.2 billion inhabitants.
+number | Baldor 747: It first flew in 1969. | The Baldor 737 first flew in 1969.
+hedge | Nora Vell: She was born in 1901. | Was Nora Vell born in 1901?
+hedge | Nora Vell: She was born in 1901. | It is false that Nora Vell was born in 1901.
+hedge | Nora Vell: She was born in 1901. | I was told that Nora Vell was born in 1901, but this turned out to be wrong.
+hedge | Nora Vell: She was born in 1901. | The year of birth of Nora Vell is not 1901, but 1911.
+relative | Nora Vell: She was born in 1901. | Nora Vell's son was born in 1901.
+relative | Nora Vell directed the film The Glass Orchard. | The film The Glass Orchard was directed by Nora Vell's brother.
 """
 _HELD_OUT = """
 verbatim | The book 2 is in the drawer 6. | The book 2 is in the drawer 6.
@@ -183,6 +200,25 @@ unrelated | Wren House: It stands in Aldmere. | Gold is a metal that does not ru
 unrelated | Red Lantern: The film was released in 1958. | The stadium in Ostrow seats 25,000 people.
 unrelated | The comet was discovered by Piet Haan. | Open the drawer before you look inside.
 unrelated | Otto Falk married Mira Tolan in 1940. | Cabinet 3 is empty.
+swapped | Mira Tolan succeeded Piet Haan as mayor of Ostrow. | Piet Haan succeeded Mira Tolan as mayor of Ostrow.
+swapped | Ostrow is east of Aldmere. | Aldmere is east of Ostrow.
+swapped | Otto Falk is the father of Lena Brandt. | Lena Brandt is the father of Otto Falk.
+swapped | The Sparrow towed the Plover to Aldmere. | The Sparrow was towed by the Plover to Aldmere.
+swapped | Lake Sund is deeper than Lake Tarn. | Lake Sund, unlike others, is less deep than Lake Tarn.
+paraphrase | Mira Tolan succeeded Piet Haan as mayor of Ostrow. | Piet Haan was succeeded by Mira Tolan as mayor of Ostrow.
+paraphrase | Otto Falk is the father of Lena Brandt. | Lena Brandt's father is Otto Falk.
+paraphrase | The Sparrow towed the Plover to Aldmere. | The Plover was towed to Aldmere by the Sparrow.
+paraphrase | The castle of Ostrow cost $3.5 million. | The cost of the castle of Ostrow was $3,500,000.
+paraphrase | Wren House: It was built in 1908. | Wren House was built in nineteen hundred and eight.
+number | The castle of Ostrow cost $3.5 million. | The castle of Ostrow cost $35 million.
+number | Route 66: It crosses Ostrow. | Route 61 crosses Ostrow.
+hedge | Red Lantern: The film was released in 1958. | When was Red Lantern released, in 1958?
+hedge | The comet was discovered by Piet Haan. | The belief that the comet was discovered by Piet Haan is mistaken.
+hedge | Otto Falk: He moved to Aldmere in 1931. | Otto Falk moved to Aldmere, though it was not in 1931.
+hedge | Aldmere is the capital of the island of Sund. | Someone claimed that Aldmere is the capital of the island of Sund; that is untrue.
+hedge | Lena Brandt: She composed three operas. | Lena Brandt perhaps thought of composing three operas.
+relative | Otto Falk: He moved to Aldmere in 1931. | Otto Falk's sister moved to Aldmere in 1931.
+relative | Lena Brandt was a Swedish composer. | Lena Brandt's husband was a Swedish composer.
 """
 
 

@@ -16,7 +16,21 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from itertools import pairwise
 
-from .words import CONTRASTS, DEMONYMS, MONTHS, NEGATIONS, NUMBER_WORDS, STOP_WORDS, number_of
+from .words import (
+    CONTRASTS,
+    DEMONYMS,
+    MONTH_NAMES,
+    MONTHS,
+    NEGATIONS,
+    NUMBER_WORDS,
+    ORDINALS,
+    SCALES,
+    STOP_WORDS,
+    canonical,
+    number_of,
+    scaled,
+    with_dates,
+)
 
 MAX_CHARS = 200_000  # of one text; what lies beyond is not read
 _BULLET = re.compile(r"^\s*(?:[-*•]\s+|\(?\d{1,3}[.)]\s+|\[\d{1,4}\]\s*|#+\s+)")
@@ -27,7 +41,7 @@ _NO_END = re.compile(
     r"|i\.e|approx|c|ca|cf|Inc|Ltd|Co|Mt|Ft)|\b(?:[A-Za-z]\.)+[A-Za-z])\.[\"'”’)\]]*$"
 )
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*")
-_CLAUSE = re.compile(r"[,;:()—–]|\b(?:but|though|although|while|whereas)\b")
+_CLAUSE = re.compile(r",(?!\d)|[;:()—–]|\b(?:but|though|although|while|whereas)\b")
 _TITLE = re.compile(r"^\s*([^:\n]{1,120}):\s+(\S.*)$", re.DOTALL)
 _OPENING = re.compile(r"[.!?:]\s|\n")
 _APART = re.compile(r"[^\s\"'“”‘’.\-–&]|\n")  # what cannot stand within a name
@@ -148,9 +162,10 @@ def statement(text: str, known: frozenset[str] = frozenset()) -> Statement:
         known: stems known to be names, whose capital at the beginning of a sentence is no chance.
     """
     shown = text[:MAX_CHARS]
-    tokens = _tokens(shown)
+    dated = with_dates(shown)
+    tokens = _tokens(dated)
     stems = [t.stem for t in tokens]
-    names, unsure = _names(shown, tokens, known)
+    names, unsure = _names(dated, tokens, known)
     contrasts: dict[int, set[str]] = {}
     for token in tokens:
         if token.plain in CONTRASTS:
@@ -165,7 +180,7 @@ def statement(text: str, known: frozenset[str] = frozenset()) -> Statement:
         names=names,
         unsure=unsure,
         carrying=tuple((t.plain, t.stem) for t in tokens if _carries(t)),
-        clauses=tuple(_clauses(shown)),
+        clauses=tuple(_clauses(dated)),
         contrasts={group: frozenset(words) for group, words in contrasts.items()},
     )
 
@@ -197,11 +212,12 @@ def substitution(
     return " ".join(w for w, _ in one[a:b]), " ".join(w for w, _ in two[c:d])
 
 
-def denied(said: Statement, claim: Statement) -> bool:
-    """Whether the clause that shares most with the claim holds a negation."""
-    shared = [(len(content & claim.content), no) for content, no in said.clauses]
-    most = max((n for n, _ in shared), default=0)
-    return any(no for n, no in shared if n == most)
+@lru_cache(maxsize=16384)
+def sequence(text: str) -> tuple[tuple[str, str, bool], ...]:
+    """Each word in order: as written in lower case, its stem, whether it carries meaning."""
+    shown = with_dates(text[:MAX_CHARS])
+    tokens = _tokens(shown)
+    return tuple((shown[t.start : t.end].lower(), t.stem, _carries(t)) for t in tokens)
 
 
 # --- sentences ------------------------------------------------------------------------------
@@ -259,26 +275,33 @@ def _tokens(text: str) -> list[_Token]:
     found: list[_Token] = []
     at = 0
     while at < len(raw):
-        match = raw[at]
-        word = match.group()
-        if word[0].isdigit():
-            found.append(_number(_canonical(word), match.start(), match.end(), digits=True))
-            at += 1
-            after = raw[at].group() if at < len(raw) else ""  # 19th, 2nd: the ending says nothing
-            if after in ("st", "nd", "rd", "th") and raw[at].start() == match.end():
-                at += 1
-            continue
-        value, used = None, 0
-        if word.casefold() in NUMBER_WORDS:
-            value, used = number_of([m.group().casefold() for m in raw[at : at + 8]])
-        if value is not None:
-            end = raw[at + used - 1].end()
-            found.append(_number(str(value), match.start(), end, digits=False))
-            at += used
-            continue
-        found.append(_word(word, match.start(), match.end()))
-        at += 1
+        token, used = _token(raw[at : at + 8], found[-1].plain if found else "")
+        found.append(token)
+        at += used
     return found
+
+
+def _token(raw: list[re.Match[str]], before: str) -> tuple[_Token, int]:
+    """The token that begins here, and of how many pieces it consists."""
+    word, start, end = raw[0].group(), raw[0].start(), raw[0].end()
+    following = [match.group().casefold() for match in raw[1:]]
+    after = following[0] if following else ""
+    if word[0].isdigit():
+        if after in ("st", "nd", "rd", "th") and raw[1].start() == end:
+            months = before in MONTH_NAMES or any(
+                MONTHS.get(w, w) in MONTH_NAMES for w in following[1:3]
+            )
+            if word in ORDINALS and not months:  # 2nd is `second`; on March 2nd it is a number
+                return _word(ORDINALS[word], start, raw[1].end()), 2
+            return _number(canonical(word), start, raw[1].end(), digits=True), 2
+        if after in SCALES and after != "hundred":  # 1.2 million
+            return _number(scaled(canonical(word), after), start, raw[1].end(), digits=True), 2
+        return _number(canonical(word), start, end, digits=True), 1
+    if (plain := word.casefold()) in NUMBER_WORDS:
+        value, used = number_of([plain, *following])
+        if value is not None:
+            return _number(str(value), start, raw[used - 1].end(), digits=False), used
+    return _word(word, start, end), 1
 
 
 def _number(plain: str, start: int, end: int, *, digits: bool) -> _Token:
@@ -287,7 +310,7 @@ def _number(plain: str, start: int, end: int, *, digits: bool) -> _Token:
 
 def _word(word: str, start: int, end: int) -> _Token:
     plain = _plain(word)
-    capital = any(c.isupper() for c in word)
+    capital = word != word.lower()
     plain = MONTHS.get(plain, plain) if capital else plain
     return _Token(plain, _stem(plain), False, False, capital, start, end)
 
@@ -298,17 +321,6 @@ def _plain(word: str) -> str:
     folded = unicodedata.normalize("NFKD", word.casefold().replace("’", "'"))
     bare = "".join(c for c in folded if not unicodedata.combining(c))
     return bare.removesuffix("'s").replace("'", "")
-
-
-def _canonical(digits: str) -> str:
-    """`1,200` and `1200` are one number, and so are `3.50` and `3.5`."""
-    groups = digits.split(",")
-    if len(groups) > 1 and all(len(g.partition(".")[0]) == 3 for g in groups[1:]):
-        digits = "".join(groups)
-    ascii_digits = unicodedata.normalize("NFKC", digits)
-    whole, dot, rest = ascii_digits.partition(".")
-    rest = rest.rstrip("0") if "." not in rest else rest
-    return (whole.lstrip("0") or "0") + (f".{rest}" if dot and rest else "")
 
 
 @lru_cache(maxsize=32768)

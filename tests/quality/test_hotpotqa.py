@@ -28,7 +28,7 @@ def questions(data_dir: Path) -> list[Question]:
 def test_facts_stored_as_they_are_have_recall_and_precision_1(
     matcher: Matcher, questions: list[Question]
 ) -> None:
-    for question in questions:
+    for question in questions[:: sampled(matcher)]:
         facts = gold_of(question).facts
         found = matcher.find(facts, facts)
         assert all(found.facts)
@@ -38,7 +38,7 @@ def test_facts_stored_as_they_are_have_recall_and_precision_1(
 def test_another_question_s_facts_recall_nothing(
     matcher: Matcher, questions: list[Question]
 ) -> None:
-    facts = [gold_of(question).facts for question in questions]
+    facts = [gold_of(question).facts for question in questions[:: sampled(matcher)]]
     recalls = []
     for place, wanted in enumerate(facts):
         said = matcher.find(facts[(place + 1) % len(facts)], wanted).facts
@@ -83,12 +83,16 @@ async def test_facts_that_change_are_told_from_what_they_were(hashing: Matcher) 
         gold = env.gold(task)
         right, wrong = [
             (await score(Evidence(gold, {}, entries(texts), [], True, None), hashing, None)).scores
-            for texts in (gold.facts, gold.stale)
+            for texts in (tuple(dict.fromkeys((*gold.facts, *gold.corrected))), gold.stale)
         ]
         assert (right["fact_recall"], right["stale"]) == (1, 0)
-        assert right["updated"] in (1, None)  # None: what changed was none of the gold facts
-        assert wrong["stale"] == 1
-        assert wrong["updated"] in (0, None)
+        assert right["updated"] == 1
+        assert (wrong["stale"], wrong["updated"]) == (1, 0)
+
+
+def sampled(matcher: Matcher) -> int:
+    """All questions for an embedder that is fast, every eighth for one that is not."""
+    return 1 if "hashing" in str(matcher.identity["embedder"]) else 8
 
 
 def entries(contents: tuple[str, ...]) -> list[Json]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agemem_eval.harness.quality import matching
+from agemem_eval.harness.quality import repeats as repeating
 from agemem_eval.harness.quality.matching import Matcher, rates
 from agemem_eval.harness.quality.pairs import CALIBRATION, HELD_OUT, Pair
 from agemem_eval.harness.quality.repeats import repeats
@@ -26,11 +27,12 @@ def test_precision_and_recall_on_pairs_that_chose_no_threshold(matcher: Matcher)
     found = rates(scores, HELD_OUT, matcher.threshold)
     print(f"threshold {matcher.threshold}, precision {found.precision}, recall {found.recall}")
     assert found.precision is not None
-    assert found.precision >= 0.8
+    hashing = "hashing" in str(matcher.identity["embedder"])
+    assert found.precision >= (0.8 if hashing else 0.9)
     assert found.recall >= 0.8
 
 
-@pytest.mark.parametrize("kind", ["number", "name", "negated", "opposite", "unrelated"])
+@pytest.mark.parametrize("kind", ["number", "name", "negated", "opposite", "relative", "unrelated"])
 def test_no_pair_of_these_kinds_ever_matches(hashing: Matcher, kind: str) -> None:
     pairs = [pair for pair in (*CALIBRATION, *HELD_OUT) if pair.kind == kind]
     assert [p.entry for p in pairs if hashing.says(p.entry, p.fact)] == []
@@ -56,6 +58,44 @@ def test_what_one_sentence_lacks_no_contradicting_one_may_lend(matcher: Matcher)
     entry = "Emil Stroud was born in 1901. Nora Vell was born in 1923."
     assert matcher.says(entry, "Nora Vell was born in 1923.")
     assert not matcher.says(entry, "Nora Vell was born in 1901.")
+
+
+@pytest.mark.parametrize(
+    ("fact", "entry"),
+    [
+        ("Nora Vell taught Otto Falk.", "Otto Falk taught Nora Vell."),
+        ("Nora Vell was the mother of Ada Quill.", "Ada Quill was the mother of Nora Vell."),
+        ("Mount Iskar is higher than Mount Bel.", "Mount Bel is higher than Mount Iskar."),
+        ("Emil Stroud defeated Otto Falk.", "Emil Stroud was defeated by Otto Falk."),
+        ("Nora Vell's teacher was Otto Falk.", "Nora Vell was the teacher of Otto Falk."),
+        ("Nora Vell: She was born in 1901.", "Was Nora Vell born in 1901?"),
+        ("Nora Vell was born in 1901.", "It is false that Nora Vell was born in 1901."),
+        ("Nora Vell was born in 1901.", "Nora Vell was born in 1901, but this proved wrong."),
+        ("Nora Vell was born in 1901.", "Nora Vell was born in 1901; corrected to 1911."),
+        ("Nora Vell was born in 1901.", "Nora Vell was born, though it is not 1901, but 1922."),
+        ("Nora Vell was born in 1901.", "Nora Vell's son was born in 1901."),
+        ("The Wren was built by Nora Vell.", "The Wren was built by Nora Vell's brother."),
+        ("Boeing 747: It first flew in 1969.", "The Boeing 737 first flew in 1969."),
+    ],
+)  # fmt: skip
+def test_the_same_words_may_say_something_else(hashing: Matcher, fact: str, entry: str) -> None:
+    assert hashing.says(fact, fact)
+    assert not hashing.says(entry, fact)
+
+
+@pytest.mark.parametrize(
+    ("fact", "entry"),
+    [
+        ("Nora Vell taught Otto Falk.", "Otto Falk was taught by Nora Vell."),
+        ("Nora Vell was the mother of Ada Quill.", "Ada Quill's mother was Nora Vell."),
+        ("Nora Vell married Otto Falk.", "Otto Falk married Nora Vell."),
+        ("Nora Vell was born in 1911.", "Nora Vell was not born in 1901 but in 1911."),
+        ("Nora Vell was born in 1911.", "Nora Vell was born in 1901, corrected to 1911."),
+        ("Nora Vell: Her teacher was Otto Falk.", "Nora Vell's teacher was Otto Falk."),
+    ],
+)
+def test_what_is_turned_round_twice_says_the_same(hashing: Matcher, fact: str, entry: str) -> None:
+    assert hashing.says(entry, fact)
 
 
 def test_swapped_numbers_of_things_are_noticed(matcher: Matcher) -> None:
@@ -134,6 +174,32 @@ def test_an_entry_repeats_an_earlier_one_that_says_it_all(hashing: Matcher) -> N
         "!!!",
     ]
     assert repeats(hashing, entries) == [False, True, False, True, False, False, True]
+
+
+def test_a_question_and_its_bare_answer_repeat_nothing(hashing: Matcher) -> None:
+    entries = [
+        "In what year was the Buvatur Museum founded?",
+        "You answered: Buvatur Museum",
+        "In what year was Buvatur Museum founded?",
+        "Buvatur Museum",
+        "In what year was the Buvatur Museum founded?",
+    ]
+    assert repeats(hashing, entries) == [False, False, False, True, True]
+
+
+def test_of_thousands_of_alike_entries_only_a_few_are_compared_with_each(
+    hashing: Matcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    may_say = repeating.may_say
+    monkeypatch.setattr(repeating, "COMPARED", 400)
+    monkeypatch.setattr(repeating, "may_say", lambda *a: calls.append(1) or may_say(*a))
+    entries = [
+        f"Look at the mug, it is w{chr(97 + n % 26)}{chr(97 + n // 26)}." for n in range(400)
+    ]
+    repeated = repeats(hashing, [*entries, entries[7]])
+    assert len(calls) <= repeating.MIN_COMPARED * 400
+    assert repeated[-1]
 
 
 def test_the_index_finds_what_comparing_every_pair_finds(hashing: Matcher) -> None:

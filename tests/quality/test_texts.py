@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agemem_eval.harness.quality import texts
+from agemem_eval.harness.quality import assertion, texts
 from agemem_eval.harness.quality.words import number_of
 
 PARTS = ["a", "B", "1", ".", "!", "?", " ", "\n", '"', ")", "é", "-", ",", "Mr", "…", "No"]
@@ -63,10 +63,23 @@ def test_sentences_end_where_a_reader_ends_them(text: str, expected: list[str]) 
         ("on the 19th of May 1901", {"19", "1901"}),
         ("one of them", set()),
         ("no number", set()),
+        ("1.2 million people", {"1200000"}),
+        ("$3.5 million", {"3500000"}),
+        ("nineteen hundred and one", {"1901"}),
+        ("nineteen twenty-three", {"1923"}),
+        ("the twenty-first of the seventh", {"21", "7"}),
+        ("on 1970-03-09", {"1970", "9"}),
+        ("the 2nd captain", set()),
+        ("on March 2nd", {"2"}),
     ],
 )
 def test_numbers_are_read_in_digits_and_in_words(text: str, numbers: set[str]) -> None:
     assert texts.statement(text).numbers == numbers
+
+
+def test_a_number_written_in_two_ways_is_read_as_one() -> None:
+    for one, two in [("the 2nd", "the second"), ("1970-03-09", "March 9, 1970")]:
+        assert texts.statement(one).words == texts.statement(two).words
 
 
 ONES = [
@@ -127,8 +140,10 @@ def test_peoples_and_countries_have_one_name() -> None:
 
 def test_a_denial_counts_in_the_clause_that_shares_most_with_the_claim() -> None:
     claim = texts.statement("The mug is in the cabinet.")
-    assert not texts.denied(texts.statement("The mug is in the cabinet, not the drawer."), claim)
-    assert texts.denied(texts.statement("It rains, and the mug isn't in the cabinet."), claim)
+    assert not assertion.denied(
+        texts.statement("The mug is in the cabinet, not the drawer."), claim
+    )
+    assert assertion.denied(texts.statement("It rains, and the mug isn't in the cabinet."), claim)
 
 
 def test_only_a_name_before_the_colon_is_a_subject() -> None:
