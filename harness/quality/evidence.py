@@ -11,6 +11,7 @@ from . import texts
 # Written by the agent or by its memory: what they invented is no evidence for itself.
 _OWN = frozenset({"assistant", "tool_result", "memory", "summary", "message"})
 _LOGICAL_TIME = re.compile(r"\b(?:step|turn)\s+\d+", re.IGNORECASE)
+_BLANK_LINES = re.compile(r"\n\s*\n")
 SHARE = 0.5  # of a sentence's content words that must have been read
 
 
@@ -58,8 +59,10 @@ def unsupported(
 
     Supported means, word for word but for inflection, accents, demonyms and how numbers are
     written: every number of the sentence, every word of its names, and at least half of its words
-    that carry meaning occur somewhere in what follows, and things with a number (`mug 1`) have a
-    number there that they had.
+    that carry meaning occur somewhere in what follows; things with a number (`mug 1`) have a
+    number there that they had; and names and numbers hang together: one paragraph has two of them,
+    another one of these and a third, and so on to the last, so that the year of one person given
+    to another is noticed where each was read of by itself.
 
     - what the agent read: the prompt, goals, observations, error messages;
     - what it did: its actions, and what came of them;
@@ -67,7 +70,10 @@ def unsupported(
 
     Its thoughts, its tool calls and what its memory showed it are no support. Where the entries
     say `step 3` or `turn 4`, that is the harness's clock and is not looked for. A count that the
-    agent made itself, or a conclusion with a number or a name of its own, counts as unsupported.
+    agent made itself, or a conclusion with a number or a name of its own, counts as unsupported,
+    and so does a comparison of two things that were never read of together. What is not seen:
+    names and numbers of one paragraph that are mixed up, another verb between the same names, a
+    `not` too much.
 
     Returns:
         None where no entry is new or changed, or none of them says anything.
@@ -77,7 +83,8 @@ def unsupported(
     total = bad = 0
     for id_, content in changed.items():
         known = [*read, *_read([before[id_]])] if id_ in before else read
-        words = frozenset().union(*(text.words for text in known))
+        places = [text.words for text in known]
+        words = frozenset().union(*places)
         numbered: dict[str, set[str]] = {}
         for noun, numbers in (
             (n, numbers) for text in known for n, numbers in text.numbered.items()
@@ -86,20 +93,40 @@ def unsupported(
         for unit in texts.units(_LOGICAL_TIME.sub(" ", content)):
             if unit.said.content:
                 total += 1
-                bad += not _supported(unit.said, words, numbered)
+                exact = _exact(unit.said)
+                sound = _supported(unit.said, exact, words, numbered)
+                bad += not (sound and _hang_together(exact, places))
     return bad / total if total else None
 
 
+def _exact(said: texts.Statement) -> list[frozenset[str]]:
+    """What must have been read as it is: each number, each that is surely a name."""
+    names = [name for name in said.names if not name <= said.unsure]
+    return [*(frozenset({number}) for number in sorted(said.numbers)), *names]
+
+
 def _supported(
-    said: texts.Statement, words: Collection[str], numbered: Mapping[str, Collection[str]]
+    said: texts.Statement,
+    exact: Iterable[frozenset[str]],
+    words: Collection[str],
+    numbered: Mapping[str, Collection[str]],
 ) -> bool:
     rest = said.content - said.numbers
-    exact = said.numbers.union(*(name for name in said.names if not name <= said.unsure))
     return (
         sum(word in words for word in rest) >= SHARE * len(rest)
-        and all(word in words for word in exact)
+        and all(word in words for one in exact for word in one)
         and all(numbers <= set(numbered.get(n, numbers)) for n, numbers in said.numbered.items())
     )
+
+
+def _hang_together(exact: Sequence[frozenset[str]], places: Iterable[frozenset[str]]) -> bool:
+    """Whether paragraphs link all names and numbers, each to some other."""
+    found = [{n for n, one in enumerate(exact) if one <= place} for place in places]
+    groups = [group for group in found if len(group) > 1]
+    linked = {0} if exact else set()
+    while more := [group for group in groups if group & linked and not group <= linked]:
+        linked.update(*more)
+    return len(linked) == len(exact)
 
 
 def _read_or_done(events: Iterable[Event]) -> Iterable[str]:
@@ -117,7 +144,8 @@ def _remembered(before: Mapping[str, str], events: Iterable[Event]) -> Iterable[
 
 
 def _read(read: Iterable[str]) -> list[texts.Statement]:
-    return [texts.statement(text) for text in dict.fromkeys(read)]
+    paragraphs = (part for text in read for part in _BLANK_LINES.split(text) if part.strip())
+    return [texts.statement(part) for part in dict.fromkeys(paragraphs)]
 
 
 def _is_retrieval(event: Event) -> bool:

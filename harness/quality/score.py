@@ -27,7 +27,7 @@ MEANINGS: dict[str, str] = {
     "stale": "share of the facts corrected midway that an entry says as they were and no more",
     "updated": "share of the facts corrected midway that are stored as corrected, and not stale",
     "redundancy": "share of the entries that say nothing which one earlier entry does not",
-    "unsupported": "share of the new sentences with names, numbers or words read nowhere",
+    "unsupported": "share of the new sentences with words read nowhere, or names not read together",
     "memory_tokens": "estimated tokens of all entries",
     "j": "a judge's score of the answer against the gold answer, 0 to 1; 0 without an answer",
     "mq": "a judge's score of the 20 entries nearest to the question against the gold facts",

@@ -127,12 +127,14 @@ def test_a_memory_of_every_message_recalls_all_and_is_stale_unless_it_is_one_ent
     matcher = Matcher(make_embedder(embedder))
     environment = HotpotqaEnvironment(form="three-stage", changes="2")
     apart, joined = [], []
-    for task in environment.tasks("generated")[:60]:
+    for number, task in enumerate(environment.tasks("generated")[:60]):
         messages = [environment.reset(task, 0).text]
         while (step := environment.step("ok")).goal is None:
             messages.append(step.observation)
         gold = environment.gold(task)
         assert all(matcher.find(messages, gold.facts, rivals(gold)).facts)
+        if embedder == "minilm" and number >= 12:
+            continue  # what follows reads all sentences, many with vectors
         apart.append(score_changes(gold, messages, matcher))
         joined.append(score_changes(gold, ["\n\n".join(messages)], matcher))
     assert {scores["stale"] for scores in joined} == {0.0}

@@ -232,6 +232,35 @@ async def test_a_sentence_is_supported_by_what_was_read_or_done(
     assert (await scored(episode, hashing, entry)).scores["unsupported"] == unsupported
 
 
+BIRTHS = (
+    "Nora Vell is a novelist. She was born in 1901.",
+    "Otto Falk was born in 1923 in Kell.",
+    "Sorry, I was wrong about “Otto Falk”. He was born in 1930.",
+)
+
+
+@pytest.mark.parametrize("between", ["\n\n", None])  # paragraphs of a message, or messages
+@pytest.mark.parametrize(
+    ("entry", "unsupported"),
+    [
+        ("Nora Vell was born in 1901.", 0),
+        ("Nora Vell was born in 1923.", 1),  # both were read, apart
+        ("Nora Vell was born in Kell.", 1),
+        ("Otto Falk of Kell was born in 1930.", 0),  # Kell and 1930 are linked by the man
+        ("He was born in 1923.", 0),
+        ("The novelist Nora Vell was born before Otto Falk.", 1),  # a conclusion
+        ("Otto Falk was born in 1923, not in 1930.", 0),  # what is not seen
+    ],
+)
+async def test_names_and_numbers_must_have_been_read_together(
+    hashing: Matcher, entry: str, unsupported: float, between: str | None
+) -> None:
+    episode = Episode()
+    for text in BIRTHS if between is None else [between.join(BIRTHS)]:
+        episode.message(text)
+    assert (await scored(episode, hashing, entry)).scores["unsupported"] == unsupported
+
+
 @pytest.mark.parametrize("kind", ["assistant", "tool_result", "memory", "summary"])
 async def test_what_agent_or_memory_wrote_supports_nothing(hashing: Matcher, kind: str) -> None:
     episode = Episode()
