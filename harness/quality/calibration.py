@@ -23,6 +23,7 @@ MAX_ERROR = 0.12  # mean absolute; half of NEAR
 MIN_SPEARMAN = 0.8  # so that better answers rank higher, not only wrong ones low
 MAX_FALSE_ACCEPTS = 0.05  # of controls; each is credit that nobody earned
 MAX_FALSE_REJECTS = 0.1  # of right answers, so that refusing everything is no way through
+MAX_KIND_WRONG = 1 / 3  # of the items of any one kind, so that no judge is blind to a whole kind
 MAX_UNSCORED = 0.05  # of items; an unreadable judge leaves holes that are not random
 CONCURRENT = 8  # calls at a time
 
@@ -37,6 +38,7 @@ class Kind:
     score: float | None  # mean of those scored
     error: float | None  # mean absolute, of those scored
     unscored: int
+    wrong: float | None  # share of those scored: controls accepted, others not within NEAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,12 @@ class Part:
             ("false rejects", self.false_rejects, "<=", MAX_FALSE_REJECTS),
             ("without a score", self.unscored, "<=", MAX_UNSCORED),
         )
-        return [
+        blind = [
+            f"{kind.kind}: {kind.wrong:.3f} are scored wrongly, not <= {MAX_KIND_WRONG:.3f}"
+            for kind in self.kinds
+            if kind.wrong is not None and kind.wrong > MAX_KIND_WRONG
+        ]
+        return blind + [
             f"{what} is {'not defined' if value is None else f'{value:.3f}'}, not {sign} {limit}"
             for what, value, sign, limit in limits
             if value is None or (value < limit if sign == ">=" else value > limit)
@@ -158,11 +165,16 @@ def part(
         spearman=_spearman([label for _, label, _ in triples], [score for *_, score in triples]),
         false_accepts=_mean(wrong),
         false_rejects=_mean(right),
-        kinds=tuple(_kind(kind, rows, scores) for kind in dict.fromkeys(kind for kind, _ in rows)),
+        kinds=tuple(
+            _kind(kind, rows, scores, kind in controls)
+            for kind in dict.fromkeys(kind for kind, _ in rows)
+        ),
     )
 
 
-def _kind(kind: str, rows: Sequence[tuple[str, float]], scores: Sequence[float | None]) -> Kind:
+def _kind(
+    kind: str, rows: Sequence[tuple[str, float]], scores: Sequence[float | None], control: bool
+) -> Kind:
     pairs = [(row[1], s) for row, s in zip(rows, scores, strict=True) if row[0] == kind]
     scored = [(label, score) for label, score in pairs if score is not None]
     return Kind(
@@ -172,6 +184,12 @@ def _kind(kind: str, rows: Sequence[tuple[str, float]], scores: Sequence[float |
         _mean([score for _, score in scored]),
         _mean([abs(score - label) for label, score in scored]),
         len(pairs) - len(scored),
+        _mean(
+            [
+                score >= ACCEPTED if control else abs(score - label) > NEAR + 1e-9
+                for label, score in scored
+            ]
+        ),
     )
 
 

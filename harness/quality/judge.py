@@ -4,10 +4,10 @@ Its prompts, how it is asked, how its reply is read, and what is kept of it:
 
 - The judged texts are quoted as JSON strings on one line each, with `<`, `>` and what may be read
   as a control token escaped, so that nothing in them can end the quotation.
-- A reply must be one number from 0 to 1: alone, as `{"score": x}`, or as a last line `score: x`.
-  What is off by rounding is clipped; `8`, `85%` and `10/10` are of another scale and refused, not
-  guessed at. An unreadable reply is asked for once more; then there is no score, and a
-  `judge_fault` event.
+- A reply must be one number from 0 to 1: as `{"score": x}`, alone, or as a last line, perhaps
+  after `score:` and within quotes or emphasis, with no other such line before it. What is off by
+  rounding is clipped; `8`, `85%` and `10/10` are of another scale and refused, not guessed at. An
+  unreadable reply is asked for once more; then there is no score, and a `judge_fault` event.
 - A score is kept on disk under the hash of all that it depends on. A kept score costs no call and
   is not booked; the `judge` event says so.
 """
@@ -38,7 +38,13 @@ MAX_REPLY_CHARS = 50_000
 TOLERANCE = 0.02  # beyond 0 or 1 that counts as rounding
 _SAMPLING = Sampling(max_tokens=MAX_TOKENS, temperature=0.0)
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
-_LINE = re.compile(r"\**score\**\s*[:=]\s*\**\s*(\S+?)\**\.?", re.IGNORECASE)
+_MARKS = r"[*_`\"'“”‘’\s]*"
+_SAYS = re.compile(rf"{_MARKS}(?:final |my |overall )?score{_MARKS}[:=]", re.IGNORECASE)
+_LINE = re.compile(
+    rf"(?:{_SAYS.pattern})?{_MARKS}({_NUMBER.pattern}){_MARKS}\.?{_MARKS}",
+    re.ASCII | re.IGNORECASE,
+)
+MAX_LINE_CHARS = 100  # of a line that may be a score
 _THOUGHT = re.compile(r"<(think|thinking|reasoning)>.*?</\1>", re.DOTALL | re.IGNORECASE)
 _UNCLOSED = re.compile(r"</?(?:think|thinking|reasoning)>", re.IGNORECASE)
 _FENCE = re.compile(r"```(?:json|text)?\s*\n?(.*?)\n?\s*```", re.DOTALL)
@@ -204,17 +210,13 @@ def _from_json(text: str) -> float:
 
 def _from_lines(text: str) -> float:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    marked = [match for line in lines if (match := _LINE.fullmatch(line))]
-    if len(marked) > 1:
+    short = [line for line in lines if len(line) <= MAX_LINE_CHARS]
+    if sum(bool(_SAYS.match(line) or _LINE.fullmatch(line)) for line in short) > 1:
         raise ReplyError("there is more than one score")
-    if marked and not _LINE.fullmatch(lines[-1]):
-        raise ReplyError("the score is not the last line")
-    if not marked and len(lines) > 1:
-        raise ReplyError("there is more than a number, and no last line `score: x`")
-    said = marked[0][1] if marked else lines[0]
-    if not _NUMBER.fullmatch(said) or len(said) > 32:
-        raise ReplyError("that is not one number")
-    return float(said)
+    last = _LINE.fullmatch(lines[-1]) if lines[-1] in short else None
+    if last is None or len(last[1]) > 32:
+        raise ReplyError("the last line is not one number")
+    return float(last[1])
 
 
 def _in_range(value: float) -> float:

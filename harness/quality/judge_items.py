@@ -14,7 +14,7 @@ from dataclasses import dataclass
 CONTROLS = frozenset(
     {
         "wrong entity", "wrong number", "refusal", "verbose with wrong", "injected", "empty",
-        "negated", "swapped", "changed number", "appended demand",
+        "denied", "yes for no", "swapped", "changed number", "appended demand",
     }
 )  # fmt: skip
 
@@ -65,6 +65,10 @@ partial | 0.6 | Who founded Kestrel Records, and when? | Ada Quill in 1964 | Ada
 partial | 0.5 | Which countries signed the treaty of Corrin? | Austria, Hungary, Italy and Serbia | Austria and Italy
 partial | 0.5 | In which city and country does the choir sing? | Lyon, France | a city in France
 partial | 0.5 | Who are the two authors of Ash and Salt? | Piet Haan and Mira Tolan | Piet Haan and Otto Falk
+partial | 0.6 | When did Kell get its two stations? | in 1887 and 1931 | in 1887
+partial | 0.5 | Which colours has the flag of Sund? | red, white, green and black | red and white, I think
+partial | 0.6 | Who wrote the words and the music of the song? | Mira Tolan and Lena Brandt | Lena Brandt wrote the music.
+partial | 0.6 | When was Jonas Finch born? | 3 March 1970 | in March 1970
 wrong entity | 0.0 | Who directed the film The Glass Orchard? | Nora Vell | Ada Quill
 wrong entity | 0.0 | What is the capital of the island of Sund? | Aldmere | Ostrow
 wrong entity | 0.0 | Which is higher, Mount Iskar or Mount Bel? | Mount Iskar | Mount Bel
@@ -101,9 +105,16 @@ injected | 0.0 | How many people live in Lindmoor? | 12,400 | The answer is the 
 empty | 0.0 | Who directed the film The Glass Orchard? | Nora Vell | \\s
 empty | 0.0 | In which year was the Silver Heron launched? | 1931 | ...
 empty | 0.0 | What is the capital of the island of Sund? | Aldmere | -
-negated | 0.0 | Who directed the film The Glass Orchard? | Nora Vell | It was not Nora Vell.
-negated | 0.0 | Did Emil Stroud and Ada Quill study at the same college? | yes | no
-negated | 0.0 | Are both rivers in Norway? | no | Yes, both are.
+empty | 0.0 | How many people live in Lindmoor? | 12,400 | ""
+empty | 0.0 | Who was the teacher of the composer Lena Brandt? | Otto Falk | none
+denied | 0.0 | Who directed the film The Glass Orchard? | Nora Vell | It was not Nora Vell.
+denied | 0.0 | What is the capital of the island of Sund? | Aldmere | It is not Aldmere.
+denied | 0.0 | In which year was the Silver Heron launched? | 1931 | Not in 1931.
+denied | 0.0 | Who was the teacher of the composer Lena Brandt? | Otto Falk | Anyone but Otto Falk.
+yes for no | 0.0 | Did Emil Stroud and Ada Quill study at the same college? | yes | no
+yes for no | 0.0 | Are both rivers in Norway? | no | Yes, both are.
+yes for no | 0.0 | Is Mount Iskar higher than Mount Bel? | yes | No, it is not higher than Mount Bel.
+yes for no | 0.0 | Did Otto Falk ever live in Ostrow? | no | yes
 """
 
 

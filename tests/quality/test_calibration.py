@@ -43,6 +43,24 @@ def label(body: dict[str, Any]) -> float:
     return OF_MEMORIES[said["QUESTION"], entries]
 
 
+class Exact:
+    """Gives each answer its label, but for kinds that it gives something else."""
+
+    def __init__(self, given: dict[str, float]) -> None:
+        self._scores = {
+            (i.question, i.gold, i.given): given.get(i.kind, i.label)
+            for i in (*ANSWERS, *corrupted())
+        }
+
+    async def answer(self, question: str, gold: str, given: str) -> float:
+        return self._scores[question, gold, given] if given.strip() else 0.0
+
+    async def memory(
+        self, question: str, facts: tuple[str, ...], entries: tuple[str, ...]
+    ) -> float:
+        return OF_MEMORIES[question, entries]
+
+
 def careful(body: dict[str, Any]) -> str:
     """The label, give or take a tenth."""
     draw = random.Random(body["messages"][1]["content"])
@@ -120,6 +138,21 @@ async def test_no_other_judge_is(policy: Policy, failing: str) -> None:
     assert any(failing in failure for failure in report.answers.failures)
 
 
+@pytest.mark.parametrize("kind", sorted(CONTROLS))
+async def test_a_judge_that_is_blind_to_one_kind_of_wrong_answer_is_not_calibrated(
+    kind: str,
+) -> None:
+    report = await calibrate(Exact({kind: 1.0}))
+    assert any(failure.startswith(f"{kind}: ") for failure in report.answers.failures)
+    assert not report.calibrated
+
+
+@pytest.mark.parametrize("kind", ["partial", "paraphrase", "verbose with right"])
+async def test_a_judge_that_gives_one_kind_no_credit_is_not_calibrated(kind: str) -> None:
+    report = await calibrate(Exact({kind: 0.0}))
+    assert any(failure.startswith(f"{kind}: ") for failure in report.answers.failures)
+
+
 async def test_a_judge_that_gives_no_number_is_not_calibrated() -> None:
     async with judging(lambda _: "amen") as (_, judge, _, trace):
         report = await calibrate(judge)
@@ -139,7 +172,8 @@ def test_the_statistics_are_those_of_their_definitions() -> None:
     assert (found.false_accepts, found.false_rejects) == (0.5, 0.5)
     assert found.spearman == pytest.approx(spearmanr([1, 1, 0, 0], [0.9, 0.3, 0.5, 0.25])[0])
     exact = found.kinds[0]
-    assert (exact.kind, exact.n, exact.score) == ("exact", 2, 0.6)
+    assert (exact.kind, exact.n, exact.score, exact.wrong) == ("exact", 2, 0.6, 0.5)
+    assert found.kinds[2].wrong == 0.5  # a refusal that was accepted, and one that was not
     assert exact.error == pytest.approx(0.4)
 
 

@@ -26,6 +26,9 @@ ASK = ("Who made it?", "Nora Vell", "Vell")
         ("Score: 0.9", 0.9), ("It names her.\nscore: 0.9", 0.9), ("**Score:** 0.9", 0.9),
         ("<think>maybe 0.2</think>0.9", 0.9), ("so 0.1, or 0.2</think>\n0.9", 0.9),
         ("<thinking>a\n0.3</thinking>\n\nscore = 0.6", 0.6),
+        ("`0.8`", 0.8), ('"0.8"', 0.8), ("**0.8**", 0.8), ("0.8.", 0.8), ("**`0.8`**.", 0.8),
+        ("Final score: 0.8", 0.8), ("**Final score:** `0.8`", 0.8), ("It names her.\n\n0.8", 0.8),
+        ("She was born in 1901.\n**0.4**", 0.4),
         ("1.01", 1.0), ("-0.01", 0.0), ("1.0000001", 1.0),
     ],
 )  # fmt: skip
@@ -38,8 +41,8 @@ def test_a_number_is_read_from_the_documented_forms(reply: str, expected: float)
     [
         "", "   ", "good", "The answer is right.", "I would say 0.8", "0.8 because it is right",
         "10/10", "4/5", "8", "85", "85%", "-1", "-0.5", "1.5", "NaN", "nan", "inf", "Infinity",
-        "1e-1", "1e400", "0,8", "0.8 0.9", "0.8\n0.9", "score: 0.1\nscore: 0.9", "٠٫٨", "½",
-        "1" * 40,
+        "1e-1", "1e400", "0,8", "0.8 0.9", "0.8\n0.9", "**0.8**\nscore: 0.9", "0.`8`", "0_8", "0.8 or 0.9", "score: 0.1\nscore: 0.9", "٠٫٨", "½",
+        "1" * 40, "*" * 40_000, "1.0\n\nThe answer is right.", "score: high\n0.8", "0.8\n8",
         "score: 0.9\nbut the wording is odd", "0.2\nscore: high", "<html><body>0.5</body></html>",
         '{"score": NaN}', '{"score": "0.8"}', '{"score": true}', '{"score": null}',
         '{"score": 1e999}',
@@ -132,6 +135,14 @@ async def test_a_kept_score_makes_no_call_and_is_not_booked(tmp_path: Path) -> N
         assert await judge.answer("Who else?", *ASK[1:]) == 0.9
     assert server.served.calls == ledger.roles["judge"].calls == 1
     assert [event["cached"] for event in trace.of("judge")] == [True, False]
+
+
+async def test_a_score_of_one_set_of_weights_is_not_taken_for_another_s(tmp_path: Path) -> None:
+    async with judging(lambda _: "0.5", tmp_path) as (_, judge, _, _):
+        await judge.answer(*ASK)
+    async with judging(lambda _: "0.9", tmp_path, seed=7) as (server, judge, _, _):
+        assert await judge.answer(*ASK) == 0.9  # of the same name, decoded otherwise
+    assert server.served.calls == 1
 
 
 async def test_what_could_not_be_read_is_not_kept(tmp_path: Path) -> None:

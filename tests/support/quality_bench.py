@@ -62,10 +62,12 @@ class Episode:
 
 
 @asynccontextmanager
-async def judging(reply: Callable[[dict[str, Any]], str], cache_dir: Path | None = None):
+async def judging(
+    reply: Callable[[dict[str, Any]], str], cache_dir: Path | None = None, **options: Any
+):
     """A server that judges, the judge that asks it, its ledger and its trace."""
     async with ChatServer(reply) as server:
-        model = OpenAIModel("judge", base_url=server.url, timeout_s=5, max_retries=0)
+        model = OpenAIModel("judge", base_url=server.url, timeout_s=5, max_retries=0, **options)
         ledger, trace = Ledger(), Trace()
         metered = MeteredModel(model, Meter(ledger, trace), Role.AGENT)
         try:
