@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agemem_eval.harness.quality import assertion, texts
@@ -17,6 +17,7 @@ def bare(text: str) -> str:
     return "".join(text.split())
 
 
+@settings(max_examples=40)
 @given(st.one_of(st.text(), PROSE))
 def test_any_text_is_split_without_failing_and_no_sentence_is_blank(text: str) -> None:
     found = texts.sentences(text)
@@ -25,11 +26,13 @@ def test_any_text_is_split_without_failing_and_no_sentence_is_blank(text: str) -
     texts.fact(text)
 
 
+@settings(max_examples=40)
 @given(PROSE.filter(lambda text: "-" not in text and "1" not in text))
 def test_sentences_hold_all_of_a_text_but_blanks(text: str) -> None:
     assert bare("".join(texts.sentences(text))) == bare(text)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from(["It rains.", "Nora sings!", "Who knows?"]), min_size=1))
 def test_plain_sentences_are_found_again(parts: list[str]) -> None:
     assert texts.sentences(" ".join(parts)) == parts
@@ -118,6 +121,7 @@ def spoken(n: int) -> list[str]:
     return [*spoken(n // 1000), "thousand", *(spoken(n % 1000) if n % 1000 else [])]
 
 
+@settings(max_examples=40)
 @given(st.integers(2, 999_999))
 def test_every_spoken_number_is_read_as_itself(n: int) -> None:
     assert number_of([*spoken(n), "people"]) == (n, len(spoken(n)))
@@ -154,5 +158,5 @@ def test_only_a_name_before_the_colon_is_a_subject() -> None:
 
 @pytest.mark.parametrize("piece", ["A. ", "a.b. ", "\n", "[0] ", '"', "1,"])
 def test_a_long_text_of_anything_is_read(piece: str) -> None:
-    for unit in texts.units(piece * (20_000 // len(piece))):
+    for unit in texts.units(piece * (8_000 // len(piece))):
         assert unit.said.words
