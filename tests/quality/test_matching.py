@@ -195,7 +195,7 @@ def test_of_thousands_of_alike_entries_only_a_few_are_compared_with_each(
     monkeypatch.setattr(repeating, "COMPARED", 150)
     monkeypatch.setattr(repeating, "may_say", lambda *a: calls.append(1) or may_say(*a))
     entries = [
-        f"Look at the mug, it is w{chr(97 + n % 26)}{chr(97 + n // 26)}." for n in range(400)
+        f"Look at the mug, it is w{chr(97 + n % 26)}{chr(97 + n // 26)}." for n in range(150)
     ]
     repeated = repeats(hashing, [*entries, entries[7]])
     assert len(calls) <= repeating.MIN_COMPARED * 150
