@@ -77,7 +77,6 @@ def cell_row(
     key = planned[0]
     successes = [e.success for e in scored if e.success is not None]
     steps = sum(e.steps for e in scored)
-    costs = _memory_costs(scored)
     turns = sum(e.turns for e in scored)
     return Row(
         env=key.env,
@@ -93,13 +92,8 @@ def cell_row(
         progress_rate=_mean(e.progress for e in scored if e.progress is not None),
         scores=_scores([episode.metrics for episode in scored]),
         within_cap=within_cap,
-        quality=_scores([episode.quality for episode in scored]),
-        losses=dict(sorted(Counter(e.loss for e in scored if e.loss is not None).items())),
-        memory_costs=costs,
-        memory_wall_s={operation: cost.pop("wall_s") for operation, cost in costs.items()},
-        memory_faults=_memory_faults(scored),
-        judge_faults=sum(episode.judge_faults for episode in scored),
         lifelong=_lifelong(streams, episodes),
+        **_of_memory(scored),
         steps_mean=_mean(e.steps for e in scored),
         turns_mean=_mean(e.turns for e in scored),
         invalid_action_rate=sum(e.invalid_actions for e in scored) / steps if steps else None,
@@ -107,11 +101,25 @@ def cell_row(
         tokens=_tokens(scored),
         tokens_lost=sum(map(_lost, found)),
         tool_calls=_tool_calls(scored),
-        memory_entries_mean=_mean(e.memory_entries for e in scored if e.memory_entries is not None),
         wall_s=_mean(e.wall_s for e in scored),
         statuses=dict(sorted(Counter(e.status for e in found).items())),
         labels=_labels(scored),
     )
+
+
+def _of_memory(scored: Sequence[Episode]) -> dict[str, Any]:
+    """The fields of a row that tell of its memory alone."""
+    costs = _memory_costs(scored)
+    sizes = [e.memory_entries for e in scored if e.memory_entries is not None]
+    return {
+        "quality": _scores([episode.quality for episode in scored]),
+        "losses": dict(sorted(Counter(e.loss for e in scored if e.loss is not None).items())),
+        "memory_costs": costs,
+        "memory_wall_s": {operation: cost.pop("wall_s") for operation, cost in costs.items()},
+        "memory_faults": _memory_faults(scored),
+        "judge_faults": sum(episode.judge_faults for episode in scored),
+        "memory_entries_mean": _mean(sizes),
+    }
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
