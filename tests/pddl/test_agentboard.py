@@ -1,4 +1,4 @@
-"""AgentBoard's problems and other people's dialects, in small files of the same layout."""
+"""AgentBoard's problems, in small files of the same layout."""
 
 from __future__ import annotations
 
@@ -7,78 +7,20 @@ import os
 import zipfile
 from collections import Counter
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from agemem_eval.envs.pddl import agentboard
-from agemem_eval.envs.pddl.dialects import read_foreign
 from agemem_eval.envs.pddl.env import PddlEnvironment
-from agemem_eval.envs.pddl.language import Literal
 from agemem_eval.harness.datasets import dataset
 from agemem_eval.harness.download import get
 from agemem_eval.harness.errors import DataError
 from agemem_eval.harness.types import Task
 
+from .problems import gripper
+
 INNER = "agentboard/environment/pddl_env/pddlgym/pddl"
-
-
-def gripper(number: int) -> str:
-    balls = [f"ball{n}" for n in range(1, number + 2)]
-    kinds = " ".join(f"(ball {ball})" for ball in balls)
-    places = " ".join(f"(at {ball} rooma)" for ball in balls)
-    goals = " ".join(f"(at {ball} roomb)" for ball in balls)
-    return f"""(define (problem carry-{number}) (:domain gripper-strips)
-      (:objects rooma roomb {" ".join(balls)} left right)
-      (:init (room rooma) (room roomb) (gripper left) (gripper right) {kinds}
-             (at-robby rooma) (free left) (free right) {places})
-      (:goal (and {goals})))"""
-
-
-def blockworld(number: int) -> str:
-    blocks = [f"b{n}" for n in range(1, number + 3)]
-    stands = " ".join(f"(on-table {block}) (clear {block})" for block in blocks)
-    goals = " ".join(f"(on {a} {b})" for a, b in pairwise(blocks))
-    return f"""(define (problem tower-{number})
-      (:domain blocksworld-4ops)
-      (:objects {" ".join(blocks)} )
-      (:init (arm-empty) {stands}) (:goal (and {goals})))"""
-
-
-def barman(number: int) -> str:
-    shots = [f"shot{n}" for n in range(1, number % 2 + 3)]
-    stands = " ".join(f"(ontable {c}) (clean {c}) (empty {c})" for c in ["shaker1", *shots])
-    return f"""(define (problem prob) (:domain barman)
-      (:objects shaker1 - shaker left right - hand {" ".join(shots)} - shot
-        ingredient1 ingredient2 - ingredient cocktail1 - cocktail
-        dispenser1 dispenser2 - dispenser l0 l1 l2 - level)
-      (:init {stands} (handempty left) (handempty right)
-        (dispenses dispenser1 ingredient1) (dispenses dispenser2 ingredient2)
-        (shaker-empty-level shaker1 l0) (shaker-level shaker1 l0) (next l0 l1) (next l1 l2)
-        (cocktail-part1 cocktail1 ingredient1) (cocktail-part2 cocktail1 ingredient2))
-      (:goal (and (contains shot1 cocktail1) (contains shot2 ingredient{number % 2 + 1}))))"""
-
-
-def tyreworld(number: int) -> str:
-    numbers = range(1, number % 3 + 2)
-    init = " ".join(
-        f"(intact r{n}) (in r{n} boot) (not-inflated r{n}) (on w{n} the-hub{n}) "
-        f"(on-ground the-hub{n}) (tight nuts{n} the-hub{n}) (fastened the-hub{n})"
-        for n in numbers
-    )
-    return f"""(define (problem tyreworld-{number}) (:domain tyreworld)
-      (:objects wrench jack pump - tool
-        {" ".join(f"the-hub{n}" for n in numbers)} - hub
-        {" ".join(f"nuts{n}" for n in numbers)} - nut boot - container
-        {" ".join(f"r{n} w{n}" for n in numbers)} - wheel)
-      (:init (in jack boot) (in pump boot) (in wrench boot) (unlocked boot) (closed boot) {init})
-      (:goal (and (on r1 the-hub1) (inflated r1) (in w1 boot))))"""
-
-
-MAKERS = {"gripper": (gripper, "prob{:02}", 20), "blockworld": (blockworld, "problem{}", 10),
-          "barman": (barman, "p{:02}", 20), "tyreworld": (tyreworld, "p{:02}", 10)}  # fmt: skip
-DIFFICULTY = [("hard" if n % 3 else "easy") for n in range(60)]
 
 
 def label(game: str, index: int, hard: str) -> str:
@@ -409,76 +351,3 @@ def test_a_task_can_name_only_a_problem_of_the_split(copy: Path, name: str) -> N
     task = Task(id="x", split="agentboard", data={"problem": name})
     with pytest.raises(DataError, match="AgentBoard has no problem"):
         environment.reset(task, 0)
-
-
-# --- dialects -----------------------------------------------------------------------------------
-
-
-def test_pddlgyms_blocks_with_a_robot_and_a_list_of_actions() -> None:
-    problem = read_foreign(
-        """(define (problem blocks) (:domain blocks)
-          (:objects D - block B - block robot - robot)
-          (:init (clear D) (clear B) (ontable D) (ontable B) (handempty robot)
-                 ; action literals
-                 (PickUp D) (PutDown D) (Unstack D) (Stack D B) (pick-up B) (put-down B))
-          (:goal (and (on D B))))""",
-        "x",
-        "blocksworld",
-    )
-    assert problem.objects == {"d": "block", "b": "block"}
-    assert set(problem.init) == {("clear", "d"), ("clear", "b"), ("on-table", "d"),
-                                 ("on-table", "b"), ("arm-empty",)}  # fmt: skip
-    assert problem.goal == (Literal(("on", "d", "b")),)
-
-
-def test_the_competitions_untyped_blocks() -> None:
-    text = """(define (problem BLOCKS-4-0) (:domain BLOCKS) (:objects D B)
-      (:init (CLEAR D) (ON D B) (ONTABLE B) (HANDEMPTY)) (:goal (AND (ONTABLE D))))"""
-    problem = read_foreign(text, "x", "blocksworld")
-    assert problem.goal == (Literal(("on-table", "d")),)
-
-
-def test_gripper_with_types_is_the_same_as_with_facts() -> None:
-    untyped = read_foreign(gripper(2), "x", "gripper")
-    text = gripper(2).replace("left right)", "left right - gripper)", 1)
-    text = text.replace("rooma roomb ball1", "rooma roomb - room ball1", 1)
-    typed = read_foreign(text.replace("ball3 left", "ball3 - ball left", 1), "x", "gripper")
-    assert typed == untyped
-    assert typed.objects["ball3"] == "ball"
-    assert ("ball", "ball3") not in typed.init
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("(closed boot)", "(closed boot) (container r1)", "'r1' is a wheel and a container"),
-        ("(closed boot)", "(closed boot) (hub wrench)", "'wrench' is a tool and a hub"),
-        (":objects wrench jack pump - tool", ":objects", ""),
-        ("(closed boot)", "(closed boot) (wheel r1) (tool wrench)", ""),
-    ],
-)
-def test_a_type_stated_as_a_fact_must_be_the_declared_one(old: str, new: str, message: str) -> None:
-    text = tyreworld(1).replace(old, new)
-    if message:
-        with pytest.raises(DataError, match=f"^x: {message}$"):
-            read_foreign(text, "x", "tyreworld")
-    else:
-        assert read_foreign(text, "x", "tyreworld") == read_foreign(tyreworld(1), "x", "tyreworld")
-
-
-def test_what_is_said_to_be_false_is_false_as_what_is_left_out_is() -> None:
-    text = gripper(1).replace("(free left)", "(free left) (not (at ball1 roomb)) (not (ball left))")
-    assert read_foreign(text, "x", "gripper") == read_foreign(gripper(1), "x", "gripper")
-
-
-def test_tyreworlds_open_is_read_as_a_state() -> None:
-    text = tyreworld(1).replace("(closed boot)", "(open boot)")
-    problem = read_foreign(text, "x", "tyreworld")
-    assert ("isopen", "boot") in problem.init
-    assert "wrench" in problem.objects
-
-
-def test_the_costs_of_a_later_competition_are_passed_over() -> None:
-    text = barman(1).replace("(:init", "(:init (= (total-cost) 0)")
-    text = text[:-1] + "(:metric minimize (total-cost)))"
-    assert read_foreign(text, "x", "barman") == read_foreign(barman(1), "x", "barman")
