@@ -18,7 +18,7 @@ from agemem_eval.harness.download import get
 from agemem_eval.harness.errors import DataError
 from agemem_eval.harness.types import Task
 
-from .problems import gripper
+from .problems import DIFFICULTY, MAKERS, gripper
 
 INNER = "agentboard/environment/pddl_env/pddlgym/pddl"
 
