@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from ..harness.context import Message
+from ..harness.context import MESSAGE_OVERHEAD, Message
 from ..harness.metering import MeteredModel
 from ..harness.types import ChatMessage, Sampling
 
-PROMPT_VERSION = 1
+PROMPT_VERSION = 2
 Writer = Literal["model", "extractive"]
 Count = Callable[[str], int]
 
@@ -44,7 +44,9 @@ async def summarise(
     """
     if model.info.writes:
         text = await _written(messages, model, max_tokens)
+        # One message takes the place of several, each of which costs more than its text.
         before = sum(model.count_tokens(message.content) for message in messages)
+        before += MESSAGE_OVERHEAD * (len(messages) - 1)
         if text and "<tool_call>" not in text and model.count_tokens(text) <= before:
             return text, "model"
     return extract([message.content for message in messages], max_tokens, model.count_tokens), (
