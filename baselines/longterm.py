@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
 from ..harness.context import Context
 from ..harness.ledger import Role
 from ..harness.metering import MeteredModel
@@ -33,7 +31,7 @@ from ..harness.types import Json, ModelInfo, Outcome, Scope, Services, Turn
 from .options import whole
 from .store import Entry, valid_unicode
 from .stores import open_store
-from .vectors import Vector
+from .vectors import EpisodeVectors, Vector
 
 Found = list[tuple[Entry, float]]  # entries with their similarity, best first
 Answer = tuple[str, Json]  # what the agent reads of a tool, and the data for the trace
@@ -93,7 +91,7 @@ class LongTermMemory:
         self._trace = Trace()
         self._goal = ""
         self._position: int | None = None  # of the episode in its stream
-        self._vectors: dict[str, Vector] = {}
+        self._vectors = EpisodeVectors(services.embedder.embed)
         self._unanswered: str | None = None  # the message that the agent has not acted on yet
         self._shown: tuple[str, str] | None = None  # ids of the observation and of our message
 
@@ -287,10 +285,7 @@ class LongTermMemory:
 
     def _embed(self, texts: Sequence[str]) -> list[Vector]:
         """Vectors of texts; each text is embedded, and booked, once an episode."""
-        missing = [text for text in dict.fromkeys(texts) if text not in self._vectors]
-        for text, vector in zip(missing, self._services.embedder.embed(missing), strict=True):
-            self._vectors[text] = np.array(vector)
-        return [self._vectors[text] for text in texts]
+        return self._vectors.of(texts)
 
     def _now(self) -> str:
         """Logical time: the same episode gives the same memories on any day."""

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
-
-import numpy as np
 
 from ..harness.context import Context, Message
 from ..harness.ledger import Role
@@ -22,7 +19,7 @@ from .longterm import MAX_TOP_K, Answer, Found, checked, no_such_tool
 from .store import Entry
 from .summary import PROMPT_VERSION as SUMMARY_VERSION
 from .summary import summarise
-from .vectors import ROUNDING, Vector
+from .vectors import ROUNDING, EpisodeVectors, Vector, passes
 
 LookUp = Callable[[str, int, Json], Awaitable[Found]]  # query, top_k, metadata filter
 Embed = Callable[[Sequence[str]], list[Vector]]
@@ -129,12 +126,12 @@ class WithShortTerm:
         self.tools = memory.tools + self._own
         help_ = tools.make_instructions(lt_tools=False, st_tools=True)
         self.instructions = "\n".join(part for part in (memory.instructions, help_) if part)
-        self._short = ShortTerm(services, self._look_up, self._embed)
+        self._vectors = EpisodeVectors(services.embedder.embed)
+        self._short = ShortTerm(services, self._look_up, self._vectors.of)
         self.identity: Json = {"of": memory.identity, "st": [*VERSIONS, self._short.identity]}
         self.uses_model = True
         self.told = getattr(memory, "told", "nothing")
         self._trace = Trace()
-        self._vectors: dict[str, Vector] = {}
 
     async def begin(self, scope: Scope) -> None:
         """See `Memory.begin`."""
@@ -190,7 +187,7 @@ class WithShortTerm:
         retrieve = getattr(self._memory, "retrieve", None)
         many = max(MAX_TOP_K, len(self._memory.entries())) if wanted else top_k
         found = await retrieve(query, many) if retrieve is not None else self._ranked(query, many)
-        found = [pair for pair in found if _passes(pair[0].metadata, wanted)][:top_k]
+        found = [pair for pair in found if passes(pair[0].metadata, wanted)][:top_k]
         self._trace.emit(
             "memory",
             op="retrieve",
@@ -208,16 +205,10 @@ class WithShortTerm:
         ]
         if not entries:
             return []
-        wanted, *vectors = self._embed([query, *(entry.content for entry in entries)])
+        wanted, *vectors = self._vectors.of([query, *(entry.content for entry in entries)])
         scores = [float(vector @ wanted) for vector in vectors]
         best = sorted(range(len(entries)), key=lambda i: (-scores[i], i))[:top_k]
         return [(entries[i], scores[i]) for i in best]
-
-    def _embed(self, texts: Sequence[str]) -> list[Vector]:
-        missing = [text for text in dict.fromkeys(texts) if text not in self._vectors]
-        for text, vector in zip(missing, self._services.embedder.embed(missing), strict=True):
-            self._vectors[text] = np.array(vector)
-        return [self._vectors[text] for text in texts]
 
 
 def shown(entry: Entry) -> str:
@@ -229,16 +220,6 @@ def shown(entry: Entry) -> str:
     }
     extra = f" {json.dumps(given, ensure_ascii=False)}" if given else ""
     return f"[{entry.id}] {entry.content}{extra}"
-
-
-def _passes(metadata: dict[str, Any], wanted: Json) -> bool:
-    """Exact equality on every key; JSON's true and 1 are different values."""
-    return all(
-        key in metadata
-        and metadata[key] == value
-        and isinstance(metadata[key], bool) == isinstance(value, bool)
-        for key, value in wanted.items()
-    )
 
 
 def _removable(context: Context) -> list[Message]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -29,6 +29,29 @@ def passes(metadata: Mapping[str, Any], filter_: Mapping[str, Any]) -> bool:
     return all(
         key in metadata and same_json(metadata[key], wanted) for key, wanted in filter_.items()
     )
+
+
+class EpisodeVectors:
+    """Vectors of texts; each text is embedded, and booked, once until `clear`.
+
+    Args:
+        embed: Gives the vectors of texts, shape (len(texts), dim).
+    """
+
+    def __init__(self, embed: Callable[[Sequence[str]], Vector]) -> None:
+        self._embed = embed
+        self._known: dict[str, Vector] = {}
+
+    def of(self, texts: Sequence[str]) -> list[Vector]:
+        """The vectors, in the order of the texts."""
+        missing = [text for text in dict.fromkeys(texts) if text not in self._known]
+        for text, vector in zip(missing, self._embed(missing), strict=True):
+            self._known[text] = np.array(vector)
+        return [self._known[text] for text in texts]
+
+    def clear(self) -> None:
+        """Forget them, so that an episode's ledger does not depend on earlier ones."""
+        self._known.clear()
 
 
 class Item(Protocol):
