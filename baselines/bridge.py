@@ -75,7 +75,7 @@ class Bridge:
         future = asyncio.run_coroutine_threadsafe(self._guarded(answer), self._loop)
         try:
             return future.result()
-        except BaseException as error:
+        except BaseException as error:  # the loop's failure ends the work of the library
             if self._failure is None and not self._stopped:
                 self._failure = error
             raise Interrupted from error

@@ -280,7 +280,7 @@ class Graph:
             self._nodes.restore(nodes)
             self._edges.restore(edges)
             self._check()
-        except BaseException:
+        except BaseException:  # an interrupt too: whole or not at all
             self._nodes.restore(before[0])
             self._edges.restore(before[1])
             raise

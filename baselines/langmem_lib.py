@@ -245,7 +245,7 @@ class LangMemLibrary(LongTermMemory):
             raise Interrupted
         try:
             return work()
-        except Exception as error:
+        except Exception as error:  # the library would swallow it
             self._failure = error
             raise Interrupted from error
 
@@ -258,7 +258,7 @@ class LangMemLibrary(LongTermMemory):
         sampling = Sampling(_REPLY_TOKENS, temperature=0.0)
         try:
             completion = await self._writer.generate(messages, sampling, work, tools)
-        except Exception as error:
+        except Exception as error:  # the library would swallow it
             self._failure = error
             raise Interrupted from error
         calls = tuple(replace(call, id=call.id or f"call_{n}") for n, call in _numbered(completion))

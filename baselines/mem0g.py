@@ -233,7 +233,7 @@ class Mem0g(Mem0):
         super().restore(memories)
         try:
             self._graph.restore(nodes, edges)
-        except BaseException:
+        except BaseException:  # an interrupt too: whole or not at all
             super().restore(before)
             raise
 

@@ -86,7 +86,7 @@ class QdrantStore:
         self._seed = seed
         try:
             self.open("")
-        except BaseException:
+        except BaseException:  # whatever it was, no client is left open
             self.close()
             raise
 

@@ -61,7 +61,7 @@ class Collection:
         self._client: Any = self._guarded(lambda: self._connect(QdrantClient, url))
         try:
             self._guarded(lambda: self._settle(directory))
-        except BaseException:
+        except BaseException:  # whatever it was, no client is left open
             self.close()
             raise
 

@@ -85,7 +85,7 @@ class MemoryStore:
             self._db = connect(path)
         try:
             self.open("")
-        except BaseException:
+        except BaseException:  # whatever it was, the file is not left open
             self._db.close()
             raise
 
@@ -244,7 +244,7 @@ class MemoryStore:
         try:
             yield
             self._db.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # an interrupt too: no half transaction
             if self._db.in_transaction:  # SQLite ends it by itself on some errors
                 with contextlib.suppress(sqlite3.Error):  # the first error is the one to tell
                     self._db.execute("ROLLBACK")

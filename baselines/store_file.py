@@ -84,7 +84,7 @@ def connect(path: Path | None) -> sqlite3.Connection:
     db = _connect(str(path))
     try:
         _check(db, str(path))
-    except BaseException:
+    except BaseException:  # whatever it was, the file is not left open
         db.close()
         raise
     return db

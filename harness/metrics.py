@@ -72,12 +72,10 @@ def cell_row(
         within_cap: See `Row`.
         streams: The keys of each ordered stream, where a memory is kept over it.
     """
-    found = [episodes[key] for key in planned if key in episodes]
+    key, found = planned[0], [episodes[key] for key in planned if key in episodes]
     scored = [episode for episode in found if episode.scored]
-    key = planned[0]
     successes = [e.success for e in scored if e.success is not None]
-    steps = sum(e.steps for e in scored)
-    turns = sum(e.turns for e in scored)
+    steps, turns = sum(e.steps for e in scored), sum(e.turns for e in scored)
     return Row(
         env=key.env,
         split=key.split,
