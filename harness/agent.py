@@ -17,7 +17,7 @@ from .context import Context, ContextOverflow
 from .errors import InfraError, UsageError
 from .hooks import Hooks
 from .ledger import Role
-from .metering import Meter
+from .metering import Meter, telling_failure
 from .prompts import (
     VALID_ACTIONS,
     goal_message,
@@ -136,6 +136,7 @@ class _Loop:
         """Play to the end, and turn however it ended into a record."""
         entries: list[Json] | None = None
         quality: tuple[Scores, str | None] = {}, None
+        fault: str | None = None
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
         try:
             try:
@@ -150,6 +151,7 @@ class _Loop:
                 quality = await scorer(self.before, entries, self.trace, success, self.answer)
         except InfraError as error:
             status, reason = "infra_error", f"{type(error).__name__}: {error}"
+            fault = error.kind
         return Episode(
             key=self.key,
             task_type=self.task.type,
@@ -170,6 +172,7 @@ class _Loop:
             wall_s=time.perf_counter() - clock,
             started_at=started,
             reason=reason,
+            fault=fault,
             quality=quality[0],
             loss=quality[1],
             memory_costs=self.memory.costs,
@@ -251,7 +254,8 @@ class _Loop:
     async def _generate(self) -> Completion:
         prompt, tools = self.context.prompt(), self.tools if self.native else ()
         clock = time.perf_counter()
-        completion = await self.model.generate(Request(prompt, self.sampling, tools=tools))
+        with telling_failure(self.trace, Role.AGENT):
+            completion = await self.model.generate(Request(prompt, self.sampling, tools=tools))
         self.ledger.add(Role.AGENT, completion.usage)
         self.trace.turn += 1
         self.trace.emit(
@@ -282,6 +286,7 @@ class _Loop:
         )
         results = []
         for index, call in enumerate(parsed.calls):
+            clock = time.perf_counter()
             result = await self._call(call, index)
             results.append(result)
             self.calls.setdefault(result.name, Counter())[result.status.value] += 1
@@ -292,6 +297,7 @@ class _Loop:
                 status=result.status.value,
                 content=result.content,
                 data=result.data,
+                latency_s=round(time.perf_counter() - clock, 6),
             )
         room = self.context.budget // max(4, 2 * len(results))  # half the budget for all of them
         for result in results:  # after all calls, so that no call removes another's result

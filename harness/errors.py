@@ -44,22 +44,42 @@ class InfraError(AgememError):
     """The infrastructure failed, not the agent: the episode is owed again, never scored."""
 
     exit_code = 1
+    kind = "infrastructure"  # what failed, in one word; counted and shown
 
 
 class ModelError(InfraError):
-    """The model endpoint failed for good (after its retries)."""
+    """The model endpoint failed for good (after its retries).
+
+    Args:
+        message: One line.
+        kind: What failed, where that is known: `rate_limit`, `timeout`, `connection`, `tls`,
+            `malformed`, `server` or `refused`.
+    """
+
+    kind = "endpoint"
+
+    def __init__(self, message: str = "", kind: str | None = None) -> None:
+        super().__init__(message)
+        if kind is not None:
+            self.kind = kind
 
 
 class WorkerError(InfraError):
     """An environment worker died, broke its protocol or raised."""
 
+    kind = "worker"
+
 
 class EpisodeTimeout(InfraError):
     """An environment or an episode took longer than it may."""
 
+    kind = "timeout"
+
 
 class MemoryBackendError(InfraError):
     """A memory backend raised: a bug of the backend, so the episode is not scored."""
+
+    kind = "memory"
 
 
 @contextlib.contextmanager

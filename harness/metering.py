@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import ModelError
 from .ledger import Ledger, Role, Usage
 
 if TYPE_CHECKING:
@@ -32,6 +36,20 @@ class Embedder(Protocol):
     def count_tokens(self, text: str) -> int:
         """Tokens the embedder reads of a text."""
         ...
+
+
+@contextmanager
+def telling_failure(trace: Trace, role: Role) -> Iterator[None]:
+    """Leave an event of a model call that failed for good."""
+    clock = time.perf_counter()
+    try:
+        yield
+    except ModelError as error:
+        latency = round(time.perf_counter() - clock, 6)
+        trace.emit(
+            "call_failed", role=role.value, kind=error.kind, problem=str(error), latency_s=latency
+        )
+        raise
 
 
 class Meter:
@@ -101,7 +119,9 @@ class MeteredModel:
 
         model = self._meter.resolve(self._model)
         request = Request(messages, sampling, self.role, tools, work=work)
-        completion = await model.generate(request)
+        clock = time.perf_counter()
+        with telling_failure(self._meter.trace, self.role):
+            completion = await model.generate(request)
         self._meter.ledger.add(self.role, completion.usage)
         self._meter.trace.emit(
             "model_call",
@@ -111,6 +131,7 @@ class MeteredModel:
             prompt_tokens=completion.usage.prompt_tokens,
             completion_tokens=completion.usage.completion_tokens,
             estimated=completion.usage.estimated,
+            latency_s=round(time.perf_counter() - clock, 6),
         )
         return completion
 

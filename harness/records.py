@@ -95,6 +95,7 @@ class Episode:
     wall_s: float
     started_at: str  # ISO 8601, UTC
     reason: str = ""  # why it ended: `solved`, `step_limit`, or one line of the error
+    fault: str | None = None  # what of the infrastructure failed: `InfraError.kind`
     attempt: int = 1  # how often this episode was tried
     order: int = 0  # place in the plan; of meaning in a lifelong stream
     # What earlier tries cost that the infrastructure broke: billed, but no part of the score.

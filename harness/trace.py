@@ -5,6 +5,7 @@ Metrics, rewards, the viewer and the resume logic read events, never the text of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 Event = dict[str, Any]
@@ -16,12 +17,13 @@ Types and their fields:
     remove: ids, reason (`filter`, `overflow`, `summary`, `new_context`, `new_goal`); they left it
     completion: text, tool_calls, malformed, finish, tokens, latency_s; the agent's model answered
     malformed: problem; part of the output could not be used
-    tool: name, arguments, status, content, data; a tool call was answered
+    tool: name, arguments, status, content, data, latency_s; a tool call was answered
     memory: op (`add` | `update` | `delete` | `retrieve` | `summary` | `merge`), ids, content or
         query, changed; a retrieval also has the `contents` of what it found, a deletion that only
         marks an entry `kept`
     memory_fault: op, problem; a memory skipped an operation, since its model gave nothing usable
-    model_call: role, text, tokens, estimated; a call that was not the agent's own turn
+    model_call: role, text, tokens, estimated, latency_s; a call that was not the agent's own turn
+    call_failed: role, kind, problem, latency_s; a model call failed for good
     action: action, valid, reward, progress, metrics, done, observation, answer; the environment
         moved on
     forfeit: reason; a step passed without an action
@@ -32,18 +34,26 @@ Types and their fields:
 
 
 class Trace:
-    """Collects the events of one episode in memory; the recorder writes them at commit."""
+    """Collects the events of one episode in memory; the recorder writes them at commit.
 
-    __slots__ = ("events", "step", "turn")
+    Args:
+        listener: Called with each event as it comes.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_listener", "events", "step", "turn")
+
+    def __init__(self, listener: Callable[[Event], None] | None = None) -> None:
         self.events: list[Event] = []
+        self._listener = listener
         self.step = 0  # environment steps taken so far
         self.turn = 0  # model calls of the agent so far
 
     def emit(self, type_: str, **fields: Any) -> None:
         """Append an event, stamped with the current step and turn."""
-        self.events.append({"type": type_, "step": self.step, "turn": self.turn, **fields})
+        event = {"type": type_, "step": self.step, "turn": self.turn, **fields}
+        self.events.append(event)
+        if self._listener is not None:
+            self._listener(event)
 
     def of(self, type_: str) -> list[Event]:
         """All events of one type, in order."""
