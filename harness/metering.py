@@ -61,19 +61,23 @@ class Meter:
     def __init__(self, ledger: Ledger, trace: Trace) -> None:
         self.ledger = ledger
         self.trace = trace
-        self._bound: tuple[Model, Model] | None = None
+        self._bound: dict[int, Model] = {}  # by the identity of what they are bound from
 
     def point_to(self, ledger: Ledger, trace: Trace) -> None:
-        """Book into another episode from now on."""
+        """Book into another episode, or another try of one, from now on."""
         self.ledger, self.trace = ledger, trace
+        self._bound.clear()
 
     def bind(self, base: Model, bound: Model) -> None:
         """Calls of `base` go to the model bound to the present episode (`Model.bind`)."""
-        self._bound = (base, bound)
+        self._bound[id(base)] = bound
 
     def resolve(self, base: Model) -> Model:
         """The model that answers for `base` in the present episode."""
-        return self._bound[1] if self._bound and self._bound[0] is base else base
+        if id(base) not in self._bound:  # not the agent's own: a memory's or a judge's
+            anew = getattr(base, "anew", None)  # a `CachedModel` counts requests within a try
+            self._bound[id(base)] = base if anew is None else anew()
+        return self._bound[id(base)]
 
 
 class MeteredModel:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import registry
 from .build import build, takes
@@ -23,6 +23,9 @@ from .trace import Trace
 from .types import Json, Memory, Model, ModelInfo, Services, Task
 from .wire import EnvDescription
 from .workers import EnvPool
+
+if TYPE_CHECKING:
+    from .models.cache import ReplyCache
 
 _SHORT_TERM = "agemem_eval.baselines.shortterm:WithShortTerm"
 
@@ -116,6 +119,7 @@ class Models:
     memory: Model  # the agent's own, or another
     judge: Model | None
     embedder: Embedder
+    cache: ReplyCache | None = None  # of their replies; see `models.cache`
 
     async def close(self) -> None:
         """Release all of them."""

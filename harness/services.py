@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from .build import takes
@@ -12,9 +13,10 @@ from .files import writable
 from .ledger import Role
 from .metering import Meter, MeteredModel
 from .models import make_model
+from .models.cache import CachedModel, ReplyCache
 from .plan import Models, make_embedder
 from .trace import Trace
-from .types import Gold, Json, Memory, Scorer, Scores
+from .types import Gold, Json, Memory, Model, Scorer, Scores
 
 HEURISTIC = "heuristic"  # writes for a memory where no model can
 MAX_JUDGE_FAILURES = 3  # episodes in a row, after which the judge is asked no more in this run
@@ -28,14 +30,21 @@ def make_models(config: RunConfig, execution: Execution) -> Models:
         MissingExtraError: for a missing prerequisite.
     """
     embedder = make_embedder(config.embedder)
-    agent = make_model(config.model, model_options(config, execution, config.model))
+    cache = ReplyCache(_cache_dir(execution)) if getattr(execution, "cache", False) else None
+
+    def made(spec: str, base_url: str | None = None) -> Model:
+        model = make_model(spec, model_options(config, execution, spec, base_url))
+        if cache is None or not getattr(model, "cacheable", False):
+            return model
+        return CachedModel(model, cache)
+
+    agent = made(config.model)
     memory = agent if agent.info.writes else None
     elsewhere = execution.memory_base_url
     chosen = config.memory_model or (config.model if memory is not None else HEURISTIC)
     if memory is None or chosen != config.model or elsewhere is not None:
         _takes_url("--memory-base-url", chosen, elsewhere)
-        url = elsewhere or execution.base_url
-        memory = make_model(chosen, model_options(config, execution, chosen, url))
+        memory = made(chosen, elsewhere or execution.base_url)
     if memory is None or not memory.info.writes:
         raise UsageError(
             f"--memory-model {chosen} cannot write texts: use openai:NAME or {HEURISTIC}"
@@ -43,11 +52,14 @@ def make_models(config: RunConfig, execution: Execution) -> Models:
     judge = None
     _takes_url("--judge-base-url", config.judge, execution.judge_base_url)
     if config.judge is not None:
-        url = execution.judge_base_url or execution.base_url
-        judge = make_model(config.judge, model_options(config, execution, config.judge, url))
+        judge = made(config.judge, execution.judge_base_url or execution.base_url)
         if not judge.info.writes or judge.info.name.startswith(HEURISTIC):
             raise UsageError(f"--judge {config.judge} cannot judge: use openai:NAME")
-    return Models(agent, memory, judge, embedder)
+    return Models(agent, memory, judge, embedder, cache)
+
+
+def _cache_dir(execution: Execution) -> Path:
+    return execution.cache_dir or execution.runs_dir / ".cache"
 
 
 def _takes_url(flag: str, spec: str | None, url: str | None) -> None:
@@ -86,7 +98,7 @@ class Scoring:
     def __init__(self, config: RunConfig, execution: Execution, models: Models) -> None:
         self._config, self._models = config, models
         self._matcher: Any = None
-        self._cache = execution.cache_dir or execution.runs_dir / ".cache"
+        self._cache = _cache_dir(execution)
         self._judge_failures = 0  # episodes in a row that its endpoint failed in
         if models.judge is not None:
             writable(self._cache)
@@ -110,7 +122,9 @@ class Scoring:
         ) -> tuple[Scores, str | None]:
             judge, failed = None, "not asked: it failed several times in a row"
             if judging is not None and self._judge_failures < MAX_JUDGE_FAILURES:
-                judge = Judge(MeteredModel(judging, meter, Role.JUDGE), self._cache, trace)
+                # With --cache its replies are kept, not its scores: a replay books what a run did.
+                scores = None if self._models.cache is not None else self._cache
+                judge = Judge(MeteredModel(judging, meter, Role.JUDGE), scores, trace)
             evidence = Evidence(gold, before, entries, trace.events, success, answer)
             try:
                 found = await score(evidence, self._matcher, judge)

@@ -18,9 +18,15 @@ from ..types import ChatMessage, Completion, EpisodeView, Model, ModelInfo, Requ
 
 
 class ModelBase:
-    """What most models share: estimated token counts, no binding, nothing to close."""
+    """What most models share: estimated token counts, no binding, nothing to close.
+
+    Attributes:
+        cacheable: Whether the reply depends on the request alone, so that `--cache` may keep it.
+            Not so where it also depends on the episode, or on what was asked before.
+    """
 
     info: ModelInfo
+    cacheable: bool = False
 
     async def generate(self, request: Request) -> Completion:
         """Answer one request; a model without weights must be bound to an episode first."""

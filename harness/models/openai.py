@@ -81,6 +81,7 @@ class OpenAIModel(ModelBase):
         MissingExtraError: for `tokenizer` without the tokenizers library.
     """
 
+    cacheable = True
     # How it is reached, not what it answers: no part of a run's identity.
     execution_options = (
         "api_key_env", "timeout_s", "connect_timeout_s", "max_retries", "backoff_s", "max_wait_s",
