@@ -40,7 +40,7 @@ def request_body(
     sampling = request.sampling
     body: Json = {
         "model": model,
-        "messages": [_wire_message(message) for message in request.messages],
+        "messages": [wire_message(message) for message in request.messages],
         max_tokens_field: sampling.max_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
@@ -56,7 +56,8 @@ def request_body(
     return body
 
 
-def _wire_message(message: ChatMessage) -> Json:
+def wire_message(message: ChatMessage) -> Json:
+    """A message as it is sent; a result that answers no native call goes as text."""
     if message.role == "tool":
         if message.tool_call_id:
             return {
@@ -100,7 +101,7 @@ def read_reply(reply: Json, request: Request, count: Callable[[str], int]) -> Co
     if not isinstance(message, dict):
         raise MalformedReply("the choice has no message")
     text = _text(message.get("content")) or _text(message.get("refusal"))
-    calls, malformed = _calls(message.get("tool_calls"), request)
+    calls, malformed = read_calls(message.get("tool_calls"), request)
     finish: Any = choice.get("finish_reason")
     logprobs, token_ids = _tokens(choice) if request.want_tokens else (None, None)
     return Completion(
@@ -131,7 +132,7 @@ def _text(content: Any) -> str:
     return ""
 
 
-def _calls(value: Any, request: Request) -> tuple[tuple[ToolCall, ...], tuple[str, ...]]:
+def read_calls(value: Any, request: Request) -> tuple[tuple[ToolCall, ...], tuple[str, ...]]:
     """Native tool calls, and one line for each that cannot be read."""
     if value is None:
         return (), ()
