@@ -109,7 +109,7 @@ class OpenAIModel(ModelBase):
     ) -> None:
         if not name:
             raise UsageError("the model 'openai' needs a name: openai:NAME")
-        limits = _checked(
+        limits = checked_options(
             HttpLimits,
             timeout_s=timeout_s,
             connect_timeout_s=connect_timeout_s,
@@ -118,7 +118,7 @@ class OpenAIModel(ModelBase):
             max_wait_s=max_wait_s,
             max_reply_mb=max_reply_mb,
         )
-        self._decoding = _checked(
+        self._decoding = checked_options(
             _Decoding,
             seed=seed,
             max_tokens_field=max_tokens_field,
@@ -129,7 +129,7 @@ class OpenAIModel(ModelBase):
         self._name = name
         self._tokenizer = _load_tokenizer(Path(tokenizer)) if tokenizer else None
         self._count = lru_cache(maxsize=8192)(self._count_anew)
-        training, revision = _read_card(Path(card)) if card else _NO_CARD
+        training, revision = read_card(Path(card)) if card else _NO_CARD
         self.info = ModelInfo(
             f"openai:{name}",
             training=training,
@@ -176,7 +176,7 @@ class OpenAIModel(ModelBase):
         await self._client.close()
 
 
-def _checked(model: type[M], **values: Any) -> M:
+def checked_options(model: type[M], **values: Any) -> M:
     """Options as their types, from the strings of the command line."""
     try:
         return model.model_validate(values)
@@ -198,7 +198,7 @@ def _client(base_url: str, key_variable: str, limits: HttpLimits) -> JsonClient:
     return client
 
 
-def _read_card(path: Path) -> tuple[Training, str]:
+def read_card(path: Path) -> tuple[Training, str]:
     """What a card says of the weights' training, and a hash of all it says."""
     try:
         if path.stat().st_size > _LARGEST_CARD:
