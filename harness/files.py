@@ -1,15 +1,41 @@
-"""Files that are written whole or not at all, and the lock of a directory."""
+"""Files that are written whole or not at all, the lock of a directory, and what a disk refuses."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import json
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 from .errors import DataError, UsageError
+
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk is full: the quota is used up",
+    errno.EFBIG: "the disk is full: the limit on the size of a file is reached",
+}
+
+
+def disk_error(what: str, error: OSError) -> DataError:
+    """What to tell when the disk refuses a write.
+
+    Args:
+        what: What is written, e.g. `the run runs/a`.
+        error: What the system said.
+    """
+    if error.errno in _FULL:
+        problem = f"{_FULL[error.errno]}, so {what} cannot go on"
+        return DataError(f"{problem} ({error}): free space, then the same command resumes")
+    if error.errno == errno.EIO:
+        return DataError(
+            f"cannot write {what}: the disk fails ({error}): mend it, then the same command resumes"
+        )
+    return DataError(f"cannot write {what}: {error}")
 
 
 def read_json(path: Path) -> Any:
@@ -20,7 +46,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"cannot read {path}: {error}") from error
 
 
@@ -29,16 +55,65 @@ def write_json(path: Path, value: Any) -> None:
     write_whole(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode())
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, even if the power fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write_whole(path: Path, content: bytes, *, sync: bool = True) -> None:
+    """Write a file whole or not at all, even if the power fails; no part of it stays behind.
+
+    Args:
+        path: The file; its folder is made.
+        content: What it shall hold.
+        sync: False leaves `sync_folder` to the caller, who has more to put into that folder.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    make_folder(path.parent)
     temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    sync_folder(path.parent)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            write_all(descriptor, content)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)
+    except OSError:
+        remove(temporary)
+        raise
+    if sync:
+        sync_folder(path.parent)
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write all of it: a system may take a part at a time.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    left = memoryview(content)
+    while left:
+        taken = os.write(descriptor, left)
+        if not taken:
+            raise OSError(errno.ENOSPC, "the disk took only part of it")
+        left = left[taken:]
+
+
+def remove(*paths: Path) -> None:
+    """Remove files that nothing needs; one that is gone, or cannot be removed, does no harm."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder with those above it, so that it survives a power failure.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def writable(folder: Path) -> None:
@@ -74,16 +149,54 @@ def take_lock(directory: Path, what: str, instead: str = "") -> int:
 
     Raises:
         UsageError: if another process holds it.
+        OSError: if the disk refuses.
     """
     descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor)
+        os.ftruncate(descriptor, 0)
+        write_all(descriptor, f"{os.getpid()}\n".encode())
     except BlockingIOError as error:
-        holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        holder = _holder(descriptor)
         os.close(descriptor)
         raise UsageError(
             f"{what} is being written by process {holder}: wait for it{instead}"
         ) from error
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
+
+
+def _lock(descriptor: int, tries: int = 5) -> None:
+    """Take the lock; `lock_holder` of another process holds it for a moment, no more."""
+    for left in reversed(range(tries)):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def lock_holder(directory: Path) -> str | None:
+    """The process that holds the lock of a directory; None if it is free."""
+    try:
+        descriptor = os.open(directory / "lock", os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(descriptor)
+    except OSError:  # a file system without locks
+        return None
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _holder(descriptor: int) -> str:
+    return os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"

@@ -2,38 +2,53 @@
 
     runs/<name>/config.json              the resolved configuration and its hash
     runs/<name>/plan.json                the cells: what was to be measured, on which tasks
-    runs/<name>/episodes/<writer>.jsonl  one line an episode, one write, then fsync
+    runs/<name>/episodes/<writer>.jsonl  one line an episode; see `store_index`
     runs/<name>/turns/<id>.jsonl.zst     the events of an episode
     runs/<name>/memory/<stream>/         snapshots of a memory that outlives episodes
 
 The episode line is the commit: events and snapshot are on disk before it is written. Each writing
 process starts a file of its own, so a line torn by a crash is never appended to; as the last line
-of its file it is ignored, and its episode is owed again.
+of its file it is ignored, and its episode is owed again. A store holds no episodes, only where
+they are.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import zstandard
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from .. import __version__
 from .config import RunConfig
-from .errors import ConfigMismatchError, DataError, UsageError
-from .files import read_json, sync_folder, take_lock, write_json, write_whole
-from .records import HARNESS_SCHEMA, Episode, EpisodeKey
+from .errors import DataError, UsageError
+from .files import (
+    disk_error,
+    make_folder,
+    read_json,
+    remove,
+    sync_folder,
+    take_lock,
+    write_all,
+    write_json,
+    write_whole,
+)
+from .ledger import RoleUsage
+from .records import HARNESS_SCHEMA, Episode, EpisodeKey, stable_hash
+from .store_header import check_same, keys_of, leftovers_only, read_header
+from .store_index import Index, json_line, record_line
 from .trace import Event
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,149}")
-_EPISODES = TypeAdapter(Episode)
-_COMPRESS = zstandard.ZstdCompressor(write_checksum=True)
 
 
 def check_name(name: str) -> str:
@@ -49,6 +64,17 @@ def check_name(name: str) -> str:
     return name
 
 
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    """An episode whose events are on disk, and whose line is to be written."""
+
+    episode: Episode
+    stream: str | None  # of which a snapshot was written too
+    written: list[Path] = field(default_factory=list)  # its files
+    done: bool = False
+    error: OSError | None = None
+
+
 class RunStore:
     """One run directory, for reading; within `writing` also for committing episodes."""
 
@@ -56,8 +82,11 @@ class RunStore:
         self.directory = directory
         self._lock: int | None = None
         self._file: int | None = None
-        self._known: dict[EpisodeKey, Episode] | None = None
+        self._number = 0  # of that file in the index
+        self._known: Index | None = None
         self._newest: dict[str, str] = {}  # the episode of a stream's last snapshot
+        self._queue: deque[_Waiting] = deque()
+        self._writing = Lock()  # held by the thread that writes lines, for all that wait
 
     # --- opening ----------------------------------------------------------------------------
 
@@ -72,8 +101,12 @@ class RunStore:
         if not directory.is_dir():
             raise UsageError(f"there is no run at {directory}")
         store = cls(directory)
-        store._header()
+        read_header(directory)
         return store
+
+    def exists(self) -> bool:
+        """Whether there is something already: a run, or what is none."""
+        return not leftovers_only(self.directory)
 
     def check(self, config: RunConfig) -> None:
         """See that this configuration can be run or resumed here; changes nothing.
@@ -82,9 +115,13 @@ class RunStore:
             ConfigMismatchError: with every field that differs.
             DataError: if the directory is something else than a run.
         """
-        if _leftovers_only(self.directory):
+        if leftovers_only(self.directory):
             return
-        self._same(self._header()["config"], config.model_dump(mode="json"))
+        check_same(
+            self.directory.name,
+            read_header(self.directory)["config"],
+            config.model_dump(mode="json"),
+        )
 
     def lock(self, config: RunConfig, plan: list[dict[str, Any]]) -> None:
         """Become the run's only writer and write, or compare, its configuration and plan.
@@ -96,35 +133,41 @@ class RunStore:
         Raises:
             ConfigMismatchError: if either differs from what the run was started with.
             UsageError: if another process is writing this run.
-            DataError: if the directory is something else than a run, or cannot be written.
+            DataError: if the directory is something else than a run, is broken, or cannot be
+                written.
         """
         self.check(config)
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            make_folder(self.directory)
             self._lock = take_lock(
                 self.directory, f"run {self.directory.name}", ", or choose another --name"
             )
             self.check(config)  # again, now that nobody else can write it
             if (self.directory / "config.json").exists():
-                self._same({"cells": _keys_of(self.plan())}, {"cells": _keys_of(plan)})
+                check_same(
+                    self.directory.name, {"cells": keys_of(self.plan())}, {"cells": keys_of(plan)}
+                )
             else:  # written last, so that its existence means that the plan is there too
                 header = {"schema": HARNESS_SCHEMA, "version": __version__, "hash": config.hash}
                 write_json(self.directory / "plan.json", plan)
+                header["plan_hash"] = stable_hash(plan)
                 values = {**header, "config": config.model_dump(mode="json")}
                 write_json(self.directory / "config.json", values)
+            self._known = self._index(afresh=True)
         except OSError as error:
             self.close()
-            raise DataError(f"cannot write the run {self.directory}: {error}") from error
+            raise self._refused(error) from error
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        """Stop writing; another process may go on from here."""
-        for descriptor in (self._file, self._lock):
-            if descriptor is not None:
-                os.close(descriptor)
-        self._file = self._lock = None
+        """Stop writing, once what is being committed is; another process may go on from here."""
+        with self._writing:
+            for descriptor in (self._file, self._lock):
+                if descriptor is not None:
+                    os.close(descriptor)
+            self._file = self._lock = None
 
     def __enter__(self) -> RunStore:
         return self
@@ -137,7 +180,7 @@ class RunStore:
     def config(self) -> RunConfig:
         """The resolved configuration of the run."""
         try:
-            return RunConfig.model_validate(self._header()["config"])
+            return RunConfig.model_validate(read_header(self.directory)["config"])
         except ValidationError as error:
             raise DataError(f"{self.directory / 'config.json'} holds no configuration") from error
 
@@ -148,23 +191,37 @@ class RunStore:
             raise DataError(f"{self.directory / 'plan.json'} holds no plan")
         return plan
 
-    def episodes(self) -> dict[EpisodeKey, Episode]:
-        """Every committed episode once: the first scored record of a key, else its last one.
+    def scored(self, key: EpisodeKey) -> bool:
+        """Whether the episode is committed with a score; any thread may ask."""
+        return self._index().scored(key)
+
+    def spent(self, key: EpisodeKey) -> dict[str, RoleUsage]:
+        """Tokens by role that an episode has cost so far and has no score to show for."""
+        return self._index().spent(key)
+
+    def records(self, keys: Iterable[EpisodeKey] | None = None) -> Iterator[Episode]:
+        """Committed episodes one at a time: the first scored record of a key, else its last one.
+
+        Args:
+            keys: Which ones, in this order, those that are there; None: all, in the order written.
 
         Raises:
             DataError: naming file and line of a record that is broken and not the last.
         """
-        if self._known is not None:
-            return self._known
-        known: dict[EpisodeKey, Episode] = {}
-        for path in sorted((self.directory / "episodes").glob("*.jsonl")):
-            for episode in _read_episodes(path):
-                before = known.get(episode.key)
-                if before is None or not before.scored:
-                    known[episode.key] = episode
-        if self._lock is not None:  # nobody else adds to it
-            self._known = known
-        return known
+        return self._index().episodes(keys)
+
+    def episodes(self) -> dict[EpisodeKey, Episode]:
+        """All of `records` at once, for runs that fit into memory."""
+        return {episode.key: episode for episode in self.records()}
+
+    def episodes_of(self, keys: Iterable[EpisodeKey]) -> dict[EpisodeKey, Episode]:
+        """Those of these episodes that are committed, at once."""
+        return {episode.key: episode for episode in self.records(keys)}
+
+    def files(self) -> list[Path]:
+        """The files of records, in the order of their writers."""
+        found = (self.directory / "episodes").glob("*.jsonl")
+        return sorted(found, key=lambda p: (not p.stem.isdigit(), len(p.stem), p.stem))
 
     def read_trace(self, episode_id: str) -> Iterator[Event]:
         """The events of an episode, in order.
@@ -184,9 +241,11 @@ class RunStore:
     def read_snapshot(self, stream: str, episode_id: str) -> bytes:
         """The memory of a stream as it was at the end of an episode."""
         try:
-            return self._snapshot(stream, episode_id).read_bytes()
-        except OSError as error:
+            content = zstandard.decompress(self._snapshot(stream, episode_id).read_bytes())
+        except (OSError, MemoryError, zstandard.ZstdError) as error:
             raise DataError(f"cannot resume the stream {stream}: {error}") from error
+        self._newest.setdefault(stream, episode_id)  # the one to keep when the next is there
+        return content
 
     # --- writing ----------------------------------------------------------------------------
 
@@ -199,6 +258,8 @@ class RunStore:
     ) -> None:
         """Write an episode for good; one that was scored before stays as it was.
 
+        Several threads may commit at once: their lines go to the disk together.
+
         Args:
             episode: The record.
             events: Its trace.
@@ -209,23 +270,33 @@ class RunStore:
         """
         if self._lock is None:
             raise DataError(f"the run {self.directory} is not open for writing")
-        before = self.episodes().get(episode.key)
-        if before is not None and before.scored:
+        if self.scored(episode.key):
             return
-        lines = b"".join(_line(event) for event in events)
+        waiting = _Waiting(episode, None if snapshot is None else snapshot[0])
         try:
-            write_whole(self._turns(episode.key.id), _COMPRESS.compress(lines))
+            self._write(waiting, self._turns(episode.key.id), b"".join(map(json_line, events)))
             if snapshot is not None:
                 stream, content = snapshot
-                write_whole(self._snapshot(stream, episode.key.id), content)
-            self._append(_line(asdict(episode)))
-            if snapshot is not None:
-                self._drop_old_snapshots(stream, episode.key.id)
+                self._write(waiting, self._snapshot(stream, episode.key.id), content)
+            self._queue.append(waiting)
+            with self._writing:
+                if not waiting.done:
+                    self._write_lines()
+            if waiting.error is not None:
+                raise waiting.error
         except OSError as error:
-            raise DataError(f"cannot write the run {self.directory}: {error}") from error
-        self.episodes()[episode.key] = episode
+            if episode.key not in self._index():  # else they are those of an earlier try
+                remove(*waiting.written)
+            raise self._refused(error) from error
+        if waiting.stream is not None:
+            self._drop_old_snapshots(waiting.stream, episode.key.id)
 
     # --- inside -----------------------------------------------------------------------------
+
+    def _index(self, *, afresh: bool = False) -> Index:
+        if self._known is None or afresh:
+            self._known = Index(self.files())
+        return self._known
 
     def _turns(self, episode_id: str) -> Path:
         return self.directory / "turns" / f"{check_name(episode_id)}.jsonl.zst"
@@ -236,106 +307,72 @@ class RunStore:
     def _drop_old_snapshots(self, stream: str, newest: str) -> None:
         """Keep two: the newest, and the one before in case a commit is lost with its disk."""
         keep = {newest, self._newest.get(stream, newest)}
-        for path in self.memory_dir(stream).glob("*.snapshot"):
-            if path.stem not in keep:
-                path.unlink()
+        with contextlib.suppress(OSError):  # the episode is committed, whatever is left lying
+            paths = list(self.memory_dir(stream).glob("*.snapshot"))
+            remove(*(path for path in paths if path.stem not in keep))
         self._newest[stream] = newest
 
-    def _append(self, line: bytes) -> None:
-        if self._file is None:
-            self._file = _new_writer(self.directory / "episodes")
-        end = os.lseek(self._file, 0, os.SEEK_END)
+    @staticmethod
+    def _write(waiting: _Waiting, path: Path, content: bytes) -> None:
+        waiting.written.append(path)
+        compress = zstandard.ZstdCompressor(write_checksum=True).compress
+        write_whole(path, compress(content), sync=False)
+
+    def _write_lines(self) -> None:
+        """Commit all that wait; the names of their files first."""
+        group: list[_Waiting] = []
+        while self._queue:
+            group.append(self._queue.popleft())
         try:
-            if os.write(self._file, line) != len(line):
-                raise OSError("the disk took only part of a record")
+            for folder in {path.parent for waiting in group for path in waiting.written}:
+                sync_folder(folder)
+            fresh: dict[str, Episode] = {}
+            for waiting in group:
+                if not self.scored(waiting.episode.key):
+                    fresh.setdefault(waiting.episode.key.id, waiting.episode)
+            self._append(list(fresh.values()))
+        except OSError as error:
+            for waiting in group:
+                waiting.error = error
+        for waiting in group:
+            waiting.done = True
+
+    def _append(self, episodes: list[Episode]) -> None:
+        """Lines by one write, so that no other process sees half of one for long."""
+        if self._lock is None:
+            raise OSError("it was closed meanwhile")
+        if self._file is None:
+            path, self._file = _new_writer(self.directory / "episodes", self.files())
+            self._number = self._index().file(path)
+        offset = end = os.lseek(self._file, 0, os.SEEK_END)
+        lines = [record_line(episode, place) for place, episode in enumerate(episodes)]
+        try:
+            write_all(self._file, b"".join(lines))
             os.fsync(self._file)
         except OSError:
-            os.ftruncate(self._file, end)
+            descriptor, self._file = self._file, None  # what it holds is not known any more
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, end)
+            os.close(descriptor)
             raise
+        for line, episode in zip(lines, episodes, strict=True):
+            self._index().add(self._number, offset, episode)
+            offset += len(line)
 
-    def _header(self) -> dict[str, Any]:
-        path = self.directory / "config.json"
-        if not path.exists():
-            what = "is empty" if _leftovers_only(self.directory) else "holds no config.json"
-            raise DataError(f"{self.directory} {what}, so it is not a run")
-        header = read_json(path)
-        if not isinstance(header, dict) or not isinstance(header.get("schema"), int):
-            raise DataError(f"{path} is not the configuration of a run")
-        if header["schema"] != HARNESS_SCHEMA:
-            newer = header["schema"] > HARNESS_SCHEMA
-            raise DataError(
-                f"{self.directory} was written by agemem-eval {header.get('version')} (schema "
-                f"{header['schema']}, this version knows {HARNESS_SCHEMA}): "
-                + ("upgrade agemem-eval" if newer else "read it with that version")
-            )
-        if not isinstance(header.get("config"), dict):
-            raise DataError(f"{path} is not the configuration of a run")
-        return header
-
-    def _same(self, stored: Any, given: Any) -> None:
-        lines = list(differences(stored, given))
-        if lines:
-            shown = "; ".join(lines[:8]) + (f"; and {len(lines) - 8} more" if lines[8:] else "")
-            raise ConfigMismatchError(
-                f"the run {self.directory.name} was made with another configuration: {shown}; "
-                "choose another --name"
-            )
+    def _refused(self, error: OSError) -> DataError:
+        return disk_error(f"the run {self.directory}", error)
 
 
-def differences(stored: Any, given: Any, where: str = "") -> Iterator[str]:
-    """Lines like `agent.max_steps: 50 in the run, 30 now`, one for each field that differs."""
-    if isinstance(stored, list) and isinstance(given, list) and len(stored) == len(given):
-        stored, given = dict(enumerate(stored)), dict(enumerate(given))
-    if isinstance(stored, dict) and isinstance(given, dict):
-        for key in dict.fromkeys((*stored, *given)):
-            inner = f"{where}.{key}" if where else str(key)
-            yield from differences(stored.get(key), given.get(key), inner)
-    elif stored != given:
-        yield f"{where}: {_short(stored)} in the run, {_short(given)} now"
-
-
-def _keys_of(plan: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What decides a plan's episodes; what the oracle is thought to manage is told, not decided."""
-    return [{key: cell[key] for key in cell if key != "within_cap"} for cell in plan]
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def _line(value: Mapping[str, Any]) -> bytes:
-    """One line of JSON; what no UTF-8 file can hold (half a surrogate pair) becomes `?`."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.encode(errors="replace") + b"\n"
-
-
-def _read_episodes(path: Path) -> Iterator[Episode]:
-    lines = path.read_bytes().split(b"\n")
-    torn = lines.pop()  # empty unless the last write was cut short
-    for number, line in enumerate(lines, 1):
-        try:
-            yield _EPISODES.validate_json(line)
-        except ValidationError as error:
-            if number == len(lines) and not torn:
-                return  # the last line: owed again, like one without its end
-            problem = error.errors()[0]["msg"]
-            raise DataError(f"{path}, line {number}: not an episode: {problem}") from error
-
-
-def _new_writer(folder: Path) -> int:
-    """A new file for this process; numbered, so that the order of writers is the order of names."""
-    folder.mkdir(exist_ok=True)
-    number = 1 + max((int(p.stem) for p in folder.glob("*.jsonl") if p.stem.isdigit()), default=0)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-    descriptor = os.open(folder / f"{number:04}.jsonl", flags, 0o644)
-    sync_folder(folder)
-    return descriptor
-
-
-def _leftovers_only(directory: Path) -> bool:
-    """Whether nothing is there yet but what a start that was killed may have left."""
-    if not directory.is_dir():
-        return True
-    harmless = {"lock", "plan.json", "plan.json.tmp", "config.json.tmp"}
-    return all(path.name in harmless for path in directory.iterdir())
+def _new_writer(folder: Path, files: list[Path]) -> tuple[Path, int]:
+    """A new file for this process; numbered, so that the order of writers is that of `files`."""
+    make_folder(folder)
+    number = 1 + max((int(p.stem) for p in files if p.stem.isdigit()), default=0)
+    path = folder / f"{number:04}.jsonl"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+    try:
+        sync_folder(folder)
+    except OSError:
+        os.close(descriptor)
+        remove(path)
+        raise
+    return path, descriptor

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from agemem_eval.harness import store as store_module
 from agemem_eval.harness.config import RunConfig
 from agemem_eval.harness.errors import ConfigMismatchError, DataError, UsageError
-from agemem_eval.harness.store import RunStore, differences
+from agemem_eval.harness.store import RunStore
+from agemem_eval.harness.store_header import differences
 
 CONFIG = RunConfig(envs=("count",), memories=("none",))
 PLAN: list[dict[str, Any]] = [{"memory": "none", "tasks": [["t0", "even"]]}]
@@ -43,10 +44,10 @@ def test_one_episode_is_one_line_by_one_write(
     writes: list[bytes] = []
     real = os.write
     monkeypatch.setattr(
-        store_module.os, "write", lambda fd, data: (writes.append(data), real(fd, data))[1]
+        store_module.os, "write", lambda fd, data: (writes.append(bytes(data)), real(fd, data))[1]
     )
     path = fill(tmp_path / "r", 3)
-    lines = [data for data in writes if data.startswith(b"{")]
+    lines = [data for data in writes if data.startswith(b'{"id"')]
     assert len(lines) == 3
     assert path.read_bytes() == b"".join(lines)
 
@@ -80,7 +81,7 @@ def test_a_full_disk_leaves_no_part_of_a_record(
             patched.setattr(
                 store_module.os, "write", lambda fd, data: real(fd, data[: len(data) // 2])
             )
-            with pytest.raises(DataError, match="cannot write the run"):
+            with pytest.raises(DataError, match="the disk is full, so the run"):
                 store.commit(episode("t1"), [])
         assert len(store.episodes()) == 1
         store.commit(episode("t2"), [])
