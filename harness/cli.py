@@ -113,7 +113,8 @@ MemoryBaseUrl = Annotated[
 ]
 JudgeBaseUrl = Annotated[str | None, typer.Option(help="Where the judge is served [--base-url].")]
 CacheDir = Annotated[
-    Path | None, typer.Option(help="Where a judge's scores are kept [run: RUNS_DIR/.cache].")
+    Path | None,
+    typer.Option(help="Where replies and a judge's scores are kept [run: RUNS_DIR/.cache]."),
 ]
 Name = Annotated[str | None, typer.Option(help="Name of the run; default: made from the config.")]
 RunsDir = Annotated[Path | None, typer.Option(help="Where runs are kept [runs].")]
@@ -126,7 +127,16 @@ Retries = Annotated[
 ]
 MaxInfra = Annotated[
     int | None,
-    typer.Option("--max-infra-errors", help="Failed episodes in a row that end the run [5]."),
+    typer.Option(
+        "--max-infra-errors",
+        help="Failed episodes in a row that end the run, or make it wait [5]; see --patience.",
+    ),
+]
+Patience = Annotated[
+    float | None,
+    typer.Option(
+        "--patience", help="Seconds to wait for an endpoint that has worked and is down [600]."
+    ),
 ]
 StepTimeout = Annotated[
     float | None,
@@ -134,6 +144,38 @@ StepTimeout = Annotated[
 ]
 EpisodeTimeout = Annotated[
     float | None, typer.Option("--episode-timeout", help="Seconds an episode may take [3600].")
+]
+Heartbeat = Annotated[
+    float | None,
+    typer.Option("--heartbeat", help="Seconds without a sign of life that end a worker [30]."),
+]
+Resume = Annotated[
+    bool | None,
+    typer.Option(help="Go on with a run of the same name (default), or refuse it."),
+]
+Backend = Annotated[
+    str | None,
+    typer.Option(help="Where environments live: local (default) processes, or ray actors."),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(help="The Ray cluster, or auto; default: one on this machine, for this run."),
+]
+Cache = Annotated[
+    bool | None,
+    typer.Option(
+        "--cache", help="Keep the model's replies in --cache-dir, and ask for none a second time."
+    ),
+]
+TraceTo = Annotated[
+    str | None,
+    typer.Option(
+        "--trace", help="Export a span for each model and tool call: jsonl (in the run), or otlp."
+    ),
+]
+LogLevel = Annotated[
+    str | None,
+    typer.Option(help="Of log.jsonl in the run: debug, info (default), warning or error."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
@@ -178,6 +220,14 @@ def run(
     workers: Workers = None,
     retries: Retries = None,
     max_infra_errors: MaxInfra = None,
+    patience_s: Patience = None,
+    heartbeat_s: Heartbeat = None,
+    resume: Resume = None,
+    backend: Backend = None,
+    ray_address: RayAddress = None,
+    cache: Cache = None,
+    trace: TraceTo = None,
+    log_level: LogLevel = None,
     step_timeout_s: StepTimeout = None,
     episode_timeout_s: EpisodeTimeout = None,
     as_json: AsJson = False,
@@ -308,7 +358,8 @@ def data_verify(
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: errors become one line and an exit code.
 
-    Exit codes: 0 done, 1 an incomplete run, 2 wrong usage, 3 a missing prerequisite, 130 stopped.
+    Exit codes: 0 done, 1 an incomplete run, 2 wrong usage, 3 a missing prerequisite, 130
+    stopped by Ctrl-C, 143 stopped by SIGTERM.
     """
     try:
         code = app(args=arguments, standalone_mode=False)

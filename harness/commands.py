@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,19 +23,26 @@ from .config import Execution, RunConfig
 from .errors import AgememError, UsageError, unknown_name
 from .metrics import Row
 from .options import accepted, read_pair, resolve
-from .runner import Progress, RunResult, rows_of, run
+from .records import Episode
+from .runner import RunResult, Stop, rows_of, run
+from .watch import Planned, Watcher
 
 FORMATS = ("terminal", "markdown", "json")
 GROUPS: tuple[registry.Group, ...] = ("envs", "memories", "models", "embedders")
 PLAIN_EVERY_S = 5.0  # between two progress lines where there is no terminal
+STOPPED = {"Ctrl-C": 130, "SIGTERM": 143}  # the shell's exit codes
+TERM_S, DRAIN_S = 10.0, 6.0  # after SIGTERM all is over; episodes in play are cut off before
+
+log = logging.getLogger("agemem_eval.run")
+_DRAINING = {"fields": {"event": "drain"}}
 
 
 def run_command(given: dict[str, Any]) -> int:
     """`run`: exit code 0 if every planned episode was scored, else 1."""
     as_json = given.pop("as_json")
     config, execution = resolve(given)
-    with _progress(quiet=as_json) as show:
-        result = asyncio.run(_stoppable(config, execution, show))
+    watchers = [] if as_json else [PlainLines()]
+    result = asyncio.run(_stoppable(config, execution, watchers))
     if as_json:
         about = {
             "run": result.directory.name,
@@ -46,6 +54,8 @@ def run_command(given: dict[str, Any]) -> int:
     else:
         report.print_table(result.rows, standard_output())
         _say_how_it_went(result)
+    if result.stopped in STOPPED and not result.complete:
+        return STOPPED[result.stopped]
     return 0 if result.complete else 1
 
 
@@ -144,17 +154,40 @@ def _about(group: registry.Group, plugin: registry.Plugin) -> dict[str, Any]:
 
 
 async def _stoppable(
-    config: RunConfig, execution: Execution, show: Callable[[Progress], None]
+    config: RunConfig, execution: Execution, watchers: Sequence[Watcher]
 ) -> RunResult:
-    """The run; SIGTERM ends it as Ctrl-C does: what is finished is kept."""
+    """The run; it ends when asked to, and what is finished is kept.
+
+    The first Ctrl-C lets the episodes in play finish, the second one stops them. SIGTERM does
+    both, within the seconds that schedulers leave before they kill.
+    """
     task = asyncio.current_task()
     if task is None:
         raise UsageError("a run needs an event loop")
-    loop = asyncio.get_running_loop()
-    if hasattr(signal, "SIGTERM") and os.name == "posix":
-        loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    loop, stop = asyncio.get_running_loop(), Stop()
+
+    def interrupted() -> None:
+        if stop.playing and stop.reason is None:
+            stop.drain("Ctrl-C")
+            log.warning(
+                "stopping after the episodes in play; Ctrl-C again stops now", extra=_DRAINING
+            )
+        else:
+            loop.remove_signal_handler(signal.SIGINT)  # a third one is Python's own
+            task.cancel()
+
+    def terminated() -> None:
+        stop.drain("SIGTERM")
+        log.warning(
+            f"SIGTERM: stopping within {TERM_S:g} s; what is finished is kept", extra=_DRAINING
+        )
+        loop.call_later(DRAIN_S if stop.playing else 0, task.cancel)
+
+    if os.name == "posix":
+        loop.add_signal_handler(signal.SIGINT, interrupted)
+        loop.add_signal_handler(signal.SIGTERM, terminated)
     try:
-        return await run(config, execution, show)
+        return await run(config, execution, watchers, stop)
     except asyncio.CancelledError as error:
         raise KeyboardInterrupt from error
 
@@ -166,6 +199,8 @@ def _say_how_it_went(result: RunResult) -> None:
     print(f"{where}; {result.wall_s:.1f} s", file=sys.stderr)
     if result.stopped is not None:
         print(f"agemem-eval: stopped early: {result.stopped}", file=sys.stderr)
+    for note in result.notes:
+        print(f"agemem-eval: {note}", file=sys.stderr)
     if not result.complete:
         print("agemem-eval: incomplete; the same command resumes", file=sys.stderr)
 
@@ -179,39 +214,25 @@ def standard_output() -> Console:
     )
 
 
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """A bar on a terminal, plain lines elsewhere, nothing with `--json`; on standard error."""
-    if quiet:
-        yield lambda _: None
-        return
-    if not sys.stderr.isatty():
-        yield _plain_lines()
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
+class PlainLines(Watcher):
+    """A line of progress now and then, on standard error."""
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Bar(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("planning", total=None)
+    def __init__(self) -> None:
+        self._last, self._done, self._plan = 0.0, 0, Planned("", Path(), ())
 
-        def show(p: Progress) -> None:
-            failed = p.statuses.get("infra_error", 0)
-            text = p.run + (f", {failed} infra errors" if failed else "")
-            bar.update(task, description=text, total=p.planned, completed=p.done)
+    def planned(self, plan: Planned) -> None:
+        """See `Watcher`."""
+        self._plan, self._done = plan, plan.done
+        self._show()
 
-        yield show
+    def committed(self, episode: Episode) -> None:
+        """See `Watcher`."""
+        self._done += episode.scored
+        self._show()
 
-
-def _plain_lines() -> Callable[[Progress], None]:
-    import time
-
-    last = [0.0]
-
-    def show(p: Progress) -> None:
+    def _show(self) -> None:
         now = time.monotonic()
-        if now - last[0] >= PLAIN_EVERY_S or p.done == p.planned:
-            last[0] = now
-            print(f"{p.run}: {p.done} of {p.planned} episodes", file=sys.stderr)
-
-    return show
+        if now - self._last >= PLAIN_EVERY_S or self._done == self._plan.planned:
+            self._last = now
+            text = f"{self._plan.run}: {self._done} of {self._plan.planned} episodes"
+            print(text, file=sys.stderr)

@@ -123,14 +123,22 @@ class Execution(_Strict):
     base_url: str | None = None  # the model's `base_url` option: where it is served
     memory_base_url: str | None = None  # of the memory's model; None: the same
     judge_base_url: str | None = None  # of the judge; None: the same as the agent's
-    cache_dir: Path | None = None  # the judge's replies; None: `.cache` in `runs_dir`
+    cache_dir: Path | None = None  # replies and judge's scores; None: `.cache` in `runs_dir`
     model_options: dict[str, str] = {}  # those the model lists in `execution_options`: timeouts, …
     concurrency: int = Field(8, ge=1, le=10_000)
     workers: int | None = Field(None, ge=0)  # None: as many as cores; 0: in this process
     step_timeout_s: float = Field(60.0, gt=0)
     episode_timeout_s: float = Field(3600.0, gt=0)
     retries: int = Field(2, ge=0)  # further tries of an episode after an infrastructure failure
-    max_infra_errors: int = Field(5, ge=1)  # failed episodes in a row that end the run early
+    max_infra_errors: int = Field(5, ge=1)  # failed episodes in a row, after which it waits or ends
+    patience_s: float = Field(600.0, ge=0)  # waiting for an endpoint that worked and now fails
+    resume: bool = True  # False: refuse a run that exists
+    heartbeat_s: float = Field(30.0, gt=0)  # without a sign of life, a worker is replaced
+    backend: Literal["local", "ray"] = "local"  # where environments live
+    ray_address: str | None = None  # of a cluster; None: one on this machine, for this run
+    cache: bool = False  # keep the model's replies in `cache_dir`, and take them from there
+    trace: Literal["jsonl", "otlp"] | None = None  # export a span for each model and tool call
+    log_level: Literal["debug", "info", "warning", "error"] = "info"  # of `log.jsonl` in the run
 
 
 def make_config(values: dict[str, Any]) -> RunConfig:

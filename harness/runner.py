@@ -1,45 +1,47 @@
-"""Carries out a run: plan, skip what the store has, play the rest, commit, table.
-
-Model calls are asyncio in this process, environments live in worker processes. An infrastructure
-failure is tried again, then recorded and owed: it is never a score. Failures in a row end the run.
-"""
+"""Carries out a run: plan, skip what the store has, play the rest, commit, table."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from .agent import run_episode
+from .breaker import PASSING, Breaker
 from .config import Execution, RunConfig
-from .errors import AgememError, EpisodeTimeout, InfraError, backend_errors
-from .ledger import Ledger, RoleUsage, add_usages
-from .metering import Meter
+from .errors import UsageError
 from .metrics import Row, cell_row
-from .plan import Cell, Job, Models, close_memory, env_options, make_memory, make_plan
-from .prompts import PROMPT_VERSION
+from .plan import Cell, Models, make_plan
+from .play import Stage, close_stream, play_alone, play_next
 from .records import Episode, EpisodeKey
+from .schedule import Schedule, Work
 from .services import Scoring, make_models
 from .store import RunStore, check_name
-from .trace import Trace
-from .types import EnvClient, Gold, Memory, Scope, Task
-from .workers import EnvPool, LocalPool, WorkerPool
+from .trace import Event
+from .watch import CellPlan, Planned, Watcher, Watchers
+from .workers import EnvPool, make_pool
+
+MAX_PASSES = 3  # over what an outage left owed
+
+log = logging.getLogger("agemem_eval.run")
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is; given to the callback at the start and after every episode."""
+class Stop:
+    """Asks a run to end: what is being played is finished, nothing new begins."""
 
-    planned: int
-    done: int  # scored episodes, those of earlier parts of the run included
-    statuses: dict[str, int]  # of the episodes finished in this part
-    run: str
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self.event = asyncio.Event()
+        self.playing = False  # before and after that there is nothing to finish
+
+    def drain(self, reason: str) -> None:
+        """End the run once the episodes in play are finished."""
+        self.reason = self.reason or reason
+        self.event.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,8 @@ class RunResult:
     scored: int
     resumed: int  # scored episodes that were there before
     wall_s: float
-    stopped: str | None = None  # why the run ended early: the last failure, in one line
+    stopped: str | None = None  # why the run ended early, in one line
+    notes: tuple[str, ...] = ()  # what else is worth a line at the end
 
     @property
     def complete(self) -> bool:
@@ -60,21 +63,19 @@ class RunResult:
         return self.scored == self.planned
 
 
-@dataclass(frozen=True, slots=True)
-class _Unit:
-    """Episodes that one coroutine plays in order: a whole stream, or a single episode."""
-
-    cell: Cell
-    jobs: Sequence[Job]
-    stream: str | None  # the memory that all of them share; None: each has its own
-
-
 async def run(
     config: RunConfig,
     execution: Execution,
-    progress: Callable[[Progress], None] = lambda _: None,
+    watchers: Sequence[Watcher] = (),
+    stop: Stop | None = None,
 ) -> RunResult:
     """Carry out a run, or what is left of it.
+
+    Args:
+        config: What to measure.
+        execution: How.
+        watchers: Are told what happens; closed at the end.
+        stop: Ends the run early when asked to.
 
     Raises:
         UsageError: for unknown names and options, or a run of that name with another
@@ -84,30 +85,34 @@ async def run(
     """
     clock = time.perf_counter()
     store = RunStore(execution.runs_dir / check_name(execution.name or default_name(config)))
-    store.check(config)
-    models = make_models(config, execution)
-    pool: EnvPool = LocalPool()
-    if execution.workers != 0:
-        pool = WorkerPool(
-            workers=execution.workers,
-            concurrency=execution.concurrency,
-            step_timeout_s=execution.step_timeout_s,
+    if not execution.resume and store.exists():
+        raise UsageError(
+            f"the run {store.directory.name} exists: leave out --no-resume to go on with it, or "
+            "choose another --name"
         )
+    store.check(config)
+    watching, stop = Watchers(watchers), stop or Stop()
+    models = make_models(config, execution)
+    pool = make_pool(execution)
+    part: _Part | None = None
     try:
         cells = await make_plan(config, execution, pool, models)
         store.lock(config, [cell.to_json() for cell in cells])
-        part = _Part(config, execution, store, pool, models, cells, progress)
+        part = _Part(config, execution, store, pool, models, cells, watching, stop)
         await part.play()
-        scored = sum(row.n_scored for row in part.rows())
-        resumed = part.done_before
+        rows = [row_of(store, cell) for cell in cells]
+        scored = sum(row.n_scored for row in rows)
         wall = time.perf_counter() - clock
         return RunResult(
-            store.directory, part.rows(), part.planned, scored, resumed, wall, part.stopped
+            store.directory, rows, part.planned, scored, part.done_before, wall, part.stopped
         )
     finally:
+        if part is not None:
+            part.close()
         store.close()
         await pool.close()
         await models.close()
+        watching.close()
 
 
 def rows_of(directory: Path) -> list[Row]:
@@ -118,9 +123,15 @@ def rows_of(directory: Path) -> list[Row]:
         DataError: if it is not a run, or is broken.
     """
     store = RunStore.open(directory)
-    episodes = store.episodes()
-    cells = [Cell.from_json(value) for value in store.plan()]
-    return [_row(cell, episodes) for cell in cells]
+    return [row_of(store, Cell.from_json(value)) for value in store.plan()]
+
+
+def row_of(store: RunStore, cell: Cell) -> Row:
+    """The row of one cell, as it stands."""
+    keys = cell.keys
+    episodes: Mapping[EpisodeKey, Episode] = store.episodes_of(keys)
+    streams = [[job.key for job in jobs] for _, jobs in cell.streams()] if cell.lifelong else []
+    return cell_row(keys, episodes, cell.within_cap, streams)
 
 
 def default_name(config: RunConfig) -> str:
@@ -140,235 +151,101 @@ class _Part:
         pool: EnvPool,
         models: Models,
         cells: list[Cell],
-        progress: Callable[[Progress], None],
+        watchers: Watchers,
+        stop: Stop,
     ) -> None:
-        self.config, self.execution, self.store, self.pool = config, execution, store, pool
-        self.models, self.cells, self._progress = models, cells, progress
-        self.scoring = Scoring(config, execution, models)
-        self.planned = sum(len(cell.keys) for cell in cells)
-        self.done_before = self._scored()
-        self._done = self.done_before
-        self._failures = 0  # failed episodes in a row
-        self._statuses: Counter[str] = Counter()
-        self.stopped: str | None = None
-        self._units = deque(self._make_units())
+        self._store, self._cells, self._watchers, self._stop = store, cells, watchers, stop
+        self._concurrency, self._lifelong = execution.concurrency, config.memory_scope == "run"
+        self._breaker = Breaker(execution.max_infra_errors, execution.patience_s, stop.event)
+        # Commits wait for the disk; in a thread of their own they hold up no other episode.
+        self._writer = ThreadPoolExecutor(1, "agemem-eval-store")
+        scoring = Scoring(config, execution, models)
+        self._stage = Stage(
+            config, execution, store, pool, models, scoring, watchers, self._commit, self._ending
+        )
+        self._passing_faults = 0  # of this pass: what an outage left owed
+        self._scored = 0  # in this part
+        self.planned = self.done_before = 0
 
-    def rows(self) -> list[Row]:
-        """The table as it stands."""
-        episodes = self.store.episodes()
-        return [_row(cell, episodes) for cell in self.cells]
+    @property
+    def stopped(self) -> str | None:
+        """Why the run ends early; None while it does not."""
+        return self._breaker.gave_up or self._stop.reason
 
     async def play(self) -> None:
-        """Play all units, several at once; the first error that no retry mends ends the run."""
-        self._tell()
-        n = min(self.execution.concurrency, len(self._units))
-        players = [asyncio.create_task(self._player()) for _ in range(n)]
+        """Play what is owed; what an outage took is played again once the rest is done."""
+        for number in range(MAX_PASSES):
+            schedule = Schedule(self._cells, self._store.scored, self._lifelong)
+            if number == 0:
+                self._tell_plan(schedule)
+            before, self._passing_faults = self._scored, 0
+            self._stop.playing = True
+            try:
+                await self._pass(schedule)
+            finally:
+                self._stop.playing = False
+            if self._ending() or not self._passing_faults or self._scored == before:
+                return
+            log.info(
+                f"{self._passing_faults} episodes were lost to failures that may have passed: "
+                "playing them again",
+                extra={"fields": {"event": "again", "episodes": self._passing_faults}},
+            )
+
+    def close(self) -> None:
+        """Wait for the last commit."""
+        self._writer.shutdown()
+
+    async def _pass(self, schedule: Schedule) -> None:
+        """Play what a schedule gives, several at once; an error that no retry mends ends it."""
+        n = min(self._concurrency, schedule.owed)
+        players = [asyncio.create_task(self._player(schedule)) for _ in range(n)]
         try:
             await asyncio.gather(*players)
         finally:
             for player in players:
                 player.cancel()
             await asyncio.gather(*players, return_exceptions=True)
+            for stream in schedule.streams:
+                await close_stream(stream)
 
-    def _make_units(self) -> list[_Unit]:
-        known = self.store.episodes()
-        units = []
-        for cell in self.cells:
-            for stream, jobs in cell.streams():
-                owed = [j for j in jobs if j.key not in known or not known[j.key].scored]
-                if self.config.memory_scope == "run":
-                    units += [_Unit(cell, jobs, stream)] if owed else []
-                else:
-                    units += [_Unit(cell, [job], None) for job in owed]
-        return units
-
-    def _scored(self) -> int:
-        known = self.store.episodes()
-        keys = (key for cell in self.cells for key in cell.keys)
-        return sum(key in known and known[key].scored for key in keys)
-
-    async def _player(self) -> None:
-        while self._units and self.stopped is None:
-            unit = self._units.popleft()
-            if unit.stream is None:
-                await self._play_alone(unit)
-            else:
-                await self._play_stream(unit, unit.stream)
-
-    async def _play_alone(self, unit: _Unit) -> None:
-        """One episode with a memory of its own."""
-        (job,) = unit.jobs
-        lost = self._lost_before(job)
-        for attempt in range(1, self.execution.retries + 2):
-            memory, meter = make_memory(self.config, unit.cell.memory_name, self.models)
-            try:
-                episode = await self._episode(unit.cell, job, memory, meter, None, attempt)
-                episode.tokens_lost = lost
-                if episode.scored or attempt > self.execution.retries or self.stopped is not None:
-                    self._commit(episode, meter.trace, None)
+    async def _player(self, schedule: Schedule) -> None:
+        while not self._ending():
+            async with self._breaker.turn():
+                if self._ending():
                     return
-                add_usages(lost, episode.tokens)
-            finally:
-                await close_memory(memory)
-
-    async def _play_stream(self, unit: _Unit, stream: str) -> None:
-        """Episodes in order with one memory; a failed one ends the stream, the rest is owed.
-
-        The memory starts from the snapshot of the last committed episode, whatever its own files
-        say: a killed process may have left them in the middle of an episode.
-        """
-        known = self.store.episodes()
-        done = 0
-        while done < len(unit.jobs) and _is_scored(known.get(unit.jobs[done].key)):
-            done += 1
-        snapshot = b""
-        if done:
-            snapshot = self.store.read_snapshot(stream, unit.jobs[done - 1].key.id)
-        directory = self.store.memory_dir(stream) / "live"
-        directory.mkdir(parents=True, exist_ok=True)
-        memory, meter = make_memory(self.config, unit.cell.memory_name, self.models, directory)
-        try:
-            for job in unit.jobs[done:]:
-                lost = self._lost_before(job)
-                for attempt in range(1, self.execution.retries + 2):
-                    episode, after = await self._next_of_stream(
-                        unit.cell, job, memory, meter, stream, attempt, snapshot
-                    )
-                    episode.tokens_lost = lost
-                    if episode.scored or self.stopped is not None:
-                        break
-                    if attempt <= self.execution.retries:
-                        add_usages(lost, episode.tokens)
-                self._commit(episode, meter.trace, (stream, after) if episode.scored else None)
-                if not episode.scored or self.stopped is not None:
+                work = schedule.take()
+                if work is None:
                     return
-                snapshot = after
-        finally:
-            await close_memory(memory)
+                episode = await self._play(work)
+            if work.stream is not None and episode.scored:
+                schedule.give_back(work)
 
-    async def _next_of_stream(
-        self,
-        cell: Cell,
-        job: Job,
-        memory: Memory,
-        meter: Meter,
-        stream: str,
-        attempt: int,
-        before: bytes,
-    ) -> tuple[Episode, bytes]:
-        """One try of a stream's next episode, and the memory after it."""
-        meter.point_to(Ledger(), Trace())  # what fails before it begins is no cost of the last one
-        try:
-            with backend_errors("begin and restore"):
-                await memory.begin(Scope(stream, "", Trace()))
-                memory.restore(before)
-            episode = await self._episode(cell, job, memory, meter, stream, attempt)
-            if not episode.scored:
-                return episode, before
-            with backend_errors("snapshot"):
-                return episode, memory.snapshot()
-        except InfraError as error:
-            return _failed(job, error, meter), before
+    async def _play(self, work: Work) -> Episode:
+        if work.stream is None:
+            return await play_alone(self._stage, work.cell, work.job)
+        return await play_next(self._stage, work.cell, work.job, work.stream)
 
-    def _lost_before(self, job: Job) -> dict[str, RoleUsage]:
-        """What an earlier part of the run spent on an episode and has no score to show for."""
-        lost: dict[str, RoleUsage] = {}
-        before = self.store.episodes().get(job.key)
-        if before is not None:
-            add_usages(lost, before.tokens_lost)
-            add_usages(lost, before.tokens)
-        return lost
+    def _ending(self) -> bool:
+        return self.stopped is not None
 
-    async def _episode(
-        self, cell: Cell, job: Job, memory: Memory, meter: Meter, stream: str | None, attempt: int
-    ) -> Episode:
-        """One try of an episode; whatever the infrastructure did is its status."""
-        meter.point_to(Ledger(), Trace())
-        options = env_options(self.config, self.execution, cell.base.env)
-        limit = self.execution.episode_timeout_s
-        try:
-            env = await self.pool.acquire(cell.base.env, options, alone=attempt > 1)
-            try:
-                async with asyncio.timeout(limit):  # waiting for an environment is not playing
-                    gold = await env.gold(job.task)
-                    episode = await run_episode(
-                        env,
-                        memory,
-                        self.models.agent,
-                        job.task,
-                        key=job.key,
-                        config=self.config.agent,
-                        meter=meter,
-                        scope_id=stream,
-                        position=None if stream is None else job.order + 1,
-                        gold=await _told(memory, env, gold, cell.others[job.task.id]),
-                        scorer=self.scoring.of(gold, meter),
-                    )
-            finally:
-                await env.close()
-        except TimeoutError:
-            error = EpisodeTimeout(f"the episode took longer than {limit:g} s")
-            episode = _failed(job, error, meter)
-        except InfraError as error:
-            episode = _failed(job, error, meter)
-        labels = {"prompts": PROMPT_VERSION, **self.scoring.labels(memory)}
-        episode.attempt, episode.order, episode.labels = attempt, job.order, labels
-        return episode
+    async def _commit(
+        self, episode: Episode, events: list[Event], snapshot: tuple[str, bytes] | None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._writer, self._store.commit, episode, events, snapshot)
+        self._breaker.record(episode)
+        self._scored += episode.scored
+        self._passing_faults += episode.fault in PASSING
+        self._watchers.committed(episode)
 
-    def _commit(self, episode: Episode, trace: Trace, snapshot: tuple[str, bytes] | None) -> None:
-        self.store.commit(episode, trace.events, snapshot)
-        self._statuses[episode.status] += 1
-        if episode.scored:
-            self._done += 1
-            self._failures = 0
-        else:
-            self._failures += 1
-            if self._failures >= self.execution.max_infra_errors:
-                self.stopped = f"{self._failures} episodes in a row failed: {episode.reason}"
-        self._tell()
-
-    def _tell(self) -> None:
-        name = self.store.directory.name
-        self._progress(Progress(self.planned, self._done, dict(self._statuses), name))
-
-
-def _row(cell: Cell, episodes: Mapping[EpisodeKey, Episode]) -> Row:
-    streams = [[job.key for job in jobs] for _, jobs in cell.streams()] if cell.lifelong else []
-    return cell_row(cell.keys, episodes, cell.within_cap, streams)
-
-
-async def _told(memory: Memory, env: EnvClient, gold: Gold | None, other: Task) -> Gold | None:
-    """What a control is told; nothing to any other memory."""
-    match getattr(memory, "told", "nothing"):
-        case "own":
-            return gold
-        case "other":
-            return await env.gold(other)
-    return None
-
-
-def _is_scored(episode: Episode | None) -> bool:
-    return episode is not None and episode.scored
-
-
-def _failed(job: Job, error: AgememError, meter: Meter) -> Episode:
-    """The record of an episode that the infrastructure ended outside the agent loop."""
-    nothing: dict[str, Any] = {"success": None, "progress": None, "reward": None}
-    return Episode(
-        key=job.key,
-        task_type=job.task.type,
-        status="infra_error",
-        **nothing,
-        steps=meter.trace.step,
-        turns=meter.trace.turn,
-        invalid_actions=0,
-        malformed_outputs=0,
-        forfeits=0,
-        overflow_drops=0,
-        tool_calls={},
-        tokens=meter.ledger.roles,
-        memory_entries=None,
-        wall_s=0.0,
-        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        reason=f"{type(error).__name__}: {error}",
-    )
+    def _tell_plan(self, schedule: Schedule) -> None:
+        cells = []
+        for lane in schedule.lanes:
+            base = lane.cell.base
+            about = (base.env, base.split, base.memory, base.model)
+            cells.append(CellPlan(*about, lane.planned, lane.begun))
+        self.planned = sum(cell.planned for cell in cells)
+        self.done_before = sum(cell.done for cell in cells)
+        directory = self._store.directory
+        self._watchers.planned(Planned(directory.name, directory, tuple(cells)))

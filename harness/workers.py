@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from .build import build
+from .config import Execution
 from .errors import AgememError
 from .process import EXIT_TIMEOUT_S, OPEN_TIMEOUT_S, Kind, WorkerProcess
 from .types import EnvClient, Environment, EnvSpec, Gold, Observation, StepResult, Task
@@ -227,6 +228,17 @@ class WorkerPool:
         await process.start()
         self._processes.append(process)
         return process
+
+
+def make_pool(execution: Execution) -> EnvPool:
+    """The pool that a run asks for."""
+    if execution.workers == 0:
+        return LocalPool()
+    return WorkerPool(
+        workers=execution.workers,
+        concurrency=execution.concurrency,
+        step_timeout_s=execution.step_timeout_s,
+    )
 
 
 # --- without processes ----------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 
 from agemem_eval.harness.config import Execution, RunConfig, make_config
 from agemem_eval.harness.errors import UsageError
-from agemem_eval.harness.runner import Progress, RunResult, default_name, rows_of, run
+from agemem_eval.harness.records import Episode, EpisodeKey
+from agemem_eval.harness.runner import RunResult, default_name, rows_of, run
 from agemem_eval.harness.store import RunStore
+from agemem_eval.harness.watch import Planned, Watcher
 
 COUNT = "agemem_fakes.envs:CountEnv"
 FLAKY = "agemem_fakes.envs:Flaky"
@@ -33,12 +36,39 @@ def table(result: RunResult) -> list[dict[str, Any]]:
     return rows
 
 
+class Counting(Watcher):
+    def __init__(self) -> None:
+        self.told: Counter[str] = Counter()
+        self.plans: list[Planned] = []
+        self.actions = 0
+
+    def planned(self, plan: Planned) -> None:
+        self.told["planned"] += 1
+        self.plans.append(plan)
+
+    def begins(self, key: EpisodeKey, attempt: int) -> None:
+        self.told["begins"] += 1
+
+    def event(self, key: EpisodeKey, event: dict[str, Any]) -> None:
+        self.actions += event["type"] == "action"
+
+    def ends(self, episode: Episode) -> None:
+        self.told["ends"] += 1
+
+    def committed(self, episode: Episode) -> None:
+        self.told["committed"] += 1
+
+    def close(self) -> None:
+        self.told["close"] += 1
+
+
 def test_a_run_scores_every_episode_and_tells_how_far_it_is(tmp_path: Path) -> None:
-    seen: list[Progress] = []
-    result = asyncio.run(run(config(), Execution(runs_dir=tmp_path), seen.append))
+    seen = Counting()
+    result = asyncio.run(run(config(), Execution(runs_dir=tmp_path), [seen]))
     assert result.complete
-    assert (seen[0].done, seen[-1].done, seen[-1].planned) == (0, 12, 12)
-    assert [p.done for p in seen] == sorted(p.done for p in seen)
+    assert [plan.planned for plan in seen.plans] == [12]
+    assert seen.told == Counter(planned=1, begins=12, ends=12, committed=12, close=1)
+    assert seen.actions == sum(e.steps for e in RunStore.open(result.directory).episodes().values())
     assert rows_of(result.directory) == result.rows
     (row,) = result.rows
     assert 0 < row.success_rate < 1, "some of the tasks cannot be solved"

@@ -12,13 +12,22 @@ import pytest
 from agemem_eval.harness.config import Execution, RunConfig, make_config
 from agemem_eval.harness.errors import DataError, UsageError
 from agemem_eval.harness.records import Episode
-from agemem_eval.harness.runner import Progress, RunResult, run
+from agemem_eval.harness.runner import RunResult, run
 from agemem_eval.harness.store import RunStore
+from agemem_eval.harness.watch import Watcher
 
 COUNT = "agemem_fakes.envs:CountEnv"
 BAD = "agemem_fakes.envs:BadEnv"
 DIARY = "agemem_fakes.memories:Diary"
 INC = "agemem_fakes.models:Inc"
+
+
+class Committed(Watcher):
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def committed(self, episode: Episode) -> None:
+        self.found.append(episode.status)
 
 
 def config(**values: Any) -> RunConfig:
@@ -49,11 +58,18 @@ def test_an_endpoint_that_is_down_is_no_score(tmp_path: Path) -> None:
 
 
 def test_an_outage_is_paid_back_by_retries_and_shown_as_attempts(tmp_path: Path) -> None:
-    result = go(tmp_path, config(options=model(fail="3")), concurrency=1, retries=2)
-    assert (result.scored, result.planned) == (3, 4)
-    found = episodes(tmp_path)
-    assert [(e.status == "infra_error", e.attempt) for e in found[:2]] == [(True, 3), (False, 1)]
-    assert go(tmp_path, config(options=model(fail="3")), concurrency=1, retries=3).complete
+    result = go(tmp_path, config(options=model(fail="3")), concurrency=1, retries=3)
+    assert result.complete
+    assert [e.attempt for e in episodes(tmp_path)] == [4, 1, 1, 1]
+
+
+def test_what_an_outage_took_is_played_again_at_the_end(tmp_path: Path) -> None:
+    seen = Committed()
+    execution = Execution(runs_dir=tmp_path, name="r", concurrency=1, retries=2)
+    result = asyncio.run(run(config(options=model(fail="3")), execution, [seen]))
+    assert result.complete
+    assert seen.found == ["infra_error", *["completed"] * 4]
+    assert all(e.scored for e in episodes(tmp_path))
 
 
 @pytest.mark.parametrize("fail", ["before_turn", "after_turn", "end_episode"])
@@ -131,9 +147,9 @@ def test_interruption_keeps_what_is_finished_and_nothing_else(tmp_path: Path) ->
     execution = Execution(runs_dir=tmp_path, name="r", concurrency=2)
 
     async def interrupted() -> None:
-        seen: list[Progress] = []
-        task = asyncio.create_task(run(what, execution, seen.append))
-        while not seen or seen[-1].done < 3:
+        seen = Committed()
+        task = asyncio.create_task(run(what, execution, [seen]))
+        while len(seen.found) < 3:
             await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
