@@ -1,6 +1,7 @@
 """What goes between the parent and its environment workers: length-prefixed JSON, nothing else.
 
 A request is `[operation, session, arguments]`; its reply is `{"value": …}` or `{"error": …}`.
+Between replies, and while one is worked out, the worker sends beats.
 Imports stay light, since every worker process pays for them.
 """
 
@@ -27,6 +28,7 @@ from .types import (
 )
 
 _LENGTH = struct.Struct(">I")
+BEAT = "beat"  # a message that only says: I live
 MAX_FRAME = 1 << 30  # bytes; more than any honest message, less than what exhausts a machine
 MAX_MESSAGE = 2000  # characters of an error that are worth passing on
 

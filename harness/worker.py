@@ -1,7 +1,8 @@
 """The worker process: hosts environments for the parent, one call after the other.
 
-Started as `python -m agemem_eval.harness.worker LIFELINE`. Frames come on standard input and go
-to the descriptor that was standard output; whatever environment code prints goes to standard error.
+Started as `python -m agemem_eval.harness.worker LIFELINE SECONDS`, or as a Ray actor (`ray_actor`).
+Frames come on standard input and go to the descriptor that was standard output; whatever
+environment code prints goes to standard error. A thread beats every so many seconds.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ import select
 import signal
 import sys
 import threading
+import time
 from typing import Any
 
 from .build import build
 from .types import Environment, Observation, StepResult, Task
-from .wire import Frames, failure, knows_gold, pack, plain, sound, sound_gold
+from .wire import BEAT, Frames, failure, knows_gold, pack, plain, sound, sound_gold
+
+_FUTEX = {"x86_64": 202, "aarch64": 98}  # Linux's number of the system call that waits for locks
 
 
 class Host:
@@ -36,6 +40,12 @@ class Host:
     def do_path(self, _: int, path: list[str]) -> None:
         """Import from where the parent imports from."""
         sys.path[:] = path
+
+    def do_join(self, _: int, path: list[str], directory: str) -> None:
+        """Import and read from where the parent does, as far as this machine has the places."""
+        sys.path += [p for p in path if p not in sys.path and os.path.exists(p)]
+        if os.path.isdir(directory):
+            os.chdir(directory)
 
     def do_open(self, session: int, name: str, options: dict[str, str]) -> Any:
         """Build an environment; returns its spec."""
@@ -91,26 +101,70 @@ class Host:
             self.answer(["close", session, []])
 
 
-def serve(source: int, target: int) -> None:
-    """Answer requests until the parent says `exit` or is gone."""
-    host, frames = Host(), Frames()
+def serve(source: int, target: int, beat_s: float) -> None:
+    """Answer requests until the parent says `exit` or is gone; beat all the while."""
+    host, frames, send = Host(), Frames(), _Sender(target)
+    threading.Thread(target=_beat, args=(send, beat_s), daemon=True).start()
     while data := os.read(source, 1 << 20):
         for request in frames.feed(data):
             if request[0] == "exit":
                 host.close()
                 return
-            reply = host.answer(request)
+            send(reply_frame(host, request))
+
+
+def reply_frame(host: Host, request: list[Any]) -> bytes:
+    """The frame that answers one request."""
+    reply = host.answer(request)
+    try:
+        return pack(reply)
+    except (TypeError, ValueError) as error:
+        return pack(failure(error, f"the reply of the environment's {request[0]}"))
+
+
+class _Sender:
+    """Writes frames whole, though two threads write: one replies, one beats."""
+
+    def __init__(self, target: int) -> None:
+        self._target, self._lock = target, threading.Lock()
+
+    def __call__(self, frame: bytes) -> None:
+        view = memoryview(frame)
+        with self._lock:
+            while view:
+                view = view[os.write(self._target, view) :]
+
+
+def _beat(send: _Sender, beat_s: float) -> None:
+    frame = pack(BEAT)
+    while True:
+        time.sleep(beat_s)
+        if not _deadlocked():
             try:
-                frame = pack(reply)
-            except (TypeError, ValueError) as error:
-                frame = pack(failure(error, f"the reply of the environment's {request[0]}"))
-            _write(target, frame)
+                send(frame)
+            except OSError:  # the parent is gone, which others notice and act on
+                return
 
 
-def _write(target: int, frame: bytes) -> None:
-    view = memoryview(frame)
-    while view:
-        view = view[os.write(target, view) :]
+def _deadlocked() -> bool:
+    """Whether all other threads wait without limit for locks: there is nobody to release them.
+
+    Linux only (proc(5): in `/proc/PID/task/TID/syscall` the call's number and its arguments, of
+    which futex(2) has its time limit fourth). A process with children is never called deadlocked.
+    """
+    number, me = _FUTEX.get(os.uname().machine), str(threading.get_native_id())
+    try:
+        for thread in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{thread}/children") as file:
+                if file.read().strip():
+                    return False
+            with open(f"/proc/self/task/{thread}/syscall") as file:
+                call = file.read().split()
+            if thread != me and (call[0] != str(number) or int(call[4], 16) != 0):
+                return False
+    except (OSError, ValueError, IndexError):  # no such file, or a thread that runs or has ended
+        return False
+    return True
 
 
 def _take_pipes() -> tuple[int, int]:
@@ -122,7 +176,7 @@ def _take_pipes() -> tuple[int, int]:
     return source, target
 
 
-def _end_with_parent(source: int, lifeline: int) -> None:
+def end_with_parent(source: int, lifeline: int) -> None:
     """Leave no orphan: this process and its children end when the parent is gone.
 
     Nothing is ever written to the lifeline; that its other end closes is the parent's end. Linux
@@ -148,10 +202,10 @@ def _wait_for_hangup(source: int) -> None:
 
 
 def main() -> None:
-    """Run one worker process; its argument is the descriptor of the lifeline."""
+    """Run one worker process; its arguments: descriptor of the lifeline, seconds between beats."""
     source, target = _take_pipes()
-    _end_with_parent(source, int(sys.argv[1]))
-    serve(source, target)
+    end_with_parent(source, int(sys.argv[1]))
+    serve(source, target, float(sys.argv[2]))
 
 
 if __name__ == "__main__":

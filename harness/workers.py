@@ -1,7 +1,7 @@
-"""Environments for the parent: a pool of worker processes behind `EnvClient`.
+"""Environments for the parent: a pool of workers behind `EnvClient`.
 
-A process that died or was killed takes its sessions with it: their episodes end with an
-`InfraError`, and the next `acquire` starts another process.
+A worker is a process on this machine or a Ray actor. One that died or was killed takes its
+sessions with it: their episodes end with an `InfraError`, and the next `acquire` starts another.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -16,9 +17,12 @@ from typing import Any, Protocol
 from .build import build
 from .config import Execution
 from .errors import AgememError
-from .process import EXIT_TIMEOUT_S, OPEN_TIMEOUT_S, Kind, WorkerProcess
+from .process import WorkerProcess
+from .remote import EXIT_TIMEOUT_S, HEARTBEAT_S, OPEN_TIMEOUT_S, Kind, Worker
 from .types import EnvClient, Environment, EnvSpec, Gold, Observation, StepResult, Task
 from .wire import EnvDescription, gold_from, knows_gold, plain, raised, sound, sound_gold, spec_from
+
+_log = logging.getLogger("agemem_eval.workers")
 
 
 class EnvPool(Protocol):
@@ -43,9 +47,9 @@ class EnvPool(Protocol):
 
 
 class WorkerEnv:
-    """An environment in a worker process; see `EnvClient`."""
+    """An environment in a worker; see `EnvClient`."""
 
-    def __init__(self, pool: WorkerPool, worker: WorkerProcess, kind: Kind, session: int) -> None:
+    def __init__(self, pool: WorkerPool, worker: Worker, kind: Kind, session: int) -> None:
         self.spec: EnvSpec = pool.specs[kind]
         self.worker, self.kind, self.session = worker, kind, session
         self._pool = pool
@@ -103,20 +107,27 @@ class WorkerPool:
     """Hands out environments that live in worker processes, and takes them back for reuse.
 
     Args:
-        workers: Processes at most; None: one a core, or one an episode for environments of which
-            a process may hold only one.
+        workers: Workers at most; None: one a core, or one an episode for environments of which
+            a worker may hold only one.
         concurrency: Episodes at once.
         step_timeout_s: Seconds a reset, a step or a question may take.
+        heartbeat_s: Seconds without a sign after which a worker is given up.
     """
 
     def __init__(
-        self, *, workers: int | None = None, concurrency: int = 8, step_timeout_s: float = 60.0
+        self,
+        *,
+        workers: int | None = None,
+        concurrency: int = 8,
+        step_timeout_s: float = 60.0,
+        heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         self.step_timeout_s = step_timeout_s
         self.specs: dict[Kind, EnvSpec] = {}
         self._workers = workers
         self._concurrency = concurrency
-        self._processes: list[WorkerProcess] = []
+        self._heartbeat_s = heartbeat_s
+        self._all: list[Worker] = []
         self._started = 0
         self._placing = asyncio.Lock()
         self._freed = asyncio.Event()
@@ -137,10 +148,10 @@ class WorkerPool:
         Args:
             env: Registered name.
             options: The environment's options.
-            alone: In a process of its own, so that it can harm no other episode.
+            alone: In a worker of its own, so that it can harm no other episode.
 
         Raises:
-            WorkerError: if the process or the environment cannot be started.
+            WorkerError: if the worker or the environment cannot be started.
             UsageError: and the other errors of this project, as the environment raises them.
         """
         kind = (env, json.dumps(dict(options), sort_keys=True))
@@ -162,18 +173,18 @@ class WorkerPool:
         await self._return(client.worker)
 
     async def close(self) -> None:
-        """End all processes."""
-        processes, self._processes = self._processes, []
-        await asyncio.gather(*(process.end(EXIT_TIMEOUT_S) for process in processes))
+        """End all workers."""
+        workers, self._all = self._all, []
+        await asyncio.gather(*(worker.end(EXIT_TIMEOUT_S) for worker in workers))
 
-    async def _return(self, worker: WorkerProcess) -> None:
+    async def _return(self, worker: Worker) -> None:
         worker.lent -= 1
         self._freed.set()
         if worker.alone:
             await worker.end(EXIT_TIMEOUT_S)
 
     async def _session(
-        self, worker: WorkerProcess, kind: Kind, env: str, options: Mapping[str, str]
+        self, worker: Worker, kind: Kind, env: str, options: Mapping[str, str]
     ) -> int:
         if idle := worker.idle.get(kind):
             return idle.pop()
@@ -188,16 +199,16 @@ class WorkerPool:
         self._freed.set()  # whoever waited to learn the limits of this environment
         return session
 
-    async def _place(self, kind: Kind, alone: bool) -> WorkerProcess:
-        """The process for another session: the least busy one, or a new one."""
+    async def _place(self, kind: Kind, alone: bool) -> Worker:
+        """The worker for another session: the least busy one, or a new one."""
         while True:
             async with self._placing:
-                self._processes = [p for p in self._processes if not p.ended.is_set()]
+                self._all = [w for w in self._all if not w.ended.is_set()]
                 if alone:
                     return await self._start(alone)
-                shared = [p for p in self._processes if not p.alone and p.failure is None]
-                free = [p for p in shared if p.idle.get(kind) or self._room(p, kind)]
-                best = min(free, key=lambda p: p.lent, default=None)
+                shared = [w for w in self._all if not w.alone and w.failure is None]
+                free = [w for w in shared if w.idle.get(kind) or self._room(w, kind)]
+                best = min(free, key=lambda w: w.lent, default=None)
                 busy = best is None or best.lent > 0
                 if busy and len(shared) < self._limit(kind):
                     best = await self._start()
@@ -206,14 +217,14 @@ class WorkerPool:
             self._freed.clear()
             await self._freed.wait()
 
-    def _room(self, process: WorkerProcess, kind: Kind) -> bool:
+    def _room(self, worker: Worker, kind: Kind) -> bool:
         spec = self.specs.get(kind)
         # Before the first instance has told the limit, one is safe.
         limit = spec.max_live if spec is not None else 1
-        return limit is None or process.counts.get(kind, 0) < limit
+        return limit is None or worker.counts.get(kind, 0) < limit
 
     def _limit(self, kind: Kind) -> int:
-        """How many processes there may be."""
+        """How many workers there may be."""
         if self._workers is not None:
             return self._workers
         cores = min(os.cpu_count() or 1, self._concurrency)
@@ -222,23 +233,27 @@ class WorkerPool:
             return cores
         return max(cores, -(-self._concurrency // spec.max_live))
 
-    async def _start(self, alone: bool = False) -> WorkerProcess:
+    async def _start(self, alone: bool = False) -> Worker:
         self._started += 1
-        process = WorkerProcess(self._started, alone)
-        await process.start()
-        self._processes.append(process)
-        return process
+        worker = self._make(self._started, alone)
+        worker.on_loss = self._lost
+        await worker.start()
+        self._all.append(worker)
+        return worker
 
+    def _make(self, number: int, alone: bool) -> Worker:
+        return WorkerProcess(number, alone, self._heartbeat_s)
 
-def make_pool(execution: Execution) -> EnvPool:
-    """The pool that a run asks for."""
-    if execution.workers == 0:
-        return LocalPool()
-    return WorkerPool(
-        workers=execution.workers,
-        concurrency=execution.concurrency,
-        step_timeout_s=execution.step_timeout_s,
-    )
+    def _lost(self, worker: Worker) -> None:
+        """Say that a worker failed; the next one asked for takes its place."""
+        fields = {"event": "worker_lost", "worker": worker.number, "episodes": worker.lent}
+        _log.warning(
+            "%s; %d episodes that it played are tried again, and another takes its place",
+            worker.failure,
+            worker.lent,
+            extra={"fields": {**fields, "reason": str(worker.failure)}},
+        )
+        self._freed.set()  # there is room for another
 
 
 # --- without processes ----------------------------------------------------------------------
@@ -320,3 +335,31 @@ def _as_worker_error(operation: str) -> Iterator[None]:
         raise
     except Exception as error:  # environment code may raise anything
         raise raised(error, f"the environment's {operation}") from error
+
+
+# --- which of them --------------------------------------------------------------------------
+
+
+def make_pool(execution: Execution) -> EnvPool:
+    """The pool that a run's execution options ask for.
+
+    Raises:
+        MissingExtraError: for `backend: ray` without Ray.
+    """
+    if execution.workers == 0:
+        return LocalPool()
+    common: dict[str, Any] = {
+        "workers": execution.workers,
+        "concurrency": execution.concurrency,
+        "step_timeout_s": execution.step_timeout_s,
+        "heartbeat_s": execution.heartbeat_s,
+    }
+    if execution.backend == "ray":
+        from .ray_pool import RayPool
+
+        return RayPool(
+            address=execution.ray_address,
+            cpus=getattr(execution, "ray_cpus", 1.0),
+            **common,
+        )
+    return WorkerPool(**common)
