@@ -6,14 +6,27 @@ What nothing was scored for is None.
 
 from __future__ import annotations
 
+import math
 import statistics
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .records import Episode, EpisodeKey
-from .types import Scores
+
+# Fields of a record that a row has sums of.
+_FIELDS = (
+    "success",
+    "progress",
+    "steps",
+    "turns",
+    "invalid_actions",
+    "malformed_outputs",
+    "memory_entries",
+    "wall_s",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +73,7 @@ class Row:
 
 def cell_row(
     planned: Sequence[EpisodeKey],
-    episodes: Mapping[EpisodeKey, Episode],
+    episodes: Iterable[Episode],
     within_cap: dict[str, float] | None = None,
     streams: Sequence[Sequence[EpisodeKey]] = (),
 ) -> Row:
@@ -68,14 +81,14 @@ def cell_row(
 
     Args:
         planned: The keys of the cell's episodes; at least one.
-        episodes: What was committed, of this cell and perhaps of others.
+        episodes: What was committed of them, each once and in any order; none of them is kept.
         within_cap: See `Row`.
         streams: The keys of each ordered stream, where a memory is kept over it.
     """
-    key, found = planned[0], [episodes[key] for key in planned if key in episodes]
-    scored = [episode for episode in found if episode.scored]
-    successes = [e.success for e in scored if e.success is not None]
-    steps, turns = sum(e.steps for e in scored), sum(e.turns for e in scored)
+    tally = _Tally(keep_successes=bool(streams))
+    for episode in episodes:
+        tally.add(episode)
+    key, scored = planned[0], tally.n_scored
     return Row(
         env=key.env,
         split=key.split,
@@ -83,41 +96,14 @@ def cell_row(
         model=key.model,
         data_hash=key.data_hash,
         n_planned=len(planned),
-        n_scored=len(scored),
-        coverage=len(scored) / len(planned),
-        success_rate=_mean(successes),
-        success_ci=wilson(sum(successes), len(successes)) if successes else None,
-        progress_rate=_mean(e.progress for e in scored if e.progress is not None),
-        scores=_scores([episode.metrics for episode in scored]),
+        n_scored=scored,
+        coverage=scored / len(planned),
         within_cap=within_cap,
-        lifelong=_lifelong(streams, episodes),
-        **_of_memory(scored),
-        steps_mean=_mean(e.steps for e in scored),
-        turns_mean=_mean(e.turns for e in scored),
-        invalid_action_rate=sum(e.invalid_actions for e in scored) / steps if steps else None,
-        malformed_rate=sum(e.malformed_outputs for e in scored) / turns if turns else None,
-        tokens=_tokens(scored),
-        tokens_lost=sum(map(_lost, found)),
-        tool_calls=_tool_calls(scored),
-        wall_s=_mean(e.wall_s for e in scored),
-        statuses=dict(sorted(Counter(e.status for e in found).items())),
-        labels=_labels(scored),
+        lifelong=_lifelong(streams, tally.successes),
+        **tally.rates(),
+        **tally.of_memory(),
+        **tally.counts(),
     )
-
-
-def _of_memory(scored: Sequence[Episode]) -> dict[str, Any]:
-    """The fields of a row that tell of its memory alone."""
-    costs = _memory_costs(scored)
-    sizes = [e.memory_entries for e in scored if e.memory_entries is not None]
-    return {
-        "quality": _scores([episode.quality for episode in scored]),
-        "losses": dict(sorted(Counter(e.loss for e in scored if e.loss is not None).items())),
-        "memory_costs": costs,
-        "memory_wall_s": {operation: cost.pop("wall_s") for operation, cost in costs.items()},
-        "memory_faults": _memory_faults(scored),
-        "judge_faults": sum(episode.judge_faults for episode in scored),
-        "memory_entries_mean": _mean(sizes),
-    }
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -132,34 +118,153 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
     return float(interval.low), float(interval.high)
 
 
+class _Sums:
+    """Sums by name, exact before they are rounded, so that no order of the values changes one."""
+
+    def __init__(self) -> None:
+        self._n: Counter[str] = Counter()
+        self._whole: Counter[str] = Counter()
+        self._parts: dict[str, array[float]] = {}  # what is no whole number: 8 bytes each
+
+    def add(self, name: str, value: float | None) -> None:
+        """Take in a value; None counts nowhere."""
+        self._n[name] += value is not None
+        if isinstance(value, float):
+            self._parts.setdefault(name, array("d")).append(value)
+        elif value is not None:
+            self._whole[name] += value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._n))
+
+    def n(self, name: str) -> int:
+        """How many values."""
+        return self._n[name]
+
+    def total(self, name: str) -> float:
+        """Their sum."""
+        parts = self._parts.get(name)
+        return self._whole[name] + math.fsum(parts) if parts else self._whole[name]
+
+    def mean(self, name: str) -> float | None:
+        """Their mean; None of none."""
+        return self.total(name) / self._n[name] if self._n[name] else None
+
+    def table(self) -> dict[str, dict[str, float | None]]:
+        """Mean, and of how many (`n`), by name."""
+        return {name: {"mean": self.mean(name), "n": self._n[name]} for name in self}
+
+
+class _Tally:
+    """What a row needs of a cell's episodes, taken in one at a time."""
+
+    def __init__(self, keep_successes: bool) -> None:
+        self.n_scored = 0
+        self.successes: dict[EpisodeKey, float] = {}  # of each, where streams need it
+        self._keep_successes = keep_successes
+        self._fields, self._scores, self._quality = _Sums(), _Sums(), _Sums()
+        self._costs: dict[str, _Sums] = {}
+        self._tokens: dict[str, Counter[str]] = {}
+        self._tool_calls: dict[str, Counter[str]] = {}
+        self._statuses: Counter[str] = Counter()
+        self._losses: Counter[str] = Counter()
+        self._faults: Counter[str] = Counter()
+        self._labels: dict[str, str] = {}
+        self._judge_faults = self._tokens_lost = 0
+
+    def add(self, episode: Episode) -> None:
+        """Take in a committed episode."""
+        self._statuses[episode.status] += 1
+        self._tokens_lost += _lost(episode)
+        if not episode.scored:
+            return
+        self.n_scored += 1
+        if self._keep_successes and episode.success is not None:
+            self.successes[episode.key] = float(episode.success)
+        for name in _FIELDS:
+            self._fields.add(name, getattr(episode, name))
+        for name, score in episode.metrics.items():
+            self._scores.add(name, score)
+        for role, usage in episode.tokens.items():
+            self._tokens.setdefault(role, Counter()).update(asdict(usage))
+        for tool, by_status in episode.tool_calls.items():
+            self._tool_calls.setdefault(tool, Counter()).update(by_status)
+        for label, value in episode.labels.items():
+            if self._labels.setdefault(label, value) != value:
+                self._labels[label] = "mixed"  # labels that episodes do not agree on say so
+        self._add_of_memory(episode)
+
+    def _add_of_memory(self, episode: Episode) -> None:
+        for name, score in episode.quality.items():
+            self._quality.add(name, score)
+        if episode.loss is not None:
+            self._losses[episode.loss] += 1
+        for operation, cost in episode.memory_costs.items():
+            sums = self._costs.setdefault(operation, _Sums())
+            for name, value in asdict(cost).items():
+                sums.add(name, value)
+        self._faults.update(episode.memory_faults)
+        self._judge_faults += episode.judge_faults
+
+    def rates(self) -> dict[str, Any]:
+        """The fields of a row that are means and rates."""
+        fields, tried = self._fields, self._fields.n("success")
+        steps, turns = fields.total("steps"), fields.total("turns")
+        return {
+            "success_rate": fields.mean("success"),
+            "success_ci": wilson(int(fields.total("success")), tried) if tried else None,
+            "progress_rate": fields.mean("progress"),
+            "scores": self._scores.table(),
+            "steps_mean": fields.mean("steps"),
+            "turns_mean": fields.mean("turns"),
+            "invalid_action_rate": fields.total("invalid_actions") / steps if steps else None,
+            "malformed_rate": fields.total("malformed_outputs") / turns if turns else None,
+            "wall_s": fields.mean("wall_s"),
+        }
+
+    def of_memory(self) -> dict[str, Any]:
+        """Those that tell of the memory alone."""
+        costs: dict[str, dict[str, float]] = {}  # by operation: how many an episode, cost of one
+        for operation, sums in sorted(self._costs.items()):
+            n = sums.total("n")
+            costs[operation] = {name: sums.total(name) / n for name in sums if n}
+            costs[operation]["n"] = n / self.n_scored
+        return {
+            "quality": self._quality.table(),
+            "losses": dict(sorted(self._losses.items())),
+            "memory_costs": costs,
+            "memory_wall_s": {name: cost.pop("wall_s", 0.0) for name, cost in costs.items()},
+            "memory_faults": {kind: n / self.n_scored for kind, n in sorted(self._faults.items())},
+            "judge_faults": self._judge_faults,
+            "memory_entries_mean": self._fields.mean("memory_entries"),
+        }
+
+    def counts(self) -> dict[str, Any]:
+        """Those that are counted: tokens by role, tool calls by tool, statuses; and labels."""
+        return {
+            "tokens": {role: self._of_role(by) for role, by in sorted(self._tokens.items())},
+            "tokens_lost": self._tokens_lost,
+            "tool_calls": {
+                tool: {"mean": by.total() / self.n_scored, "statuses": dict(sorted(by.items()))}
+                for tool, by in sorted(self._tool_calls.items())
+            },
+            "statuses": dict(sorted(self._statuses.items())),
+            "labels": dict(sorted(self._labels.items())),
+        }
+
+    def _of_role(self, by: Counter[str]) -> dict[str, float | bool]:
+        """Means over all scored episodes: one that did not use the role counts as 0."""
+        return {
+            "calls": by["calls"] / self.n_scored,
+            "prompt": by["prompt_tokens"] / self.n_scored,
+            "completion": by["completion_tokens"] / self.n_scored,
+            "estimated": by["estimated_calls"] > 0,
+        }
+
+
 def _mean(values: Iterable[float]) -> float | None:
     items = list(values)
     return sum(items) / len(items) if items else None
-
-
-def _scores(tables: Iterable[Scores]) -> dict[str, dict[str, float | None]]:
-    """Means over the episodes in which a score was given; None counts nowhere."""
-    values: dict[str, list[float]] = {}
-    for table in tables:
-        for name, value in table.items():
-            values.setdefault(name, []).extend([] if value is None else [value])
-    return {name: {"mean": _mean(v), "n": len(v)} for name, v in sorted(values.items())}
-
-
-def _tokens(scored: Sequence[Episode]) -> dict[str, dict[str, float | bool]]:
-    """Means over all scored episodes: a role that one of them did not use counts as 0 there."""
-    roles = sorted({role for e in scored for role in e.tokens})
-    return {
-        role: {
-            "calls": sum(e.tokens[role].calls for e in scored if role in e.tokens) / len(scored),
-            "prompt": sum(e.tokens[role].prompt_tokens for e in scored if role in e.tokens)
-            / len(scored),
-            "completion": sum(e.tokens[role].completion_tokens for e in scored if role in e.tokens)
-            / len(scored),
-            "estimated": any(e.tokens[role].estimated_calls for e in scored if role in e.tokens),
-        }
-        for role in roles
-    }
 
 
 def _lost(episode: Episode) -> int:
@@ -169,41 +274,8 @@ def _lost(episode: Episode) -> int:
     return sum(usage.prompt_tokens + usage.completion_tokens for usage in usages)
 
 
-def _tool_calls(scored: Sequence[Episode]) -> dict[str, dict[str, Any]]:
-    statuses: dict[str, Counter[str]] = {}
-    for episode in scored:
-        for tool, by_status in episode.tool_calls.items():
-            statuses.setdefault(tool, Counter()).update(by_status)
-    return {
-        tool: {"mean": by.total() / len(scored), "statuses": dict(sorted(by.items()))}
-        for tool, by in sorted(statuses.items())
-    }
-
-
-def _memory_costs(scored: Sequence[Episode]) -> dict[str, dict[str, float]]:
-    """By operation: how many an episode (`n`), and what one of them costs on average."""
-    sums: dict[str, Counter[str]] = {}
-    for episode in scored:
-        for operation, cost in episode.memory_costs.items():
-            sums.setdefault(operation, Counter()).update(asdict(cost))
-    return {
-        operation: {
-            "n": by["n"] / len(scored),
-            **{name: total / by["n"] for name, total in by.items() if name != "n" and by["n"]},
-        }
-        for operation, by in sorted(sums.items())
-    }
-
-
-def _memory_faults(scored: Sequence[Episode]) -> dict[str, float]:
-    counts: Counter[str] = Counter()
-    for episode in scored:
-        counts.update(episode.memory_faults)
-    return {kind: n / len(scored) for kind, n in sorted(counts.items())}
-
-
 def _lifelong(
-    streams: Sequence[Sequence[EpisodeKey]], episodes: Mapping[EpisodeKey, Episode]
+    streams: Sequence[Sequence[EpisodeKey]], successes: Mapping[EpisodeKey, float]
 ) -> dict[str, Any] | None:
     """What a memory gains over a stream, and how far that depends on the order of the tasks.
 
@@ -220,10 +292,9 @@ def _lifelong(
         return None
     found: list[tuple[EpisodeKey, list[float]]] = []
     for keys in streams:
-        played = [episodes[key] for key in keys if key in episodes and episodes[key].scored]
-        successes = [float(e.success) for e in played if e.success is not None]
-        if len(successes) == len(keys) > 1:
-            found.append((keys[0], successes))
+        played = [successes[key] for key in keys if key in successes]
+        if len(played) == len(keys) > 1:
+            found.append((keys[0], played))
     first = [sum(s[: len(s) // 2]) / (len(s) // 2) for _, s in found]
     second = [sum(s[-(len(s) // 2) :]) / (len(s) // 2) for _, s in found]
     rates = [sum(s) / len(s) for _, s in found]
@@ -242,12 +313,3 @@ def _lifelong(
         ],
         "order_sd": statistics.stdev(orders) if len(orders) > 1 else None,
     }
-
-
-def _labels(scored: Sequence[Episode]) -> dict[str, str]:
-    """Labels on which all episodes agree; the others say so."""
-    seen: dict[str, set[str]] = {}
-    for episode in scored:
-        for name, value in episode.labels.items():
-            seen.setdefault(name, set()).add(value)
-    return {name: next(iter(v)) if len(v) == 1 else "mixed" for name, v in sorted(seen.items())}

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from .errors import UsageError
 from .metrics import Row, cell_row
 from .plan import Cell, Models, make_plan
 from .play import Stage, close_stream, play_alone, play_next
-from .records import Episode, EpisodeKey
+from .records import Episode
 from .schedule import Schedule, Work
 from .services import Scoring, make_models
 from .store import RunStore, check_name
@@ -129,9 +129,8 @@ def rows_of(directory: Path) -> list[Row]:
 def row_of(store: RunStore, cell: Cell) -> Row:
     """The row of one cell, as it stands."""
     keys = cell.keys
-    episodes: Mapping[EpisodeKey, Episode] = store.episodes_of(keys)
     streams = [[job.key for job in jobs] for _, jobs in cell.streams()] if cell.lifelong else []
-    return cell_row(keys, episodes, cell.within_cap, streams)
+    return cell_row(keys, store.records(keys), cell.within_cap, streams)
 
 
 def default_name(config: RunConfig) -> str:

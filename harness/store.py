@@ -214,10 +214,6 @@ class RunStore:
         """All of `records` at once, for runs that fit into memory."""
         return {episode.key: episode for episode in self.records()}
 
-    def episodes_of(self, keys: Iterable[EpisodeKey]) -> dict[EpisodeKey, Episode]:
-        """Those of these episodes that are committed, at once."""
-        return {episode.key: episode for episode in self.records(keys)}
-
     def files(self) -> list[Path]:
         """The files of records, in the order of their writers."""
         found = (self.directory / "episodes").glob("*.jsonl")

@@ -142,7 +142,7 @@ def lifelong(successes: list[list[bool]], missing: int = 0) -> dict[str, Any]:
     }
     for key in list(episodes)[:missing]:
         del episodes[key]
-    found = cell_row(cell.keys, episodes, None, streams).lifelong
+    found = cell_row(cell.keys, episodes.values(), None, streams).lifelong
     assert found is not None
     return found
 
@@ -163,7 +163,7 @@ def test_repeats_are_no_orders() -> None:
     cell = Cell("rag", KEY, tasks, 2, None, (), True)
     streams = [[job.key for job in jobs] for _, jobs in cell.streams()]
     episodes = {key: episode(key, key.repeat == 0) for key in cell.keys}
-    found = cell_row(cell.keys, episodes, None, streams).lifelong
+    found = cell_row(cell.keys, episodes.values(), None, streams).lifelong
     assert found is not None
     assert (found["n_streams"], found["order_sd"]) == (2, None)
 
@@ -172,7 +172,7 @@ def test_a_stream_with_an_episode_owed_counts_for_no_gain() -> None:
     found = lifelong([[True, False], [False, True]], missing=1)
     assert (found["n_streams"], found["gain"]) == (1, 1)
     assert lifelong([[True, False]], missing=1)["gain"] is None
-    assert cell_row([KEY], {KEY: episode(KEY, True)}).lifelong is None
+    assert cell_row([KEY], [episode(KEY, True)]).lifelong is None
 
 
 # --- what controls are told ----------------------------------------------------------------------

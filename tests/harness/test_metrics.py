@@ -46,7 +46,7 @@ def test_wilson_of_newcombe_1998() -> None:
 def test_only_scored_episodes_count() -> None:
     failed = episode(2, "infra_error", None, progress=None, steps=999, tokens={})
     found = [episode(0), episode(1, "limit", success=False), failed]
-    row = cell_row(KEYS, {e.key: e for e in found})
+    row = cell_row(KEYS, found)
     assert (row.n_planned, row.n_scored, row.coverage) == (4, 2, 0.5)
     assert (row.success_rate, row.progress_rate, row.steps_mean) == (0.5, 0.5, 10)
     assert (row.invalid_action_rate, row.malformed_rate) == (0.1, 0.1)
@@ -58,7 +58,7 @@ def test_only_scored_episodes_count() -> None:
 
 
 def test_nothing_scored_is_none_never_0() -> None:
-    row = cell_row(KEYS, {KEYS[0]: episode(0, "infra_error", None)})
+    row = cell_row(KEYS, [episode(0, "infra_error", None)])
     assert row.coverage == 0
     for value in (
         row.success_rate, row.success_ci, row.progress_rate, row.steps_mean, row.wall_s,
@@ -69,5 +69,5 @@ def test_nothing_scored_is_none_never_0() -> None:
 
 
 def test_names_cannot_break_a_markdown_table() -> None:
-    line = markdown([cell_row(KEYS, {})]).splitlines()[2]
+    line = markdown([cell_row(KEYS, [])]).splitlines()[2]
     assert r"m\|&lt;b>" in line

@@ -25,7 +25,7 @@ def episode(task: str, **values: object) -> Episode:
 
 
 def row(*episodes: Episode) -> Row:
-    return cell_row([e.key for e in episodes], {e.key: e for e in episodes})
+    return cell_row([e.key for e in episodes], episodes)
 
 
 RATED = row(

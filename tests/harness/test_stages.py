@@ -164,7 +164,7 @@ def test_what_was_not_scored_counts_nowhere() -> None:
         key: Episode(key=key, status=status, metrics=score, **values)
         for key, status, score in zip(keys, statuses, scores, strict=True)
     }
-    row = cell_row(keys, found, within_cap={"mean": 0.5, "n": 2})
+    row = cell_row(keys, found.values(), within_cap={"mean": 0.5, "n": 2})
     assert row.scores == {
         "em": {"mean": 0.5, "n": 2},
         "never": {"mean": None, "n": 0},

@@ -59,7 +59,9 @@ def test_an_infra_error_gives_way_to_a_score_and_a_score_to_nothing(tmp_path: Pa
     assert [e.reason for e in episodes.values()] == ["first"]
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(cut=st.integers(1, 2000), more=st.integers(0, 2))
 def test_a_cut_anywhere_costs_at_most_the_last_episode(
     tmp_path_factory: pytest.TempPathFactory, cut: int, more: int
