@@ -158,7 +158,7 @@ class _Part:
         self._breaker = Breaker(execution.max_infra_errors, execution.patience_s, stop.event)
         # Commits wait for the disk; in a thread of their own they hold up no other episode.
         self._writer = ThreadPoolExecutor(1, "agemem-eval-store")
-        scoring = Scoring(config, execution, models)
+        scoring = Scoring(models)
         self._stage = Stage(
             config, execution, store, pool, models, scoring, watchers, self._commit, self._ending
         )

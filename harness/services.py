@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from .build import takes
 from .config import Execution, RunConfig, split_model
 from .errors import ModelError, UsageError
-from .files import writable
 from .ledger import Role
 from .metering import Meter, MeteredModel
 from .models import make_model
-from .models.cache import CachedModel, ReplyCache
+from .models.cache import ReplyCache, cached
 from .plan import Models, make_embedder
 from .trace import Trace
 from .types import Gold, Json, Memory, Model, Scorer, Scores
@@ -30,13 +28,13 @@ def make_models(config: RunConfig, execution: Execution) -> Models:
         MissingExtraError: for a missing prerequisite.
     """
     embedder = make_embedder(config.embedder)
-    cache = ReplyCache(_cache_dir(execution)) if getattr(execution, "cache", False) else None
+    cache = None
+    if execution.cache or config.judge is not None:  # a judge is never asked twice
+        cache = ReplyCache(execution.cache_dir or execution.runs_dir / ".cache")
 
-    def made(spec: str, base_url: str | None = None) -> Model:
+    def made(spec: str, base_url: str | None = None, *, keep: bool = execution.cache) -> Model:
         model = make_model(spec, model_options(config, execution, spec, base_url))
-        if cache is None or not getattr(model, "cacheable", False):
-            return model
-        return CachedModel(model, cache)
+        return cached(model, cache if keep else None)
 
     agent = made(config.model)
     memory = agent if agent.info.writes else None
@@ -52,14 +50,10 @@ def make_models(config: RunConfig, execution: Execution) -> Models:
     judge = None
     _takes_url("--judge-base-url", config.judge, execution.judge_base_url)
     if config.judge is not None:
-        judge = made(config.judge, execution.judge_base_url or execution.base_url)
+        judge = made(config.judge, execution.judge_base_url or execution.base_url, keep=True)
         if not judge.info.writes or judge.info.name.startswith(HEURISTIC):
             raise UsageError(f"--judge {config.judge} cannot judge: use openai:NAME")
     return Models(agent, memory, judge, embedder, cache)
-
-
-def _cache_dir(execution: Execution) -> Path:
-    return execution.cache_dir or execution.runs_dir / ".cache"
 
 
 def _takes_url(flag: str, spec: str | None, url: str | None) -> None:
@@ -90,18 +84,13 @@ class Scoring:
     """Rates memories at the end of their episodes, all by the same measure.
 
     Args:
-        config: Of the run.
-        execution: Where the judge's replies are kept.
         models: Of the run.
     """
 
-    def __init__(self, config: RunConfig, execution: Execution, models: Models) -> None:
-        self._config, self._models = config, models
+    def __init__(self, models: Models) -> None:
+        self._models = models
         self._matcher: Any = None
-        self._cache = _cache_dir(execution)
         self._judge_failures = 0  # episodes in a row that its endpoint failed in
-        if models.judge is not None:
-            writable(self._cache)
 
     def of(self, gold: Gold | None, meter: Meter) -> Scorer:
         """The scorer of one episode."""
@@ -122,9 +111,7 @@ class Scoring:
         ) -> tuple[Scores, str | None]:
             judge, failed = None, "not asked: it failed several times in a row"
             if judging is not None and self._judge_failures < MAX_JUDGE_FAILURES:
-                # With --cache its replies are kept, not its scores: a replay books what a run did.
-                scores = None if self._models.cache is not None else self._cache
-                judge = Judge(MeteredModel(judging, meter, Role.JUDGE), scores, trace)
+                judge = Judge(MeteredModel(judging, meter, Role.JUDGE), trace)
             evidence = Evidence(gold, before, entries, trace.events, success, answer)
             try:
                 found = await score(evidence, self._matcher, judge)

@@ -27,7 +27,7 @@ Types and their fields:
     action: action, valid, reward, progress, metrics, done, observation, answer; the environment
         moved on
     forfeit: reason; a step passed without an action
-    judge: op, score, cached; a judge gave a score, or none
+    judge: op, score; a judge gave a score, or none
     judge_fault: op, problem; the judge gave no usable score
     quality: scores, loss, question, gold, facts; the memory was rated when the episode had ended
 """

@@ -120,6 +120,13 @@ class CachedModel(ModelBase):
         await self.cache.close()
 
 
+def cached(model: Model, cache: ReplyCache | None) -> Model:
+    """The model with its replies kept, where there is a cache and they may be."""
+    if cache is None or not getattr(model, "cacheable", False):
+        return model
+    return CachedModel(model, cache)
+
+
 def request_digest(model: Model, request: Request) -> bytes:
     """SHA-256 over what decides the reply to a request, but for how often it was asked."""
     info, sampling = model.info, request.sampling

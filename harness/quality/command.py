@@ -14,10 +14,10 @@ from rich.table import Table
 from ..build import takes
 from ..config import split_model
 from ..errors import UsageError
-from ..files import writable
 from ..ledger import Ledger, Role
 from ..metering import Meter, MeteredModel
 from ..models import make_model
+from ..models.cache import ReplyCache, cached
 from ..options import read_pair
 from ..trace import Trace
 from .calibration import Kind, Part, Report, calibrate
@@ -39,7 +39,7 @@ def judge_check_command(
         pairs: `key=value` options of the model.
         base_url: Its endpoint, for models that have one.
         as_json: One JSON object instead of a table.
-        cache_dir: Where its scores are kept; None asks anew for each.
+        cache_dir: Where its replies are kept; None asks anew for each.
 
     Returns:
         The exit code: 0 for a calibrated judge, else 1.
@@ -54,8 +54,6 @@ def judge_check_command(
         if not takes("models", provider, "base_url"):
             raise UsageError(f"the model {provider!r} has no --base-url")
         options["base_url"] = base_url
-    if cache_dir is not None:
-        writable(cache_dir)
     report, ledger, faults = asyncio.run(_check(spec, options, cache_dir))
     if as_json:
         print(json.dumps(_as_json(spec, report, ledger, faults), ensure_ascii=False))
@@ -67,13 +65,14 @@ def judge_check_command(
 async def _check(
     spec: str, options: dict[str, str], cache_dir: Path | None
 ) -> tuple[Report, Ledger, int]:
-    model = make_model(spec, options)
+    cache = None if cache_dir is None else ReplyCache(cache_dir)
+    model = cached(make_model(spec, options), cache)
     try:
         if not model.info.writes or model.info.name.startswith("heuristic"):
             raise UsageError(f"{model.info.name} cannot judge: name a language model, openai:NAME")
         ledger, trace = Ledger(), Trace()
         metered = MeteredModel(model, Meter(ledger, trace), Role.JUDGE)
-        report = await calibrate(Judge(metered, cache_dir, trace))
+        report = await calibrate(Judge(metered, trace))
         return report, ledger, len(trace.of("judge_fault"))
     finally:
         await model.close()

@@ -8,8 +8,8 @@ Its prompts, how it is asked, how its reply is read, and what is kept of it:
   after `score:` and within quotes or emphasis, with no other such line before it. What is off by
   rounding is clipped; `8`, `85%` and `10/10` are of another scale and refused, not guessed at. An
   unreadable reply is asked for once more; then there is no score, and a `judge_fault` event.
-- A score is kept on disk under the hash of all that it depends on. A kept score costs no call and
-  is not booked; the `judge` event says so.
+- It always asks; that a reply is kept and not asked for again is the model's own affair (see
+  `models.cache`), so that a score is booked the same whoever was judged before.
 """
 
 from __future__ import annotations
@@ -18,16 +18,12 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DataError
-from ..files import read_json, write_whole
 from ..ledger import Role
-from ..records import stable_hash
 from ..trace import Trace
 from ..types import ChatMessage, Sampling
-from .rubrics import AGAIN, ANSWER, MEMORY, PROMPT_VERSION
+from .rubrics import AGAIN, ANSWER, MEMORY
 
 if TYPE_CHECKING:
     from ..metering import MeteredModel
@@ -61,15 +57,11 @@ class Judge:
 
     Args:
         model: Booked under the role `judge`.
-        cache_dir: Where scores are kept; None keeps none.
         trace: Receives a `judge` event for each score and a `judge_fault` for what failed.
     """
 
-    def __init__(
-        self, model: MeteredModel, cache_dir: Path | None, trace: Trace | None = None
-    ) -> None:
+    def __init__(self, model: MeteredModel, trace: Trace | None = None) -> None:
         self._model = model.as_role(Role.JUDGE)
-        self._cache_dir = cache_dir
         self._trace = trace if trace is not None else Trace()
 
     async def answer(self, question: str, gold: str, given: str) -> float | None:
@@ -101,12 +93,8 @@ class Judge:
     async def _score(self, op: str, rubric: str, quoted: dict[str, str]) -> float | None:
         lines = [f"{name}: {quote(text)}" for name, text in quoted.items()]
         messages = [ChatMessage("system", rubric), ChatMessage("user", "\n".join(lines))]
-        key = self._key(messages)
-        kept = self._kept(key)
-        value = kept if kept is not None else await self._ask(op, messages)
-        if kept is None and value is not None:
-            self._keep(key, value)
-        self._trace.emit("judge", op=op, score=value, cached=kept is not None)
+        value = await self._ask(op, messages)
+        self._trace.emit("judge", op=op, score=value)
         return value
 
     async def _ask(self, op: str, messages: list[ChatMessage]) -> float | None:
@@ -121,43 +109,6 @@ class Judge:
             messages = [*messages, ChatMessage("assistant", text[-2000:]), retry]
         self._trace.emit("judge_fault", op=op, problem=problem)
         return None
-
-    # --- scores that are kept -----------------------------------------------------------------
-
-    def _key(self, messages: Sequence[ChatMessage]) -> str:
-        info = self._model.info
-        said = [[message.role, message.content] for message in messages]
-        return stable_hash([info.name, info.identity, PROMPT_VERSION, MAX_TOKENS, said], 64)
-
-    def _path(self, key: str) -> Path | None:
-        return None if self._cache_dir is None else self._cache_dir / key[:2] / f"{key}.json"
-
-    def _kept(self, key: str) -> float | None:
-        """The score kept under a key; None if there is none, or none that can be trusted."""
-        path = self._path(key)
-        if path is None or not path.is_file():
-            return None
-        try:
-            value = read_json(path)
-        except (DataError, RecursionError):
-            return None
-        score = value.get("score") if isinstance(value, dict) and value.get("key") == key else None
-        good = isinstance(score, int | float) and not isinstance(score, bool) and 0 <= score <= 1
-        return float(score) if good and score is not None else None
-
-    def _keep(self, key: str, score: float) -> None:
-        path = self._path(key)
-        if path is None:
-            return
-        value = {"key": key, "score": score, "judge": self._model.info.name}
-        try:
-            write_whole(path, (json.dumps(value) + "\n").encode())
-        except OSError as error:
-            if path.is_file():  # another process moved the same file into place just now
-                return
-            raise DataError(
-                f"cannot keep the judge's scores in {self._cache_dir}: {error}"
-            ) from error
 
 
 def quote(text: str) -> str:

@@ -129,14 +129,15 @@ async def test_an_unreadable_reply_is_asked_for_once_more_then_given_up_and_coun
     assert trace.of("judge")[0]["score"] is None
 
 
-async def test_a_kept_score_makes_no_call_and_is_not_booked(tmp_path: Path) -> None:
-    async with judging(lambda _: "0.5", tmp_path) as (_, judge, _, _):
+async def test_a_kept_reply_makes_no_call_and_is_booked_as_what_it_cost(tmp_path: Path) -> None:
+    async with judging(lambda _: "0.5", tmp_path) as (_, judge, asked, _):
         await judge.answer(*ASK)
     async with judging(lambda _: "0.9", tmp_path) as (server, judge, ledger, trace):
         assert await judge.answer(*ASK) == 0.5
+        assert ledger.roles == asked.roles
         assert await judge.answer("Who else?", *ASK[1:]) == 0.9
-    assert server.served.calls == ledger.roles["judge"].calls == 1
-    assert [event["cached"] for event in trace.of("judge")] == [True, False]
+    assert server.served.calls == 1
+    assert [event["score"] for event in trace.of("judge")] == [0.5, 0.9]
 
 
 async def test_a_score_of_one_set_of_weights_is_not_taken_for_another_s(tmp_path: Path) -> None:
@@ -145,33 +146,6 @@ async def test_a_score_of_one_set_of_weights_is_not_taken_for_another_s(tmp_path
     async with judging(lambda _: "0.9", tmp_path, seed=7) as (server, judge, _, _):
         assert await judge.answer(*ASK) == 0.9  # of the same name, decoded otherwise
     assert server.served.calls == 1
-
-
-async def test_what_could_not_be_read_is_not_kept(tmp_path: Path) -> None:
-    async with judging(lambda _: "fine", tmp_path) as (_, judge, _, _):
-        assert await judge.answer(*ASK) is None
-    assert not list(tmp_path.rglob("*.json"))
-
-
-@pytest.mark.parametrize(
-    "spoiled",
-    [
-        b"", b"\xff\xfe", b"{", b"0.5", b"[]", b'{"score": 0.9}', b'{"key": "other", "score": 0.9}',
-        b'{"key": KEY, "score": 7}', b'{"key": KEY, "score": true}', b'{"key": KEY, "score": "1"}',
-        b'{"key": KEY, "score": NaN}', b'{"key": KEY}', b"[" * 100_000,
-    ],
-)  # fmt: skip
-async def test_a_spoiled_cache_file_is_ignored_and_written_anew(
-    tmp_path: Path, spoiled: bytes
-) -> None:
-    async with judging(lambda _: "0.5", tmp_path) as (server, judge, _, _):
-        await judge.answer(*ASK)
-        (path,) = tmp_path.rglob("*.json")
-        good = path.read_bytes()
-        path.write_bytes(spoiled.replace(b"KEY", json.dumps(path.stem).encode()))
-        assert await judge.answer(*ASK) == 0.5
-        assert path.read_bytes() == good
-    assert server.served.calls == 2
 
 
 async def test_blank_answers_and_empty_memories_are_zero_without_a_call() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from agemem_eval.harness.ledger import Ledger, Role
 from agemem_eval.harness.metering import Meter, MeteredModel
+from agemem_eval.harness.models.cache import ReplyCache, cached
 from agemem_eval.harness.models.openai import OpenAIModel
 from agemem_eval.harness.quality.judge import Judge
 from agemem_eval.harness.quality.score import Evidence
@@ -67,10 +68,13 @@ async def judging(
 ):
     """A server that judges, the judge that asks it, its ledger and its trace."""
     async with ChatServer(reply) as server:
-        model = OpenAIModel("judge", base_url=server.url, timeout_s=5, max_retries=0, **options)
+        model = cached(
+            OpenAIModel("judge", base_url=server.url, timeout_s=5, max_retries=0, **options),
+            None if cache_dir is None else ReplyCache(cache_dir),
+        )
         ledger, trace = Ledger(), Trace()
         metered = MeteredModel(model, Meter(ledger, trace), Role.AGENT)
         try:
-            yield server, Judge(metered, cache_dir, trace), ledger, trace
+            yield server, Judge(metered, trace), ledger, trace
         finally:
             await model.close()
