@@ -13,6 +13,8 @@ from agemem_eval.harness.types import Completion, ModelInfo, Request
 class Inc(ModelBase):
     """Says `inc` after `delay` seconds; the first `fail` calls of the process find it down."""
 
+    execution_options = ("delay", "fail")
+
     def __init__(self, name: str = "", *, delay: str = "0", fail: str = "0") -> None:
         self.info = ModelInfo("inc", identity={"name": "inc"})
         self.delay, self.left = float(delay), int(fail)
