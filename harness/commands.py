@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,14 +21,13 @@ from . import doctor, registry, report
 from .config import Execution, RunConfig
 from .errors import AgememError, UsageError, unknown_name
 from .metrics import Row
+from .observe import watchers_for
 from .options import accepted, read_pair, resolve
-from .records import Episode
 from .runner import RunResult, Stop, rows_of, run
-from .watch import Planned, Watcher
+from .watch import Watcher
 
 FORMATS = ("terminal", "markdown", "json")
 GROUPS: tuple[registry.Group, ...] = ("envs", "memories", "models", "embedders")
-PLAIN_EVERY_S = 5.0  # between two progress lines where there is no terminal
 STOPPED = {"Ctrl-C": 130, "SIGTERM": 143}  # the shell's exit codes
 TERM_S, DRAIN_S = 10.0, 6.0  # after SIGTERM all is over; episodes in play are cut off before
 
@@ -41,7 +39,7 @@ def run_command(given: dict[str, Any]) -> int:
     """`run`: exit code 0 if every planned episode was scored, else 1."""
     as_json = given.pop("as_json")
     config, execution = resolve(given)
-    watchers = [] if as_json else [PlainLines()]
+    watchers = watchers_for(execution, as_json, config)
     result = asyncio.run(_stoppable(config, execution, watchers))
     if as_json:
         about = {
@@ -212,27 +210,3 @@ def standard_output() -> Console:
         if sys.stdout.isatty()
         else Console(width=220, no_color=True, emoji=False)
     )
-
-
-class PlainLines(Watcher):
-    """A line of progress now and then, on standard error."""
-
-    def __init__(self) -> None:
-        self._last, self._done, self._plan = 0.0, 0, Planned("", Path(), ())
-
-    def planned(self, plan: Planned) -> None:
-        """See `Watcher`."""
-        self._plan, self._done = plan, plan.done
-        self._show()
-
-    def committed(self, episode: Episode) -> None:
-        """See `Watcher`."""
-        self._done += episode.scored
-        self._show()
-
-    def _show(self) -> None:
-        now = time.monotonic()
-        if now - self._last >= PLAIN_EVERY_S or self._done == self._plan.planned:
-            self._last = now
-            text = f"{self._plan.run}: {self._done} of {self._plan.planned} episodes"
-            print(text, file=sys.stderr)

@@ -102,9 +102,15 @@ async def run(
         await part.play()
         rows = [row_of(store, cell) for cell in cells]
         scored = sum(row.n_scored for row in rows)
-        wall = time.perf_counter() - clock
         return RunResult(
-            store.directory, rows, part.planned, scored, part.done_before, wall, part.stopped
+            store.directory,
+            rows,
+            part.planned,
+            scored,
+            resumed=part.done_before,
+            wall_s=time.perf_counter() - clock,
+            stopped=part.stopped,
+            notes=(str(models.cache.stats()),) if execution.cache and models.cache else (),
         )
     finally:
         if part is not None:
