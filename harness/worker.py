@@ -194,7 +194,8 @@ def end_with_parent(source: int, lifeline: int) -> None:
 
 def _wait_for_hangup(source: int) -> None:
     poll = select.poll()
-    poll.register(source, 0)  # no events asked for: only a hang-up is reported
+    # Nothing else is asked for: a pipe's hang-up is always reported, a connection's if told to.
+    poll.register(source, getattr(select, "POLLRDHUP", 0))
     poll.poll()
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
