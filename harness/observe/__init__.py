@@ -28,15 +28,16 @@ def watchers_for(
 
     redact = Redactor(filter(None, [execution.model_options.get("api_key_env")]))
     watchers: list[Watcher] = []
-    trace = getattr(execution, "trace", None)
-    if trace is not None:
-        from .spans import Tracer, sink
+    if execution.trace is not None:
+        from .spans import sink
+        from .tracer import Tracer
 
-        watchers.append(Tracer(sink(trace), execution, config, redact))
+        content = getattr(execution, "trace_content", False)
+        watchers.append(Tracer(sink(execution.trace), execution, config, redact, content=content))
     if not quiet:
         watchers.append(_progress())
     # The last one, since the others may have something to log when they are closed.
-    watchers.append(LogFile(getattr(execution, "log_level", "info"), quiet=quiet, redact=redact))
+    watchers.append(LogFile(execution.log_level, quiet=quiet, redact=redact))
     return watchers
 
 

@@ -80,7 +80,7 @@ class PlainLines(Tally):
         completion = sum(speed[2] for speed in self.speeds())
         eta = self.eta()
         text = f"; {prompt:.0f} + {completion:.0f} tokens/s" if prompt or completion else ""
-        return text + (f"; {duration(eta)} left" if eta else "")
+        return text + (f"; {duration(eta)} left" if eta and eta >= 1 else "")
 
 
 def _on_stderr(line: str) -> None:
