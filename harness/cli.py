@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from .cli_runs import runs_app
 from .errors import AgememError
 
 STOPPED = 130  # the shell's exit code for an interruption
@@ -311,6 +312,7 @@ def judge_check(
 
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: what there is, get it, verify it.")
 app.add_typer(data_app, name="data")
+app.add_typer(runs_app, name="runs")
 DataDir = Annotated[
     Path | None,
     typer.Option("--dir", help="Where data sets are kept; default: $AGEMEM_DATA or your own."),

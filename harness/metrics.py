@@ -126,7 +126,7 @@ class _Sums:
         self._whole: Counter[str] = Counter()
         self._parts: dict[str, array[float]] = {}  # what is no whole number: 8 bytes each
 
-    def add(self, name: str, value: float | None) -> None:
+    def add(self, name: str, value: int | float | None) -> None:
         """Take in a value; None counts nowhere."""
         self._n[name] += value is not None
         if isinstance(value, float):

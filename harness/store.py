@@ -214,6 +214,11 @@ class RunStore:
         """All of `records` at once, for runs that fit into memory."""
         return {episode.key: episode for episode in self.records()}
 
+    def counts(self) -> tuple[int, int]:
+        """How many episodes have a score, and how many have none but were tried."""
+        index = self._index()
+        return index.n_scored, len(index) - index.n_scored
+
     def files(self) -> list[Path]:
         """The files of records, in the order of their writers."""
         found = (self.directory / "episodes").glob("*.jsonl")
@@ -291,7 +296,13 @@ class RunStore:
 
     def _index(self, *, afresh: bool = False) -> Index:
         if self._known is None or afresh:
-            self._known = Index(self.files())
+            paths = self.files()
+            try:
+                self._known = Index(paths)
+            except DataError:
+                if all(path.exists() for path in paths):
+                    raise
+                self._known = Index(self.files())  # it was compacted just then
         return self._known
 
     def _turns(self, episode_id: str) -> Path:

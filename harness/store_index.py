@@ -42,9 +42,31 @@ def json_line(value: Any) -> bytes:
 def record_line(episode: Episode, place: int = 0) -> bytes:
     """The sealed line of a record; see the module."""
     head = {"id": episode.key.id, "status": episode.status}
-    body = json_line({**head, **asdict(episode)})[:-2]
+    return _sealed(json_line({**head, **asdict(episode)})[:-2], place)
+
+
+def _sealed(body: bytes, place: int) -> bytes:
     body += b',"place":%d' % place
     return body + b',"crc":"%08x"}\n' % zlib.crc32(body)
+
+
+def head_id(raw: bytes) -> str | None:
+    """The id that a line begins with; None where it is not sealed."""
+    head = _HEAD.match(raw) if _seal(raw) is not None else None
+    return None if head is None else head[1].decode()
+
+
+def reseal(line: Line) -> bytes:
+    """The same record as a line that is written alone.
+
+    Raises:
+        BrokenLine: if it is no sound record.
+    """
+    if not _check_seal(line.raw):
+        return record_line(line.episode())
+    seal = _seal(line.raw)
+    assert seal is not None
+    return _sealed(line.raw[: seal.start()], 0)
 
 
 class BrokenLine(ValueError):
@@ -176,6 +198,10 @@ class Index:
     def __contains__(self, key: EpisodeKey) -> bool:
         return _number(key) in self._at
 
+    def has(self, id_: int) -> bool:
+        """Whether there is a record of the key whose id is this number."""
+        return id_ in self._at
+
     @property
     def n_scored(self) -> int:
         """How many episodes have a score."""
@@ -229,6 +255,11 @@ class Index:
         return bool(self._at.get(id_, 0) & 1)
 
     # --- reading ----------------------------------------------------------------------------
+
+    def counts(self, id_: str, file: int, offset: int) -> bool:
+        """Whether this record is the one that counts of its key."""
+        at = self._at.get(int(id_, 16), -1)
+        return at >> 1 == _at(file, offset, False) >> 1
 
     def episodes(self, keys: Iterable[EpisodeKey] | None = None) -> Iterator[Episode]:
         """The records that count, one at a time.
