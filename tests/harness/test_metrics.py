@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
+from scipy.stats import binomtest
 
 from agemem_eval.harness.ledger import RoleUsage
 from agemem_eval.harness.metrics import cell_row, wilson
@@ -28,12 +28,17 @@ def episode(n: int, status: Any = "completed", success: bool | None = True, **mo
     return Episode(key=KEYS[n], status=status, success=success, **{**values, **more})
 
 
-@pytest.mark.parametrize(("k", "n"), [(0, 10), (10, 10), (1, 10), (7, 20), (81, 263), (15, 148)])
-def test_wilson_is_the_closed_form(k: int, n: int) -> None:
-    z, p = 1.959963984540054, k / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    assert wilson(k, n) == pytest.approx((max(0, centre - half), min(1, centre + half)), abs=1e-12)
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+@pytest.mark.parametrize(("k", "n"), [(0, 10), (10, 10), (1, 10), (7, 20), (81, 263), (0, 1)])
+def test_wilson_is_what_scipy_gives(k: int, n: int, confidence: float) -> None:
+    known = binomtest(k, n).proportion_ci(confidence, method="wilson")
+    assert wilson(k, n, confidence) == pytest.approx((known.low, known.high), abs=1e-12)
+
+
+def test_there_is_no_interval_of_nothing() -> None:
+    for k, n in ((0, 0), (3, 2), (-1, 2)):
+        with pytest.raises(ValueError, match="successes"):
+            wilson(k, n)
 
 
 def test_wilson_of_newcombe_1998() -> None:
