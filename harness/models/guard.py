@@ -1,0 +1,83 @@
+"""Runs a server, and ends it with all its children when whoever asked for it is gone.
+
+Started as a script, `python guard.py LIFELINE GRACE_S COMMAND…`, so that it imports nothing but
+the standard library. The lifeline is the reading end of a pipe on which nothing is ever written:
+that its other end closes, by choice or because its process died in any way, is the server's end.
+
+The server leads a session of its own, so a Ctrl-C meant for the parent does not reach it, and its
+children can be ended with it. What it prints goes to standard error. On standard output stands one
+line `pid N` when it runs, and one line `exit CODE` when it has ended (negative: by that signal).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+SWEEP_S = 2.0  # for children to end by themselves after their server has
+POLL_S = 0.05
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command until it ends, or until the lifeline closes."""
+    lifeline, grace_s, command = int(arguments[0]), float(arguments[1]), arguments[2:]
+    os.set_inheritable(lifeline, False)  # or the server would keep its own pipe open
+    try:
+        server = subprocess.Popen(  # noqa: S603 - what the parent asks for
+            command, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True
+        )
+    except OSError as error:
+        print(f"cannot start {command[0]}: {error}", file=sys.stderr, flush=True)
+        _say("exit 127")
+        return 127
+    _say(f"pid {server.pid}")
+    watcher = threading.Thread(target=_end_with, args=(lifeline, server, grace_s), daemon=True)
+    watcher.start()
+    code = server.wait()
+    _sweep(server.pid)
+    _say(f"exit {code}")
+    return 0
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # where nobody is left to read it
+        os.write(1, f"{line}\n".encode())
+
+
+def _end_with(lifeline: int, server: subprocess.Popen[bytes], grace_s: float) -> None:
+    """Ask the server to end when the lifeline closes, and see to it after the grace period."""
+    poll = select.poll()
+    poll.register(lifeline, 0)  # no events asked for: only a hang-up is reported
+    poll.poll()
+    server.terminate()
+    deadline = time.monotonic() + grace_s
+    while server.returncode is None and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    signal_group(server.pid, signal.SIGKILL)
+
+
+def _sweep(group: int) -> None:
+    """End what is left of the server's children, so that none outlives it."""
+    deadline = time.monotonic() + SWEEP_S
+    while signal_group(group, 0) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    signal_group(group, signal.SIGKILL)
+
+
+def signal_group(group: int, number: int) -> bool:
+    """Send a signal to a process group; whether there was one. Signal 0 only asks."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
