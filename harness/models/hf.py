@@ -1,0 +1,208 @@
+"""`hf:NAME`: a causal language model of transformers, in this process.
+
+The heavy libraries are imported when one is made (extra `hf`).
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Json as JsonText
+
+from ..errors import MissingExtraError, ModelError, UsageError
+from ..records import stable_hash
+from ..types import Completion, EpisodeView, Model, ModelInfo, Request
+from . import ModelBase
+from .openai import checked_options, read_card
+
+if TYPE_CHECKING:
+    from .hf_draw import Prompt
+
+CARD = "card.json"  # beside the weights, or the adapter's, where no other is named
+_RULE = 1  # how tokens are drawn; raised whenever the same seed gives another text
+_CACHE_BYTES = 4 * 2**30  # of keys and values, where nothing else is said; less where less is free
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    max_batch: int = Field(32, ge=1, le=4096)
+    max_wait_ms: float = Field(10.0, ge=0, le=10_000)
+    max_tokens_in_flight: int | None = Field(None, ge=1)
+    prefill_tokens: int = Field(4096, ge=16)
+    prefix_reuse: bool = True
+    chat_template_kwargs: JsonText[dict[str, Any]] = Field(default_factory=dict)
+
+
+class HfModel(ModelBase):
+    """A model in this process, asked by many episodes at once.
+
+    The identity is the content of its files (config, weights, tokenizer, template, adapter), the
+    type its weights are computed in, and how tokens are drawn. The path, the device and the sizes
+    of batches are not part of it; they change the last bits of sums, and so, seldom, a token.
+
+    Args:
+        name: A folder with config, safetensors and tokenizer, or a name of the Hugging Face hub.
+        revision: Of the hub: a branch, tag or commit.
+        lora: A folder with a LoRA adapter as peft saves it, as safetensors.
+        dtype: `float32`, `bfloat16`, `float16`; `auto` is float32 on a CPU, bfloat16 elsewhere.
+        device: `cpu`, `cuda`, `mps`; `auto` is the best there is.
+        max_batch: Requests decoded at once.
+        max_wait_ms: How long a request waits for others, while others are decoded.
+        max_tokens_in_flight: Tokens that the cache holds, prompts and continuations; without it
+            4 GiB of them, or half of what a GPU has free.
+        prefill_tokens: Tokens of prompts computed at once.
+        prefix_reuse: Whether a prompt that begins as another takes over what is computed of it.
+        chat_template: A file with a chat template (Jinja) instead of the tokenizer's own.
+        chat_template_kwargs: A JSON object of further variables of the template.
+        card: A JSON file that says what the weights are: `{"training": "agemem" | "none"}`;
+            without it `card.json` beside the adapter or the weights.
+
+    Raises:
+        UsageError: for an option's bad value, a name that is not found, no chat template.
+        DataError: for files that are missing, damaged or pickled.
+        MissingExtraError: without torch and transformers, or peft where `lora` is given.
+    """
+
+    cacheable = True
+    execution_options = (
+        "device", "max_batch", "max_wait_ms", "max_tokens_in_flight", "prefill_tokens",
+        "prefix_reuse",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        revision: str | None = None,
+        lora: str = "",
+        dtype: str = "auto",
+        device: str = "auto",
+        max_batch: str | int = 32,
+        max_wait_ms: str | float = 10.0,
+        max_tokens_in_flight: str | int | None = None,
+        prefill_tokens: str | int = 4096,
+        prefix_reuse: str | bool = True,
+        chat_template: str = "",
+        chat_template_kwargs: str = "{}",
+        card: str = "",
+    ) -> None:
+        if not name:
+            raise UsageError("the model 'hf' needs a folder or a name of the hub: hf:PATH")
+        options = checked_options(
+            _Options,
+            dtype=dtype,
+            device=device,
+            max_batch=max_batch,
+            max_wait_ms=max_wait_ms,
+            max_tokens_in_flight=max_tokens_in_flight,
+            prefill_tokens=prefill_tokens,
+            prefix_reuse=prefix_reuse,
+            chat_template_kwargs=chat_template_kwargs,
+        )
+        try:
+            from . import hf_chat, hf_generate, hf_schedule, hf_weights
+        except ImportError as error:
+            raise MissingExtraError("transformers with torch", "hf") from error
+        folder = hf_weights.find(name, revision)
+        adapter = Path(lora).expanduser() if lora else None
+        files = hf_weights.identity(folder, adapter)
+        loaded = hf_weights.load(folder, adapter, options.dtype, options.device)
+        shown = folder.resolve().name if Path(name).expanduser().is_dir() else name
+        shown = f"hf:{shown}" + (f"+{adapter.resolve().name}" if adapter is not None else "")
+        template = Path(chat_template).expanduser() if chat_template else None
+        self._chat = hf_chat.Chat(loaded.tokenizer, template, options.chat_template_kwargs, name)
+        self._positions = loaded.positions
+        decoder = hf_generate.Decoder(
+            loaded.model,
+            loaded.stop,
+            max_rows=options.max_batch,
+            max_tokens=options.max_tokens_in_flight or hf_weights.room(loaded, _CACHE_BYTES),
+            prefill_tokens=options.prefill_tokens,
+            reuse=options.prefix_reuse,
+        )
+        self._batcher = hf_schedule.Batcher(decoder, shown, options.max_wait_ms / 1000)
+        places = [Path(card)] if card else [p / CARD for p in (adapter, folder) if p is not None]
+        found = next((place for place in places if card or place.is_file()), None)
+        training, revision_of_card = read_card(found) if found is not None else ("none", "")
+        self.info = ModelInfo(
+            shown,
+            training=training,
+            identity={
+                "provider": "hf",
+                **files,
+                "template": self._chat.identity,
+                "dtype": loaded.dtype,
+                "decoding": {"rule": _RULE, "stop": list(loaded.stop)},
+                "card": revision_of_card,
+            },
+        )
+
+    def bind(self, episode: EpisodeView) -> Model:
+        """The model itself.
+
+        Raises:
+            UsageError: where functions are to be called natively and the template shows none.
+        """
+        if episode.native and episode.tools and not self._chat.knows_tools():
+            raise UsageError(
+                f"the chat template of {self.info.name} shows no tools: use --transport prompt, "
+                "or a template that does with -o chat_template=FILE"
+            )
+        return self
+
+    async def generate(self, request: Request) -> Completion:
+        """Decode a reply, together with the other requests of the time.
+
+        A temperature or top_p of None is 1: the model's own distribution.
+
+        Raises:
+            ModelError: if the prompt and `max_tokens` exceed the model's positions, or decoding
+                fails.
+            UsageError: if the chat template refuses the messages.
+        """
+        tokens = self._chat.encode(request)
+        most, asked = self._positions, request.sampling.max_tokens
+        if most is not None and len(tokens) + asked > most:
+            raise ModelError(
+                f"{self.info.name}: a prompt of {len(tokens)} tokens and --max-tokens {asked} "
+                f"exceed the model's {most} positions: lower --context-tokens or --max-tokens",
+                "refused",
+            )
+        reply = await self._batcher.generate(_prompt(tokens, request))
+        return self._chat.read(request, len(tokens), reply)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text by the model's tokenizer."""
+        return self._chat.count_tokens(text)
+
+    async def close(self) -> None:
+        """End the thread that decodes; requests under way fail."""
+        await self._batcher.close()
+
+
+def _prompt(tokens: tuple[int, ...], request: Request) -> Prompt:
+    """What to continue, and how.
+
+    The seed of the draws is made of the request's and the prompt: one seed serves a whole run, and
+    its episodes must not all draw the same numbers.
+    """
+    from .hf_draw import Prompt
+
+    sampling = request.sampling
+    seed = secrets.randbits(62)
+    if sampling.seed is not None:
+        seed = int(stable_hash([sampling.seed, tokens]), 16) % 2**62
+    return Prompt(
+        tokens,
+        sampling.max_tokens,
+        1.0 if sampling.temperature is None else sampling.temperature,
+        1.0 if sampling.top_p is None else sampling.top_p,
+        seed,
+        request.want_tokens,
+    )

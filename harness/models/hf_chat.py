@@ -1,0 +1,152 @@
+"""Between messages and tokens: a tokenizer, its chat template, and calls written as text."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, UsageError
+from ..ledger import Usage
+from ..records import stable_hash
+from ..tools import ToolCall
+from ..types import ChatMessage, Completion, Request
+from . import tool_schemas
+from .chat import read_calls, wire_message
+from .hf_draw import Generated
+
+_TODAY = datetime(2025, 1, 1)  # what a template that writes the date is told: always the same
+_LARGEST = 2**20  # bytes of a template
+# A call as Hermes and Qwen write it: https://huggingface.co/NousResearch/Hermes-2-Pro-Llama-3-8B
+_CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
+_THOUGHT = re.compile(r"\A(.*</think>)", re.DOTALL)
+_PROBE = {
+    "type": "function",
+    "function": {"name": "probe_of_tools", "description": "?", "parameters": {}},
+}
+
+
+class Chat:
+    """Messages as a model's tokens, and its tokens as a completion. Not for several threads.
+
+    Args:
+        tokenizer: Of transformers.
+        template: A chat template (Jinja) instead of the tokenizer's own.
+        arguments: Further variables of the template.
+        where: The model, for errors.
+
+    Raises:
+        UsageError: where there is no template.
+        DataError: for a template that cannot be read.
+    """
+
+    def __init__(
+        self, tokenizer: Any, template: Path | None, arguments: dict[str, Any], where: str
+    ) -> None:
+        self._tokenizer, self._where = tokenizer, where
+        self._given = _read(template) if template is not None else None
+        if self._given is None and not tokenizer.chat_template:
+            raise UsageError(
+                f"the tokenizer of {where} has no chat template: name one with "
+                "-o chat_template=FILE (Jinja)"
+            )
+        self._arguments = {**arguments, "strftime_now": _TODAY.strftime}
+        self.identity = stable_hash([self._given or tokenizer.chat_template, arguments])
+        self.count_tokens = lru_cache(maxsize=8192)(self._count)
+
+    def _count(self, text: str) -> int:
+        return len(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def knows_tools(self) -> bool:
+        """Whether the template shows tools to the model."""
+        user = [ChatMessage("user", "?")]
+        return "probe_of_tools" in str(self._render(user, [_PROBE], tokenize=False))
+
+    def encode(self, request: Request) -> tuple[int, ...]:
+        """The prompt of a request.
+
+        Raises:
+            UsageError: if the template refuses the messages.
+        """
+        tools = tool_schemas(request.tools) if request.tools else None
+        return tuple(self._render(request.messages, tools, tokenize=True))
+
+    def _render(self, messages: Any, tools: list[Any] | None, *, tokenize: bool) -> Any:
+        try:
+            return self._tokenizer.apply_chat_template(
+                [_message(message) for message in messages],
+                tools=tools,
+                chat_template=self._given,
+                add_generation_prompt=True,
+                tokenize=tokenize,
+                return_dict=False,
+                **self._arguments,
+            )
+        except Exception as error:
+            text = " ".join(str(error).split())[:300]
+            raise UsageError(
+                f"the chat template of {self._where} refuses the messages: {text}; name another "
+                "with -o chat_template=FILE"
+            ) from error
+
+    def read(self, request: Request, prompt_tokens: int, reply: Generated) -> Completion:
+        """What a reply says."""
+        said = reply.tokens[:-1] if reply.finish == "stop" else reply.tokens
+        text = self._tokenizer.decode(
+            said, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        calls: tuple[ToolCall, ...] = ()
+        malformed: tuple[str, ...] = ()
+        if request.tools:
+            text, calls, malformed = _calls(text, request)
+        tokens = reply.tokens if request.want_tokens else None
+        return Completion(
+            text,
+            Usage(prompt_tokens, len(reply.tokens)),
+            calls,
+            "tool_calls" if calls and reply.finish == "stop" else reply.finish,
+            malformed,
+            tokens,
+            reply.logprobs,
+        )
+
+
+def _message(message: ChatMessage) -> dict[str, Any]:
+    """A message as templates read it: arguments are objects there, not their JSON."""
+    wire = wire_message(message)
+    wire["content"] = wire["content"] or ""
+    for call, made in zip(wire.get("tool_calls", ()), message.tool_calls, strict=False):
+        call["function"]["arguments"] = made.arguments
+    return wire
+
+
+def _calls(text: str, request: Request) -> tuple[str, tuple[ToolCall, ...], tuple[str, ...]]:
+    """The text without its calls, the calls, and a line for each that cannot be read."""
+    thought = _THOUGHT.match(text)
+    start = thought.end() if thought else 0  # a thought may speak of calls
+    items: list[Any] = []
+    problems: list[str] = []
+    for found in _CALL.finditer(text, start):
+        try:
+            value = json.loads(found[1])
+        except (ValueError, RecursionError) as error:
+            problems.append(f"<tool_call> holds no JSON ({error})")
+            continue
+        for item in value if isinstance(value, list) else [value]:
+            known = isinstance(item, dict) and "function" not in item
+            items.append({"function": item} if known else item)
+    calls, malformed = read_calls(items, request)
+    rest = text[:start] + _CALL.sub("", text[start:])
+    return rest.strip(), calls, (*malformed, *problems)
+
+
+def _read(template: Path) -> str:
+    try:
+        if template.stat().st_size > _LARGEST:
+            raise DataError(f"the chat template {template} is larger than {_LARGEST} bytes")
+        return template.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read the chat template {template}: {error}") from error

@@ -1,0 +1,102 @@
+"""What is asked of the decoder, what it gives, and how a token is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+GREEDY = 1e-5  # a lower temperature is greedy: divided by it, logits would overflow
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What to continue, and how."""
+
+    tokens: tuple[int, ...]  # at least one
+    max_tokens: int  # at least one
+    temperature: float = 0.0  # below `GREEDY`: the likeliest token, always
+    top_p: float = 1.0  # of the likeliest tokens that together have this probability
+    seed: int = 0
+    want_logprobs: bool = False
+
+    @property
+    def total(self) -> int:
+        """Positions it may take."""
+        return len(self.tokens) + self.max_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A continuation."""
+
+    tokens: tuple[int, ...]  # with the stop token that ended it
+    finish: Literal["stop", "length"]
+    # Natural logarithms of the tokens' probabilities under the model itself: neither temperature
+    # nor top_p is in them (as vLLM's `raw_logprobs`, its default).
+    logprobs: tuple[float, ...] | None = None
+
+
+def draw(
+    logits: Tensor, prompts: Sequence[Prompt], generators: Sequence[torch.Generator]
+) -> tuple[list[int], list[float]]:
+    """The next token of each row, and its log-probability under the logits as they are.
+
+    Args:
+        logits: [rows, vocabulary], float32.
+        prompts: Of the rows.
+        generators: Of the rows; one whose temperature is not 0 gives one number.
+
+    Returns:
+        Tokens, and natural logarithms; these are 0 where no row asks for them.
+    """
+    tokens = logits.argmax(-1)
+    drawn = [i for i, prompt in enumerate(prompts) if prompt.temperature >= GREEDY]
+    if drawn:
+        exact = torch.float32 if logits.device.type == "mps" else torch.float64
+
+        def column(values: Iterable[float]) -> Tensor:
+            return torch.tensor([[v] for v in values], dtype=exact, device=logits.device)
+
+        numbers = column(
+            torch.rand((), generator=generators[i], dtype=torch.float64).item() for i in drawn
+        )
+        scaled = logits[drawn].to(exact) / column(prompts[i].temperature for i in drawn)
+        top_p = column(prompts[i].top_p for i in drawn)
+        tokens[drawn] = _invert(nucleus(scaled.softmax(-1), top_p), numbers)
+    logprobs = [0.0] * len(prompts)
+    if any(prompt.want_logprobs for prompt in prompts):
+        logprobs = logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0].tolist()
+    return tokens.tolist(), logprobs
+
+
+def nucleus(probabilities: Tensor, top_p: Tensor) -> Tensor:
+    """Probabilities, 0 for tokens outside the nucleus; they are not scaled up to 1 again.
+
+    The nucleus is the smallest set of likeliest tokens with a probability of at least top_p
+    (Holtzman et al., arXiv 1904.09751, section 3.1).
+
+    Args:
+        probabilities: [rows, vocabulary].
+        top_p: [rows, 1], above 0; 1 takes every token.
+    """
+    if bool((top_p >= 1).all()):
+        return probabilities
+    ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
+    inside = (ordered.cumsum(-1) - ordered < top_p) | (top_p >= 1)
+    return torch.zeros_like(probabilities).scatter(1, order, ordered * inside)
+
+
+def _invert(weights: Tensor, numbers: Tensor) -> Tensor:
+    """The token at each number in [0, 1) of the cumulated weights, in the vocabulary's order.
+
+    In that order, not by weight, so that two weights that rounding swaps swap nothing else.
+    """
+    cumulated = weights.cumsum(-1)
+    total = cumulated[:, -1:]
+    below = torch.nextafter(total, torch.zeros_like(total))
+    target = torch.minimum(numbers * total, below)
+    return torch.searchsorted(cumulated, target, right=True)[:, 0]
