@@ -18,7 +18,9 @@ from ..tokens import ESTIMATOR
 from ..types import Completion, ModelInfo, Request
 from . import ModelBase
 from .chat import read_reply, request_body
-from .http import HttpLimits, Json, JsonClient, read_key
+from .endpoint import read_key
+from .gate import GateLimits
+from .http import HttpLimits, Json, JsonClient
 
 DEFAULT_URL = "https://api.openai.com/v1"
 _OURS = frozenset({"model", "messages", "tools", "stream", "n"})  # not for extra_body to change
@@ -68,6 +70,10 @@ class OpenAIModel(ModelBase):
         backoff_s: Seconds before the first retry; doubles from there, with jitter.
         max_wait_s: The longest wait between two tries, also when the endpoint asks for more.
         max_reply_mb: A larger reply is an error.
+        max_in_flight: The most calls at once; below it, the endpoint's replies decide. It and the
+            next two hold for all models of a run at the same address with the same key together.
+        rpm: The most requests a minute.
+        tpm: The most tokens a minute: prompts as estimated until their usage is known.
         seed: Sent where a request has none of its own.
         max_tokens_field: `max_completion_tokens` for endpoints that refuse `max_tokens`.
         extra_body: A JSON object of further fields of each request.
@@ -85,7 +91,7 @@ class OpenAIModel(ModelBase):
     # How it is reached, not what it answers: no part of a run's identity.
     execution_options = (
         "api_key_env", "timeout_s", "connect_timeout_s", "max_retries", "backoff_s", "max_wait_s",
-        "max_reply_mb",
+        "max_reply_mb", "max_in_flight", "rpm", "tpm",
     )  # fmt: skip
 
     def __init__(
@@ -100,6 +106,9 @@ class OpenAIModel(ModelBase):
         backoff_s: str | float = 0.5,
         max_wait_s: str | float = 60.0,
         max_reply_mb: str | float = 32.0,
+        max_in_flight: str | int | None = None,
+        rpm: str | float | None = None,
+        tpm: str | float | None = None,
         seed: str | int | None = None,
         max_tokens_field: str = "max_tokens",
         extra_body: str = "{}",
@@ -125,7 +134,8 @@ class OpenAIModel(ModelBase):
             extra_body=extra_body,
             token_ids=token_ids,
         )
-        self._client = _client(base_url, api_key_env, limits)
+        bounds = checked_options(GateLimits, max_in_flight=max_in_flight, rpm=rpm, tpm=tpm)
+        self._client = _client(base_url, api_key_env, limits, bounds)
         self._name = name
         self._tokenizer = _load_tokenizer(Path(tokenizer)) if tokenizer else None
         self._count = lru_cache(maxsize=8192)(self._count_anew)
@@ -186,10 +196,10 @@ def checked_options(model: type[M], **values: Any) -> M:
         raise UsageError(f"option {where}: {first['msg']} (given: {first['input']!r})") from error
 
 
-def _client(base_url: str, key_variable: str, limits: HttpLimits) -> JsonClient:
+def _client(base_url: str, key_variable: str, limits: HttpLimits, bounds: GateLimits) -> JsonClient:
     if not key_variable.isidentifier():  # not shown: it may be a key, given by mistake
         raise UsageError("option api_key_env takes the name of an environment variable")
-    client = JsonClient(base_url, key_variable, limits)
+    client = JsonClient(base_url, key_variable, limits, bounds)
     if not read_key(key_variable) and client.base_url == DEFAULT_URL:
         raise UsageError(
             f"{DEFAULT_URL} needs a key: set ${key_variable}, or name another endpoint with "
