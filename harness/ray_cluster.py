@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -17,8 +18,11 @@ REACH_TIMEOUT_S = 5.0
 STORE_BYTES = 80 << 20  # of a cluster of the run's own: nothing is kept in Ray's object store
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # or a call after the end would start another cluster
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or Ray warns of what it will do in the future
 }
+
+_log = logging.getLogger("agemem_eval.ray")
 
 
 class Cluster:
@@ -59,6 +63,7 @@ class Cluster:
             self._init()
             self._ours = True
         self._connected = True
+        self._hush()
         client = self._address is not None and "://" in self._address
         if not self.counted:
             self.bind = "127.0.0.1"
@@ -81,6 +86,8 @@ class Cluster:
 
     def kill(self, actor: Any) -> None:
         """End an actor at once; nothing if it is gone already."""
+        if not self._connected:
+            return
         with contextlib.suppress(ValueError, RuntimeError, self._ray.exceptions.RayError):
             self._ray.kill(actor)
 
@@ -103,14 +110,14 @@ class Cluster:
 
     def explain(self, error: Exception) -> AgememError:
         """What Ray says of an actor that could not be made or died, in one line."""
-        text = one_line(error)
+        text = " ".join(str(error).split()) or type(error).__name__
         if "No module named 'agemem_eval" in text:
             return WorkerError(
                 "agemem_eval cannot be imported on a node of the cluster: install agemem-eval in "
                 "the Python environment of its Ray, or submit the run with a runtime environment "
                 'that does (ray job submit --runtime-env-json \'{"pip": ["agemem-eval"]}\')'
             )
-        return WorkerError(f"Ray: {text}")
+        return WorkerError(_cause(text))
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
@@ -118,6 +125,15 @@ class Cluster:
             with _own_signals():
                 self._ray.shutdown()
         self._connected = self._ours = False
+
+    def _hush(self) -> None:
+        """Log what Ray prints of dead workers and nodes: standard output is ours.
+
+        No option of Ray turns that off (2.60), so its function is replaced where there is one.
+        """
+        module = self._ray._private.worker
+        if hasattr(module, "print_to_stdstream"):
+            module.print_to_stdstream = lambda data, **_: _log.debug(" ".join(data["lines"]))
 
     def _nodes(self) -> list[str]:
         nodes = self._ray.nodes()
@@ -137,6 +153,7 @@ class Cluster:
             quiet["object_store_memory"] = STORE_BYTES
             what = "Ray cannot start a cluster here"
         try:
+            logging.getLogger("ray").setLevel(logging.ERROR)
             with _own_signals():
                 self._ray.init(**{"address": self._address, **quiet})
         except ImportError as error:  # a client's address needs more of Ray
@@ -154,9 +171,16 @@ class Cluster:
 
 
 def one_line(error: BaseException) -> str:
-    """Ray's messages have many lines; the last ones say most."""
+    """One of Ray's messages, which have many lines."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 600 else f"…{text[-600:]}"
+    return text if len(text) <= 600 else f"{text[:600]}…"
+
+
+def _cause(text: str) -> str:
+    """What of Ray's message on a dead actor tells why it died."""
+    for before in ("Worker exit detail: ", "The actor is dead because ", "node was terminated "):
+        text = text.rpartition(before)[2]
+    return text.partition(" Some common causes include")[0]
 
 
 def _reach(address: str) -> None:

@@ -18,7 +18,7 @@ import sys
 from typing import Any
 
 from .errors import InfraError, WorkerError
-from .ray_cluster import Cluster, one_line
+from .ray_cluster import Cluster
 from .ray_listener import Listener
 from .remote import HEARTBEAT_S, OPEN_TIMEOUT_S, Kind, Worker, forget
 from .wire import pack
@@ -90,7 +90,8 @@ class RayWorker(Worker, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """The actor, its node or the network is gone; Ray may be about to say which."""
-        self._loop.call_later(DEATH_NOTICE_S, self._over, "its connection broke")
+        if not self.ended.is_set():
+            self._loop.call_later(DEATH_NOTICE_S, self._over, "its connection broke")
 
     # --- inside -----------------------------------------------------------------------------
 
@@ -145,7 +146,7 @@ class RayWorker(Worker, asyncio.Protocol):
             while True:
                 self._feed(await (await self._replies.get()))
         except Exception as error:  # noqa: BLE001 - Ray has errors of many bases for one event
-            self._over(one_line(error))
+            self._over(str(self._pool.cluster.explain(error)))
 
     async def _result(self, reference: Any, timeout: float | None) -> Any:
         """What an actor call returned.
@@ -169,9 +170,9 @@ class RayWorker(Worker, asyncio.Protocol):
             self._replies.put_nowait(asyncio.wrap_future(reference.future()))
 
     def _over(self, why: str) -> None:
-        self.ended.set()
-        self._lost(why)
-        self._kill()
+        if not self.ended.is_set():
+            self._lost(why)
+            self._kill()
 
     def _kill(self) -> None:
         """End the actor; that its lifeline closes ends what it started (see `end_with_parent`)."""
@@ -265,6 +266,7 @@ class RayPool(WorkerPool):
     def _limit(self, kind: Kind) -> int:
         if not self.cluster.counted:
             return super()._limit(kind)
+        self.cluster.connect()
         wanted = self._workers or self._concurrency
         shared = sum(w.failure is None and not w.alone for w in self._all)
         now = asyncio.get_running_loop().time()
