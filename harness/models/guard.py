@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 
-SWEEP_S = 2.0  # for children to end by themselves after their server has
+SWEEP_S = 2.0  # for children to end in good order after their server has
 POLL_S = 0.05
 
 
@@ -64,6 +64,7 @@ def _end_with(lifeline: int, server: subprocess.Popen[bytes], grace_s: float) ->
 
 def _sweep(group: int) -> None:
     """End what is left of the server's children, so that none outlives it."""
+    signal_group(group, signal.SIGTERM)
     deadline = time.monotonic() + SWEEP_S
     while signal_group(group, 0) and time.monotonic() < deadline:
         time.sleep(POLL_S)
