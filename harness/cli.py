@@ -162,6 +162,7 @@ RayAddress = Annotated[
     str | None,
     typer.Option(help="The Ray cluster, or auto; default: one on this machine, for this run."),
 ]
+RayCpus = Annotated[float | None, typer.Option(help="CPUs that a Ray worker takes [1].")]
 Cache = Annotated[
     bool | None,
     typer.Option(
@@ -226,6 +227,7 @@ def run(
     resume: Resume = None,
     backend: Backend = None,
     ray_address: RayAddress = None,
+    ray_cpus: RayCpus = None,
     cache: Cache = None,
     trace: TraceTo = None,
     log_level: LogLevel = None,

@@ -136,6 +136,7 @@ class Execution(_Strict):
     heartbeat_s: float = Field(30.0, gt=0)  # without a sign of life, a worker is replaced
     backend: Literal["local", "ray"] = "local"  # where environments live
     ray_address: str | None = None  # of a cluster; None: one on this machine, for this run
+    ray_cpus: float = Field(1.0, ge=0)  # CPUs of the cluster that a worker takes
     cache: bool = False  # keep the model's replies in `cache_dir`, and take them from there
     trace: Literal["jsonl", "otlp"] | None = None  # export a span for each model and tool call
     log_level: Literal["debug", "info", "warning", "error"] = "info"  # of `log.jsonl` in the run

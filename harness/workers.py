@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from .build import build
 from .config import Execution
-from .errors import AgememError
+from .errors import AgememError, UsageError
 from .process import WorkerProcess
 from .remote import EXIT_TIMEOUT_S, HEARTBEAT_S, OPEN_TIMEOUT_S, Kind, Worker
 from .types import EnvClient, Environment, EnvSpec, Gold, Observation, StepResult, Task
@@ -345,8 +345,11 @@ def make_pool(execution: Execution) -> EnvPool:
 
     Raises:
         MissingExtraError: for `backend: ray` without Ray.
+        UsageError: for `backend: ray` without workers.
     """
     if execution.workers == 0:
+        if execution.backend == "ray":
+            raise UsageError("--workers 0 plays in this process: not with --backend ray")
         return LocalPool()
     common: dict[str, Any] = {
         "workers": execution.workers,
@@ -357,9 +360,5 @@ def make_pool(execution: Execution) -> EnvPool:
     if execution.backend == "ray":
         from .ray_pool import RayPool
 
-        return RayPool(
-            address=execution.ray_address,
-            cpus=getattr(execution, "ray_cpus", 1.0),
-            **common,
-        )
+        return RayPool(address=execution.ray_address, cpus=execution.ray_cpus, **common)
     return WorkerPool(**common)
