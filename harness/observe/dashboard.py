@@ -164,7 +164,10 @@ class _Layout:
             _Column("success", digits + 7, _success),
         ]
         failures = [_Column(title, 5, _failures(name)) for title, name in _FAILURES]
-        full, brief = (max(cell_len(self._name(c, b)) for c in cells) for b in (False, True))
+        full, brief = (
+            max(_NARROWEST_NAME, *(cell_len(self._name(c, b)) for c in cells))
+            for b in (False, True)
+        )
         # The most telling that fit: with the split or without, with a bar, with failures.
         for name, columns, bar in (
             (full, most + failures, _WIDEST_BAR),

@@ -21,7 +21,7 @@ from typing import Any
 
 from ..records import Episode
 from ..watch import Planned, Watcher
-from .text import Redactor, clip, escape
+from .text import Redactor, clip, escape, message_of
 
 OURS = "agemem_eval"
 FILE = "log.jsonl"
@@ -69,9 +69,7 @@ class LogFile(Watcher):
     def planned(self, plan: Planned) -> None:
         """The folder is there: what was kept until now is written."""
         self._file.open(plan.directory / FILE)
-        message = (
-            f"{plan.run}: {plan.planned} episodes in {len(plan.cells)} cells, {plan.done} done"
-        )
+        message = f"{plan.run}: {plan.done} of {plan.planned} episodes are done"
         fields = {"event": "planned", "planned": plan.planned, "done": plan.done}
         log.info(message, extra={"fields": {**fields, "cells": len(plan.cells)}})
 
@@ -185,13 +183,13 @@ class _Lines(logging.Handler):
             "level": record.levelname.lower(),
             "logger": record.name,
             "event": fields.pop("event", None),
-            "message": _message(record),
+            "message": message_of(record),
             "fields": fields,
         }
         value = self._redact.clean(value, _LONGEST_MESSAGE)
         if record.exc_info and record.exc_info[0] is not None:
             traceback = self._redact(_TRACEBACKS.formatException(record.exc_info))
-            value["exception"] = clip(escape(traceback, lines=True), _LONGEST_MESSAGE)
+            value["exception"] = escape(clip(traceback, _LONGEST_MESSAGE), lines=True)
         return json.dumps(value, ensure_ascii=False).encode(errors="replace") + b"\n"
 
 
@@ -207,26 +205,20 @@ class _Shown(logging.Handler):
         """Show one record, unless one of its kind was shown just now."""
         if record.name == "py.warnings":  # for those who develop; it is in the file
             return
-        kind = record.name, str(_fields(record).get("event") or record.msg)
+        event = _fields(record).get("event", record.msg)
+        kind = record.name, event if isinstance(event, str) else type(event).__name__
         now = time.monotonic()
         if now - self._last.get(kind, -_SAME_EVERY_S) < _SAME_EVERY_S:
             return
         if len(self._last) > _KEPT:
             self._last.clear()
         self._last[kind] = now
-        self.tell(_message(record), record.levelname.lower())
+        self.tell(message_of(record), record.levelname.lower())
 
     def tell(self, message: str, level: str = "warning") -> None:
         """Show a line, past logging."""
-        line = clip(escape(self._redact(" ".join(message.split()))), _LONGEST_LINE)
+        line = self._redact.line(" ".join(message.split()), _LONGEST_LINE)
         self._say(f"agemem-eval: {level}: {line}")
-
-
-def _message(record: logging.LogRecord) -> str:
-    try:
-        return record.getMessage()
-    except (TypeError, ValueError, KeyError):  # the arguments do not fit the message
-        return str(record.msg)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ..ledger import Role
 from ..records import Episode, EpisodeKey
 from ..trace import Event
 from ..watch import CellPlan, Planned, Watcher
+from .text import message_of
 
 WINDOW_S = 30.0  # of tokens a second
 FAILURES = ("agent_error", "limit", "infra_error")
@@ -253,4 +254,4 @@ class _Ear(logging.Handler):
         """Pass on what a record carries."""
         fields = getattr(record, "fields", None)
         if isinstance(fields, dict):
-            self._tally.heard(fields, str(record.msg))
+            self._tally.heard(fields, message_of(record))

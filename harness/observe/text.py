@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
@@ -29,6 +30,14 @@ def escape(text: str, *, lines: bool = False) -> str:
     """
     pattern = _CONTROL_BUT_LINES if lines else _CONTROL
     return pattern.sub(_escaped, text).encode(errors="backslashreplace").decode()
+
+
+def message_of(record: logging.LogRecord) -> str:
+    """The message of a log record, also of one whose arguments do not fit it."""
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001 - or whose arguments have no text: anything may be raised
+        return record.msg if isinstance(record.msg, str) else type(record.msg).__name__
 
 
 def clip(text: str, limit: int) -> str:
@@ -79,7 +88,12 @@ class Redactor:
             }
         if depth and isinstance(value, list | tuple | set | frozenset):
             return [self.clean(item, limit, depth - 1) for item in value]
-        return clip(escape(self(str(value))), limit)
+        return self.line(str(value), limit)
+
+    def line(self, text: str, limit: int) -> str:
+        """A text without secrets and control characters, at most about so long."""
+        # In this order: a clipped secret would not be found, and escaping 10 MB takes seconds.
+        return escape(clip(self(text), limit))
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -22,7 +22,7 @@ from ..records import Episode, EpisodeKey
 from ..trace import Event
 from ..watch import Planned, Watcher
 from .spans import Instant, Sink, Span, Value
-from .text import Redactor, clip, escape
+from .text import Redactor
 
 _MOST_EVENTS = 1000  # of one span
 _LONGEST_NAME, _LONGEST_TEXT = 100, 4096  # characters of an attribute
@@ -299,7 +299,7 @@ class Tracer(Watcher):
         return json.dumps(self._redact.clean(value, _LONGEST_TEXT), ensure_ascii=False)
 
     def _text(self, text: str, limit: int = _LONGEST_TEXT) -> str:
-        return clip(escape(self._redact(text)), limit)
+        return self._redact.line(text, limit)
 
 
 def _model(spec: str | None) -> dict[str, Value]:
