@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from textwrap import wrap
@@ -134,15 +135,12 @@ class Dashboard(Tally):
         if prompt or completion:
             all_ = [f"{short(prompt)} prompt", f"{short(completion)} completion"]
             yield from _foot("tokens", all_, width)
-        numbers = (
-            ("episodes", len(self.playing)),
-            ("calls", self.calls),
-            ("limit", self.limit),
-            ("retries", self.retries or None),
-        )
-        yield from _foot("in play", [f"{what} {n}" for what, n in numbers if n is not None], width)
-        faults = [f"{kind} {n}" for kind, n in self.faults.most_common()]
-        yield from _foot("failed", faults, width, _BAD)
+        playing = [f"{len(self.playing)} episodes"]
+        if self.limits:  # learnt: known once an endpoint refused something
+            playing.append(f"at most {' + '.join(map(str, self.limits.values()))} calls at once")
+        yield from _foot("in play", playing, width)
+        yield from _foot("retried", _counted(self.retries), width, _LIMIT)
+        yield from _foot("failed", _counted(self.faults), width, _BAD)
         if self.notice:
             for text in wrap(escape(self.notice), width - 1)[:_FOOT_LINES]:
                 yield [(text, _LIMIT)]
@@ -263,6 +261,10 @@ def _foot(title: str, items: list[str], width: int, style: Style = _PLAIN) -> It
                 (title.ljust(len(_FOOT)) if not index else _FOOT, _DIM),
                 (_fit(text, room), style),
             ]
+
+
+def _counted(kinds: Counter[str]) -> list[str]:
+    return [f"{kind} {n}" for kind, n in kinds.most_common()]
 
 
 def _fit(text: str, width: int, *, left: bool = True) -> str:

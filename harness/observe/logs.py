@@ -29,7 +29,8 @@ FILE = "log.jsonl"
 _LONGEST_MESSAGE = 8192  # characters; an endpoint's reply may be 10 MB
 _LONGEST_LINE = 500  # characters on the terminal
 _KEPT = 1000  # records kept until the run's folder is known
-_SAME_EVERY_S = 5.0  # a warning of one kind is shown once in so many seconds; the file has all
+# A warning of one kind is shown again after 5 s, then 10, 20, …; the file has all of them.
+_AGAIN_S, _LATEST_AGAIN_S = 5.0, 600.0
 _TRACEBACKS = logging.Formatter()
 
 log = logging.getLogger("agemem_eval.run")
@@ -44,6 +45,7 @@ class LogFile(Watcher):
         quiet: Show errors only.
         redact: Takes out secrets; None: those in this process's environment.
         say: Shows one line; None: on standard error.
+        clock: Seconds, monotonic.
     """
 
     def __init__(
@@ -53,10 +55,12 @@ class LogFile(Watcher):
         quiet: bool = False,
         redact: Redactor | None = None,
         say: Callable[[str], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         lowest = logging.getLevelNamesMapping()[level.upper()]
         redact = redact or Redactor()
-        self._shown = _Shown(redact, say or _on_stderr, logging.ERROR if quiet else logging.WARNING)
+        self._shown = _Shown(redact, say or _on_stderr, clock)
+        self._shown.setLevel(logging.ERROR if quiet else logging.WARNING)
         self._file = _Lines(redact, lowest, self._shown.tell)
         self._ours, self._root = logging.getLogger(OURS), logging.getLogger()
         self._level_before = self._ours.level
@@ -196,10 +200,12 @@ class _Lines(logging.Handler):
 class _Shown(logging.Handler):
     """Shows warnings and errors, one line each."""
 
-    def __init__(self, redact: Redactor, say: Callable[[str], None], lowest: int) -> None:
-        super().__init__(lowest)
-        self._redact, self._say = redact, say
-        self._last: dict[tuple[str, str], float] = {}
+    def __init__(
+        self, redact: Redactor, say: Callable[[str], None], clock: Callable[[], float]
+    ) -> None:
+        super().__init__()
+        self._redact, self._say, self._clock = redact, say, clock
+        self._kinds: dict[tuple[str, str], tuple[float, float, int]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show one record, unless one of its kind was shown just now."""
@@ -207,13 +213,16 @@ class _Shown(logging.Handler):
             return
         event = _fields(record).get("event", record.msg)
         kind = record.name, event if isinstance(event, str) else type(event).__name__
-        now = time.monotonic()
-        if now - self._last.get(kind, -_SAME_EVERY_S) < _SAME_EVERY_S:
+        now = self._clock()
+        again, wait, unseen = self._kinds.get(kind, (now, _AGAIN_S, 0))
+        if now < again:
+            self._kinds[kind] = again, wait, unseen + 1
             return
-        if len(self._last) > _KEPT:
-            self._last.clear()
-        self._last[kind] = now
-        self.tell(message_of(record), record.levelname.lower())
+        if len(self._kinds) > _KEPT:
+            self._kinds.clear()
+        self._kinds[kind] = now + wait, min(2 * wait, _LATEST_AGAIN_S), 0
+        more = f" ({unseen} more like it before)" if unseen else ""
+        self.tell(message_of(record) + more, record.levelname.lower())
 
     def tell(self, message: str, level: str = "warning") -> None:
         """Show a line, past logging."""

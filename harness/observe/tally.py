@@ -97,9 +97,8 @@ class Tally(Watcher):
         self.rates: dict[str, Rate] = {}
         self.faults: Counter[str] = Counter()  # kinds of infrastructure failures, of tries too
         self.playing: set[str] = set()  # ids of episodes
-        self.retries = 0  # of model calls
-        self.limit: int | None = None  # how many calls the endpoint is given at once
-        self.calls: int | None = None  # model calls in flight
+        self.retries: Counter[str] = Counter()  # of model calls, by kind
+        self.limits: dict[str, int] = {}  # how many calls an endpoint is given at once
         self.notice = ""  # why the run will end before all is played
         self._commits: deque[float] = deque(maxlen=_PACE_EPISODES)
         self._ear = _Ear(self)
@@ -158,17 +157,14 @@ class Tally(Watcher):
 
     def heard(self, fields: dict[str, Any], message: str) -> None:
         """A log record of this project, with what it carries."""
-        event = fields.get("event")
         with self.lock:
-            if event == "retry":
-                self.retries += 1
-            if event in ("drain", "stop"):
-                self.notice = message
-            limit, calls = fields.get("limit"), fields.get("in_flight")
-            if isinstance(limit, int | float):
-                self.limit = int(limit)
-            if isinstance(calls, int):
-                self.calls = calls
+            match fields:
+                case {"event": "retry"}:
+                    self.retries[str(fields.get("kind", "endpoint"))] += 1
+                case {"event": "limit", "limit": int() | float() as limit}:
+                    self.limits[str(fields.get("endpoint", ""))] = int(limit)
+                case {"event": "drain"}:
+                    self.notice = message
 
     # --- what it tells; to be called under the lock -------------------------------------------
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from agemem_eval.harness.observe.logs import LogFile
 from agemem_eval.harness.observe.text import Redactor, escape
 
-from .feed import plan
+from .feed import Clock, plan
 
 SECRET = "sk-planted-0123456789abcdef"
 log = logging.getLogger("agemem_eval.test")
@@ -97,6 +97,17 @@ def test_a_warning_is_one_line_on_the_terminal_and_not_again_at_once(
     log.info("nobody needs to see this")
     assert said == ["agemem-eval: warning: slow down 0"]
     assert sum(line["event"] == "slow" for line in lines(tmp_path)) == 100
+
+
+def test_a_warning_that_comes_again_and_again_is_shown_ever_more_seldom(said: list[str]) -> None:
+    clock = Clock()
+    file = LogFile(say=said.append, clock=clock)
+    for second in range(3600):
+        clock.now = 1000.0 + second
+        log.warning("backed off at %d", second, extra={"fields": {"event": "limit"}})
+    file.close()
+    assert said[1] == "agemem-eval: warning: backed off at 5 (4 more like it before)"
+    assert len(said) < 15
 
 
 def test_quiet_shows_errors_alone(tmp_path: Path, said: list[str]) -> None:

@@ -108,12 +108,16 @@ def test_what_the_endpoint_is_given_is_heard_from_the_log() -> None:
     log = logging.getLogger("agemem_eval.endpoint")
     before = logging.getLogger("agemem_eval").level
     logging.getLogger("agemem_eval").setLevel(logging.INFO)
-    log.info("429", extra={"fields": {"event": "retry", "limit": 12, "in_flight": 7}})
+    retry = {"event": "retry", "kind": "rate_limit", "endpoint": "http://a", "wait_s": 1.0}
+    log.info("429", extra={"fields": retry})
+    for now in (20, 12):
+        fields = {"event": "limit", "endpoint": "http://a", "limit": now, "before": 32}
+        log.warning("backed off", extra={"fields": fields})
     log.warning("stopping after %s", "all", extra={"fields": {"event": "drain"}})
     tally.close()
-    log.info("429", extra={"fields": {"event": "retry"}})
+    log.info("429", extra={"fields": retry})
     logging.getLogger("agemem_eval").setLevel(before)
-    assert (tally.retries, tally.limit, tally.calls) == (1, 12, 7)
+    assert (tally.retries, tally.limits) == ({"rate_limit": 1}, {"http://a": 12})
     assert tally.notice == "stopping after all"
 
 
