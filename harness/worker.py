@@ -20,6 +20,7 @@ from .build import build
 from .types import Environment, Observation, StepResult, Task
 from .wire import BEAT, Frames, failure, knows_gold, pack, plain, sound, sound_gold
 
+_own_threads: set[str] = set()  # those that serve the parent, not the environments
 _FUTEX = {"x86_64": 202, "aarch64": 98}  # Linux's number of the system call that waits for locks
 
 
@@ -136,6 +137,7 @@ class _Sender:
 
 
 def _beat(send: _Sender, beat_s: float) -> None:
+    _own_threads.add(str(threading.get_native_id()))
     frame = pack(BEAT)
     while True:
         time.sleep(beat_s)
@@ -152,7 +154,7 @@ def _deadlocked() -> bool:
     Linux only (proc(5): in `/proc/PID/task/TID/syscall` the call's number and its arguments, of
     which futex(2) has its time limit fourth). A process with children is never called deadlocked.
     """
-    number, me = _FUTEX.get(os.uname().machine), str(threading.get_native_id())
+    number = str(_FUTEX.get(os.uname().machine))
     try:
         for thread in os.listdir("/proc/self/task"):
             with open(f"/proc/self/task/{thread}/children") as file:
@@ -160,7 +162,7 @@ def _deadlocked() -> bool:
                     return False
             with open(f"/proc/self/task/{thread}/syscall") as file:
                 call = file.read().split()
-            if thread != me and (call[0] != str(number) or int(call[4], 16) != 0):
+            if thread not in _own_threads and (call[0] != number or int(call[4], 16) != 0):
                 return False
     except (OSError, ValueError, IndexError):  # no such file, or a thread that runs or has ended
         return False
@@ -193,6 +195,7 @@ def end_with_parent(source: int, lifeline: int) -> None:
 
 
 def _wait_for_hangup(source: int) -> None:
+    _own_threads.add(str(threading.get_native_id()))
     poll = select.poll()
     # Nothing else is asked for: a pipe's hang-up is always reported, a connection's if told to.
     poll.register(source, getattr(select, "POLLRDHUP", 0))

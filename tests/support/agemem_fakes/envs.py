@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from typing import ClassVar
@@ -125,7 +126,7 @@ class BadEnv(CountEnv):
         elif word == "hang":
             time.sleep(float(rest or 1000))
         elif word == "spin":
-            ctypes.PyDLL(None).sleep(1000)  # holds the interpreter lock while it sleeps
+            ctypes.PyDLL(None).sleep(int(rest or 1000))  # holds the interpreter lock meanwhile
         elif word == "child":
             child = subprocess.Popen(["sleep", "1000"])
             return StepResult(str(child.pid), 0.0, None, None, False)
@@ -173,3 +174,20 @@ class Flaky(CountEnv):
         if random.SystemRandom().random() < self.risk:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().step(action)
+
+
+class HangingEnv(CountEnv):
+    """Which never gets built, or not soon."""
+
+    def __init__(self, how: str = "lock") -> None:
+        super().__init__()
+        if how == "lock":
+            lock = threading.Lock()
+            lock.acquire()
+            lock.acquire()
+        elif how == "interpreter":
+            ctypes.PyDLL(None).sleep(1000)
+        elif how == "busy":  # one call of C that keeps the interpreter lock and works
+            sum(range(100_000_000))
+        elif how == "wait":
+            time.sleep(3)
