@@ -8,23 +8,21 @@ all of them together. There is one an event loop; the last of its users closes i
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import logging
 import os
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
 from ... import __version__
 from ..errors import UsageError
+from ..redact import Redactor
 from .gate import Gate, GateLimits
 
 log = logging.getLogger("agemem_eval.endpoint")
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_SHORTEST_SECRET = 8  # shorter ones are "EMPTY" and such
 
 
 class Endpoint:
@@ -107,45 +105,6 @@ async def leave(endpoint: Endpoint) -> None:
         if not here:
             _open.pop(loop, None)
     await endpoint.session.close()
-
-
-class Redactor:
-    """Takes secrets out of texts, also where they are encoded as URLs, JSON or base64 are."""
-
-    __slots__ = ("_forms",)
-
-    def __init__(self, *secrets: str) -> None:
-        forms = {
-            form for secret in secrets if len(secret) >= _SHORTEST_SECRET for form in _forms(secret)
-        }
-        self._forms = [(form, form.encode()) for form in sorted(forms, key=len, reverse=True)]
-
-    def text(self, text: str) -> str:
-        """A text without secrets."""
-        for form, _ in self._forms:
-            if form in text:
-                text = text.replace(form, "***")
-        return text
-
-    def body(self, body: bytes) -> bytes:
-        """Bytes without secrets."""
-        for _, form in self._forms:
-            if form in body:
-                body = body.replace(form, b"***")
-        return body
-
-
-def _forms(secret: str) -> set[str]:
-    """How a secret may be written."""
-    forms = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret)}
-    escaped = json.dumps(secret)[1:-1]
-    forms |= {escaped, escaped.replace("/", "\\/")}
-    raw = secret.encode()
-    for ahead in range(3):  # bytes before it, modulo 3, decide how base64 writes the rest
-        digits = base64.b64encode(b"\0" * ahead + raw).decode()
-        inner = digits[(ahead * 8 + 5) // 6 : (ahead + len(raw)) * 8 // 6]
-        forms |= {inner, inner.replace("+", "-").replace("/", "_")}
-    return forms
 
 
 def read_key(variable: str) -> str:

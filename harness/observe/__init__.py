@@ -24,20 +24,20 @@ def watchers_for(
         UsageError: for a setting of it that is not spoken here.
     """
     from .logs import LogFile
-    from .text import Redactor
+    from .text import Cleaner
 
-    redact = Redactor(filter(None, [execution.model_options.get("api_key_env")]))
+    clean = Cleaner(filter(None, [execution.model_options.get("api_key_env")]))
     watchers: list[Watcher] = []
     if execution.trace is not None:
         from .spans import sink
         from .tracer import Tracer
 
         content = getattr(execution, "trace_content", False)
-        watchers.append(Tracer(sink(execution.trace), execution, config, redact, content=content))
+        watchers.append(Tracer(sink(execution.trace), execution, config, clean, content=content))
     if not quiet:
         watchers.append(_progress())
     # The last one, since the others may have something to log when they are closed.
-    watchers.append(LogFile(execution.log_level, quiet=quiet, redact=redact))
+    watchers.append(LogFile(execution.log_level, quiet=quiet, clean=clean))
     return watchers
 
 

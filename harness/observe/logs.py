@@ -21,7 +21,7 @@ from typing import Any
 
 from ..records import Episode
 from ..watch import Planned, Watcher
-from .text import Redactor, clip, escape, message_of
+from .text import Cleaner, clip, escape, message_of
 
 OURS = "agemem_eval"
 FILE = "log.jsonl"
@@ -43,7 +43,7 @@ class LogFile(Watcher):
         level: From which level on records of this project go to the file: `debug`, `info`,
             `warning` or `error`. Those of other libraries go there from `warning` on.
         quiet: Show errors only.
-        redact: Takes out secrets; None: those in this process's environment.
+        clean: Takes out secrets; None: those in this process's environment.
         say: Shows one line; None: on standard error.
         clock: Seconds, monotonic.
     """
@@ -53,15 +53,15 @@ class LogFile(Watcher):
         level: str = "info",
         *,
         quiet: bool = False,
-        redact: Redactor | None = None,
+        clean: Cleaner | None = None,
         say: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         lowest = logging.getLevelNamesMapping()[level.upper()]
-        redact = redact or Redactor()
-        self._shown = _Shown(redact, say or _on_stderr, clock)
+        clean = clean or Cleaner()
+        self._shown = _Shown(clean, say or _on_stderr, clock)
         self._shown.setLevel(logging.ERROR if quiet else logging.WARNING)
-        self._file = _Lines(redact, lowest, self._shown.tell)
+        self._file = _Lines(clean, lowest, self._shown.tell)
         self._ours, self._root = logging.getLogger(OURS), logging.getLogger()
         self._level_before = self._ours.level
         self._ours.setLevel(min(lowest, logging.INFO))  # what the dashboard reads
@@ -124,9 +124,9 @@ class LogFile(Watcher):
 class _Lines(logging.Handler):
     """Writes records to the file; a disk that refuses ends that, never the run."""
 
-    def __init__(self, redact: Redactor, ours: int, tell: Callable[[str], None]) -> None:
+    def __init__(self, clean: Cleaner, ours: int, tell: Callable[[str], None]) -> None:
         super().__init__()
-        self._redact, self._lowest, self._tell = redact, ours, tell
+        self._clean, self._lowest, self._tell = clean, ours, tell
         self._kept: deque[bytes] = deque(maxlen=_KEPT)
         self._path: Path | None = None
         self._file: int | None = None
@@ -190,9 +190,9 @@ class _Lines(logging.Handler):
             "message": message_of(record),
             "fields": fields,
         }
-        value = self._redact.clean(value, _LONGEST_MESSAGE)
+        value = self._clean.value(value, _LONGEST_MESSAGE)
         if record.exc_info and record.exc_info[0] is not None:
-            traceback = self._redact(_TRACEBACKS.formatException(record.exc_info))
+            traceback = self._clean.secretless(_TRACEBACKS.formatException(record.exc_info))
             value["exception"] = escape(clip(traceback, _LONGEST_MESSAGE), lines=True)
         return json.dumps(value, ensure_ascii=False).encode(errors="replace") + b"\n"
 
@@ -201,10 +201,10 @@ class _Shown(logging.Handler):
     """Shows warnings and errors, one line each."""
 
     def __init__(
-        self, redact: Redactor, say: Callable[[str], None], clock: Callable[[], float]
+        self, clean: Cleaner, say: Callable[[str], None], clock: Callable[[], float]
     ) -> None:
         super().__init__()
-        self._redact, self._say, self._clock = redact, say, clock
+        self._clean, self._say, self._clock = clean, say, clock
         self._kinds: dict[tuple[str, str], tuple[float, float, int]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -226,7 +226,7 @@ class _Shown(logging.Handler):
 
     def tell(self, message: str, level: str = "warning") -> None:
         """Show a line, past logging."""
-        line = self._redact.line(" ".join(message.split()), _LONGEST_LINE)
+        line = self._clean.line(" ".join(message.split()), _LONGEST_LINE)
         self._say(f"agemem-eval: {level}: {line}")
 
 

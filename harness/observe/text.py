@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-SHORTEST_SECRET = 8  # characters; shorter values are words that occur by themselves
-REDACTED = "[redacted]"
+from ..redact import Redactor
 
 _SECRET_NAME = re.compile(r"(_KEY|_TOKEN|_PASSWORD|_CREDENTIALS)$|SECRET", re.IGNORECASE)
 _HEADERS_NAME = re.compile(r"^OTEL_EXPORTER_OTLP_(.*_)?HEADERS$")
@@ -45,8 +44,8 @@ def clip(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
 
 
-class Redactor:
-    """Takes secrets out of texts: a last line of defence behind code that does not write them.
+class Cleaner:
+    """Makes texts fit to be shown and kept: no secrets, no control characters, no endless ones.
 
     Secrets are the values of environment variables whose names look like keys (`*_KEY`,
     `*_TOKEN`, `*_PASSWORD`, `*_CREDENTIALS`, `*SECRET*`), and of the headers that
@@ -68,14 +67,13 @@ class Redactor:
                 secrets |= {value, value.strip()}
             elif _HEADERS_NAME.match(name):
                 secrets |= _header_values(value)
-        long = sorted((s for s in secrets if len(s) >= SHORTEST_SECRET), key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, long))) if long else None
+        self._redactor = Redactor(*filter(_is_text, secrets))
 
-    def __call__(self, text: str) -> str:
+    def secretless(self, text: str) -> str:
         """The text without secrets."""
-        return text if self._pattern is None else self._pattern.sub(REDACTED, text)
+        return self._redactor.text(text)
 
-    def clean(self, value: Any, limit: int, depth: int = 8) -> Any:
+    def value(self, value: Any, limit: int, depth: int = 8) -> Any:
         """A JSON value: no secrets, no control characters, texts clipped; the rest as text."""
         if value is None or isinstance(value, bool | int):
             return value
@@ -83,22 +81,27 @@ class Redactor:
             return value
         if depth and isinstance(value, Mapping):
             return {
-                str(self.clean(str(key), limit)): self.clean(item, limit, depth - 1)
+                str(self.value(str(key), limit)): self.value(item, limit, depth - 1)
                 for key, item in value.items()
             }
         if depth and isinstance(value, list | tuple | set | frozenset):
-            return [self.clean(item, limit, depth - 1) for item in value]
+            return [self.value(item, limit, depth - 1) for item in value]
         return self.line(str(value), limit)
 
     def line(self, text: str, limit: int) -> str:
         """A text without secrets and control characters, at most about so long."""
         # In this order: a clipped secret would not be found, and escaping 10 MB takes seconds.
-        return escape(clip(self(text), limit))
+        return escape(clip(self.secretless(text), limit))
 
 
 def _escaped(match: re.Match[str]) -> str:
     code = ord(match.group())
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def _is_text(value: str) -> bool:
+    """Whether it is UTF-8; a variable may hold any bytes, and what is no text is in no text."""
+    return value.isprintable() or value.encode(errors="ignore").decode() == value
 
 
 def _header_values(headers: str) -> set[str]:

@@ -22,7 +22,7 @@ from ..records import Episode, EpisodeKey
 from ..trace import Event
 from ..watch import Planned, Watcher
 from .spans import Instant, Sink, Span, Value
-from .text import Redactor
+from .text import Cleaner
 
 _MOST_EVENTS = 1000  # of one span
 _LONGEST_NAME, _LONGEST_TEXT = 100, 4096  # characters of an attribute
@@ -62,7 +62,7 @@ class Tracer(Watcher):
         sink: Where spans go.
         execution: Says where models are served.
         config: Of the run; None: what requests asked for is not told.
-        redact: Takes secrets out of texts.
+        clean: Takes secrets out of texts.
         content: Whether texts that models, tools and environments wrote are told.
         clock: Unix time in nanoseconds.
     """
@@ -72,13 +72,13 @@ class Tracer(Watcher):
         sink: Sink,
         execution: Execution,
         config: RunConfig | None = None,
-        redact: Redactor | None = None,
+        clean: Cleaner | None = None,
         *,
         content: bool = False,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._sink, self._config, self._content = sink, config, content
-        self._redact, self._clock = redact or Redactor(), clock
+        self._clean, self._clock = clean or Cleaner(), clock
         self._open: dict[str, _Open] = {}
         self._servers = _servers(execution)
         self._run = ""
@@ -289,17 +289,17 @@ class Tracer(Watcher):
         parts: list[dict[str, Any]] = [{"type": "text", "content": self._text(event["text"])}]
         for name, arguments, id_ in event.get("tool_calls", ()):
             call = {"name": name, "arguments": arguments, "id": id_}
-            parts.append({"type": "tool_call", **self._redact.clean(call, _LONGEST_TEXT)})
+            parts.append({"type": "tool_call", **self._clean.value(call, _LONGEST_TEXT)})
         message = {"role": "assistant", "parts": parts}
         if "finish" in event:
             message["finish_reason"] = event["finish"]
         return json.dumps([message], ensure_ascii=False)
 
     def _json(self, value: Any) -> str:
-        return json.dumps(self._redact.clean(value, _LONGEST_TEXT), ensure_ascii=False)
+        return json.dumps(self._clean.value(value, _LONGEST_TEXT), ensure_ascii=False)
 
     def _text(self, text: str, limit: int = _LONGEST_TEXT) -> str:
-        return self._redact.line(text, limit)
+        return self._clean.line(text, limit)
 
 
 def _model(spec: str | None) -> dict[str, Value]:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agemem_eval.harness.observe.logs import LogFile
-from agemem_eval.harness.observe.text import Redactor, escape
+from agemem_eval.harness.observe.text import Cleaner, escape
 
 from .feed import Clock, plan
 
@@ -135,19 +135,29 @@ def test_a_planted_secret_is_nowhere(log_file: LogFile, tmp_path: Path, said: li
     log_file.committed(episode(status="infra_error", reason=f"401: wrong key {SECRET}"))
     text = (tmp_path / "log.jsonl").read_text()
     assert SECRET[:12] not in text + "".join(said)
-    assert text.count("[redacted]") >= 8
-    assert "RuntimeError: with [redacted]" in text
+    assert text.count("***") >= 8
+    assert "RuntimeError: with ***" in text
 
 
 def test_headers_for_the_collector_are_secrets_too() -> None:
     environment = {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20abcdefgh123,x=short"}
-    redact = Redactor(environment=environment)
-    assert redact("Bearer abcdefgh123, abcdefgh123, short") == "[redacted], [redacted], short"
+    cleaner = Cleaner(environment=environment)
+    assert cleaner.secretless("Bearer abcdefgh123, abcdefgh123, short") == "***, ***, short"
+
+
+def test_a_variable_that_holds_no_text_is_no_secret_and_no_crash() -> None:
+    cleaner = Cleaner(environment={"BAD_KEY": "\udcff-and-more-bytes", "A_KEY": "correct-horse"})
+    assert cleaner.secretless("correct-horse") == "***"
+
+
+def test_a_secret_in_another_writing_is_found_too() -> None:
+    cleaner = Cleaner(environment={"A_KEY": "a/b+correct horse"})
+    assert cleaner.secretless("?key=a%2Fb%2Bcorrect+horse&x") == "?key=***&x"
 
 
 def test_a_variable_that_a_user_names_is_a_secret() -> None:
-    redact = Redactor(["MINE"], {"MINE": "correct-horse", "HOME": "/home/somebody"})
-    assert redact("correct-horse /home/somebody") == "[redacted] /home/somebody"
+    cleaner = Cleaner(["MINE"], {"MINE": "correct-horse", "HOME": "/home/somebody"})
+    assert cleaner.secretless("correct-horse /home/somebody") == "*** /home/somebody"
 
 
 def test_control_characters_reach_no_terminal(

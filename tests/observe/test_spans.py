@@ -15,7 +15,7 @@ from agemem_eval.harness.config import Execution, RunConfig, make_config
 from agemem_eval.harness.ledger import Usage
 from agemem_eval.harness.observe import watchers_for
 from agemem_eval.harness.observe.spans import JsonLines, Sink, Span, sink
-from agemem_eval.harness.observe.text import Redactor
+from agemem_eval.harness.observe.text import Cleaner
 from agemem_eval.harness.observe.tracer import Tracer
 from agemem_eval.harness.runner import run
 from agemem_eval.harness.store import RunStore
@@ -239,8 +239,8 @@ def test_an_endless_episode_keeps_no_endless_events() -> None:
 
 def test_texts_are_told_when_asked_for_without_secrets() -> None:
     kept = Kept()
-    redact = Redactor(environment={"A_KEY": "correct-horse"})
-    made = tracer(kept, content=True, redact=redact)
+    cleaner = Cleaner(environment={"A_KEY": "correct-horse"})
+    made = tracer(kept, content=True, clean=cleaner)
     made.begins(key_of(), 1)
     calls = [["Add_memory", {"content": "correct-horse"}, "id"]]
     made.event(key_of(), completion(text="I say correct-horse\x1b", tool_calls=calls))
@@ -251,10 +251,10 @@ def test_texts_are_told_when_asked_for_without_secrets() -> None:
     (message,) = json.loads(str(chat.attributes["gen_ai.output.messages"]))
     assert message["role"] == "assistant"
     assert message["finish_reason"] == "stop"
-    assert message["parts"][0] == {"type": "text", "content": "I say [redacted]\\x1b"}
+    assert message["parts"][0] == {"type": "text", "content": "I say ***\\x1b"}
     assert message["parts"][1]["type"] == "tool_call"
-    assert call.attributes["gen_ai.tool.call.result"] == "stored [redacted]"
-    assert step.attributes["agemem.action.observation"] == "1 [redacted]"
+    assert call.attributes["gen_ai.tool.call.result"] == "stored ***"
+    assert step.attributes["agemem.action.observation"] == "1 ***"
     assert "correct-horse" not in json.dumps([span.to_json() for span in kept.spans])
 
 
@@ -298,14 +298,14 @@ def test_a_full_disk_costs_spans_and_one_warning(
 
 def test_a_planted_secret_in_a_failure_is_in_no_span() -> None:
     kept = Kept()
-    made = tracer(kept, redact=Redactor(environment={"MY_TOKEN": "correct-horse"}))
+    made = tracer(kept, clean=Cleaner(environment={"MY_TOKEN": "correct-horse"}))
     made.begins(key_of(), 1)
     problem = "401: wrong key correct-horse"
     failed = {"type": "call_failed", "role": "judge", "kind": "refused", "problem": problem}
     made.event(key_of(), {**failed, "step": 0, "turn": 0, "latency_s": 0.1})
     made.ends(episode(status="infra_error", reason=problem, fault="refused"))
     assert "correct-horse" not in json.dumps([span.to_json() for span in kept.spans])
-    assert all(span.error == "401: wrong key [redacted]" for span in kept.spans)
+    assert all(span.error == "401: wrong key ***" for span in kept.spans)
 
 
 def test_an_address_with_a_password_is_told_by_host_and_port_alone() -> None:
