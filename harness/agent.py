@@ -277,12 +277,9 @@ class _Loop:
     ) -> tuple[ToolResult, ...]:
         """Answer every call; the message that made them stays in the context until they are."""
         native_calls = completion.tool_calls if self.native else ()
+        text = self._clipped(completion.text)
         asked = self.context.add(
-            "assistant",
-            "assistant",
-            self._clipped(completion.text),
-            pinned=True,
-            tool_calls=native_calls,
+            "assistant", "assistant", text, pinned=True, tool_calls=native_calls
         )
         results = []
         for index, call in enumerate(parsed.calls):
