@@ -13,13 +13,15 @@ Of one endpoint only its replies are known, so the limit is found as TCP finds a
   standard error for the least: long prompts, long answers and outliers are no congestion. Latency
   stops growth, it does not cut: who is slow for others' sake is not faster for fewer calls of ours.
 - It grows only while calls wait for it (RFC 7661): what was never tried proves nothing.
-- *Back off*: 429, 503, 529 and timeouts multiply it by the share of the round's calls that got
-  through, at least by 1/2 (DCTCP, RFC 8257, whose idea it is to back off by the share). Once per
-  round, and calls that started before the last cut say nothing new (the recovery point of RFC
-  6582). An endpoint that takes N calls is so held close to N.
+- *Back off*: 429, 503, 529 and timeouts multiply it by a little less than the share of the round's
+  calls that got through, at least by 1/2 (after DCTCP, RFC 8257, which backs off by the share).
+  Once per round, and calls that started before the last cut say nothing new (the recovery point of
+  RFC 6582). An endpoint that takes N calls is so held close to N.
 - Rejections that a cut does not end are not about load. The share of those that follow cuts, up to
-  `BACKGROUND`, is taken off before the next cut, so an endpoint that fails every tenth call is
-  not slowed down for it.
+  `BACKGROUND`, is taken off before the next cut, and what is within one standard deviation of it
+  is no reason for one, so an endpoint that fails every tenth call is not slowed down for it.
+- A limit that was too much is tried again after 1, 2, 4 and then every `PATIENCE` rounds (near the
+  last failure growth slows down, as it does in CUBIC, RFC 9438).
 """
 
 from __future__ import annotations
@@ -34,6 +36,9 @@ SLACK_S = 0.1  # latencies below it are all alike: the rest is noise of this mac
 OVERLOADED = 0.1  # share of rejected calls that ends slow start
 BACKGROUND = 0.15  # the largest share of rejections that may have nothing to do with load
 GAIN = 1.1  # times the replies a second that make a round of slow start worth it
+MARGIN = 1.25  # times the share of rejected calls that a cut takes off, so as to end them
+NO_SHARE = 0.01  # of rejections: where cuts end them, they are about load
+PATIENCE = 8  # rounds before a limit that has failed again and again is tried once more
 TOLD = 0.7  # times the limit last told of that are worth telling
 _ENOUGH = 16  # latencies that make a median
 _ERA = 30  # rounds after which the least latency is measured anew
@@ -64,6 +69,8 @@ class AdaptiveLimit:
         self._last_told = 0  # the limit that `told` last heard of since
         self._background = 0.0  # share of rejections that cuts do not end
         self._has_cut = False  # in the round before
+        self._failed_at = math.inf  # the limit that was cut
+        self._patience = self._waited = 0  # rounds to wait before it is tried again
         self._rate = 0.0  # calls served in the time that one took at best, in the round before
         self._latencies = _Latencies()
 
@@ -135,14 +142,15 @@ class AdaptiveLimit:
         more, self._rate = used / slower > GAIN * self._rate, used / slower  # by Little's law
         if self._has_cut and share <= BACKGROUND:
             self._background += (share - self._background) / 4
-        self._has_cut = share > self._background
+        noise = math.sqrt(self._background * (1 - self._background) / self._outcomes)
+        self._has_cut = share > self._background + noise
         if self._has_cut:
             self._cut(used, share)
         elif self._limit < self._threshold:
             if not (holds or more):
                 self._limit = self._threshold = used * max(0.5, TOLERANCE / slower)
         elif self._scarce and holds:
-            self._limit += math.sqrt(self._limit)
+            self._grow()
         self._limit = min(self._limit, self.most)
         if 0 < self._before <= self.value:
             if self._last_told:
@@ -151,10 +159,23 @@ class AdaptiveLimit:
         self._outcomes = self._rejections = self._started = self._round = 0
         self._scarce = False
 
+    def _grow(self) -> None:
+        """One step up, or one round less to wait before it, where it failed before."""
+        after = self._limit + math.sqrt(self._limit)
+        if after > self._failed_at - 1 and self._waited < self._patience:
+            self._waited += 1
+            return
+        if self._limit > self._failed_at:  # it holds now
+            self._failed_at, self._patience = math.inf, 0
+        self._limit, self._waited = after, 0
+
     def _cut(self, used: float, share: float) -> None:
         """Back off from what was used, by the share of calls that did not get through."""
-        self._limit = max(1.0, used * max(0.5, 1 - (share - self._background)))
+        self._limit = max(1.0, used * max(0.5, 1 - MARGIN * (share - self._background)))
         self.epoch += 1
+        again = used < 1.5 * self._failed_at < math.inf and self._background < NO_SHARE
+        self._patience = min(max(1, 2 * self._patience), PATIENCE) if again else 0
+        self._failed_at, self._waited = used, 0
         if OVERLOADED < share < 1:  # where nothing got through it is down: that is no capacity
             self._threshold = self._limit
         self._before = max(self._before, int(used))
