@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import jinja2
@@ -21,7 +20,7 @@ from tokenizers import Tokenizer
 from agemem_eval.harness.errors import ModelError, UsageError
 from agemem_eval.harness.models.openai import OpenAIModel
 from agemem_eval.harness.models.vllm import VllmModel
-from agemem_eval.harness.tools import Tool, ToolArguments
+from agemem_eval.harness.tools import Tool, ToolArguments, ToolCall
 from agemem_eval.harness.types import ChatMessage, Request, Sampling
 
 from .tiny_model import CHAT_TEMPLATE, make_adapter, make_model
@@ -35,7 +34,7 @@ pytestmark = [
     ),
 ]
 
-OPTIONS = {"dtype": "float32", "tool_parser": "hermes", "max_model_len": "16384"}
+OPTIONS = {"dtype": "float32", "tool_parser": "hermes", "args": '["--enforce-eager"]'}
 QUESTION = ChatMessage("user", "Where is the apple?")
 
 
@@ -48,8 +47,8 @@ class Look(ToolArguments):
 LOOK = Tool("look", "Look into a place.", Look, "ltm")
 
 
-def ask(*messages: ChatMessage, seed: int = 0, temperature: float = 0.0, **rest) -> Request:
-    sampling = Sampling(max_tokens=16, temperature=temperature, seed=seed)
+def ask(*messages, seed: int = 0, temperature: float = 0.0, max_tokens: int = 16, **rest):
+    sampling = Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed)
     return Request(list(messages or (QUESTION,)), sampling, **rest)
 
 
@@ -153,7 +152,8 @@ async def test_a_seed_reproduces_a_draw_and_another_seed_does_not(model):
 
 
 async def test_a_forced_call_comes_back_as_a_native_tool_call(model, place):
-    forced = {"tool_choice": {"type": "function", "function": {"name": "look"}}}
+    words = r'<tool_call>\n\{"name": "look", "arguments": \{"open": (true|false)\}\}\n</tool_call>'
+    forced = {"structured_outputs": {"regex": words}}
     caller = VllmModel(
         str(place / "base"),
         lora=str(place / "adapter"),
@@ -161,20 +161,18 @@ async def test_a_forced_call_comes_back_as_a_native_tool_call(model, place):
         extra_body=json.dumps(forced),
         **OPTIONS,
     )
-    reply = await caller.generate(ask(tools=(LOOK,)))
+    reply = await caller.generate(ask(tools=(LOOK,), max_tokens=64))
     assert caller._server is model._server  # the same server, though it is asked another way
     await caller.close()
     (call,) = reply.tool_calls
     assert call.name == "look"
     assert type(call.arguments["open"]) is bool
+    assert reply.finish == "tool_calls"
     assert (await model.generate(ask(tools=(LOOK,)))).usage.prompt_tokens > 0
 
 
 async def test_a_conversation_with_calls_and_their_results_is_taken(model):
-    forced = ChatMessage("assistant", "", (), "")
-    from agemem_eval.harness.tools import ToolCall
-
-    call = replace(forced, tool_calls=(ToolCall("look", {"open": True}, "call_1"),))
+    call = ChatMessage("assistant", "", (ToolCall("look", {"open": True}, "call_1"),))
     result = ChatMessage("tool", "an apple", tool_call_id="call_1")
     reply = await model.generate(ask(QUESTION, call, result, tools=(LOOK,)))
     assert reply.usage.prompt_tokens > len("an apple")
@@ -182,7 +180,7 @@ async def test_a_conversation_with_calls_and_their_results_is_taken(model):
 
 async def test_a_prompt_that_is_too_long_is_told_at_once(model):
     with pytest.raises(ModelError, match="--context-tokens"):
-        await model.generate(ask(ChatMessage("user", "apple " * 20_000)))
+        await model.generate(ask(ChatMessage("user", "apple " * 40_000)))
 
 
 async def test_an_adapter_of_another_base_is_refused_before_a_server_starts(place):
@@ -216,7 +214,7 @@ def run_command(place: Path, *extra: str) -> list[str]:
         sys.executable, "-m", "agemem_eval", "run", "--env", "alfworld", "--memory", "agemem",
         "--model", f"vllm:{place / 'base'}", "--episodes", "2", "--max-steps", "4",
         "--max-tokens", "32", "--name", "r", "--concurrency", "2", "-o", "dtype=float32",
-        *extra,
+        "-o", 'args=["--enforce-eager"]', *extra,
     ]  # fmt: skip
 
 
