@@ -65,24 +65,25 @@ class _AgeMemTools(LongTermMemory):
     async def _run(self, args: ToolArguments, context: Context) -> Answer:
         match args:
             case tools.AddArguments():
-                return self._add_memory(args)
+                return await self._add_memory(args)
             case tools.UpdateArguments():
-                return self._update_memory(args)
+                return await self._update_memory(args)
             case tools.DeleteArguments():
                 return self._delete_memory(args)
         answer = await self._short.run(args, context, self._trace)
         return answer if answer is not None else await super()._run(args, context)
 
-    def _add_memory(self, args: tools.AddArguments) -> Answer:
+    async def _add_memory(self, args: tools.AddArguments) -> Answer:
         metadata = {**_DEFAULTS, "timestamp": self._now(), **args.metadata}
         if "memory_type" not in args.metadata:
             metadata["memory_type"] = args.memory_type
-        id_ = self._add(args.content, metadata)
+        id_ = await self._add(args.content, metadata)
         return f"Stored as memory {id_}.", {"ids": [id_], "changed": True}
 
-    def _update_memory(self, args: tools.UpdateArguments) -> Answer:
+    async def _update_memory(self, args: tools.UpdateArguments) -> Answer:
         old = self._known(args.memory_id)
-        changed = self._update(old.id, args.content, {**old.metadata, **args.metadata})
+        metadata = {**old.metadata, **args.metadata}
+        changed = await self._update(old.id, args.content, metadata)
         content = f"Memory {old.id} " + ("updated." if changed else "already says exactly this.")
         return content, {"ids": [old.id], "changed": changed}
 
@@ -105,7 +106,7 @@ class _AgeMemTools(LongTermMemory):
         """What Retrieve_memory finds; the filter is the store's own."""
         found: Found = []
         if len(self._store):
-            found = self._store.search(self._embed([query])[0], top_k, wanted)
+            found = self._store.search((await self._embed([query]))[0], top_k, wanted)
         ids, contents = [e.id for e, _ in found], [e.content for e, _ in found]
         self._emit("retrieve", ids, changed=False, query=query, contents=contents)
         return found

@@ -77,14 +77,15 @@ class AMem(LongTermMemory):
         if not content:
             return
         note = await self._analysed(content)
-        neighbours = self._store.search(self._embed([_embedded(content, note)])[0], self._k)
+        (vector,) = await self._embed([_embedded(content, note)])
+        neighbours = self._store.search(vector, self._k)
         reply = await self._evolution(content, note, [entry for entry, _ in neighbours])
         known = {str(i): entry for i, (entry, _) in enumerate(neighbours)}
         note["links"] = self._links(reply.links, known)
         note["tags"] = self._words("tags", reply.tags, "evolve") or note["tags"]
-        self._add(content, note, embed=_embedded(content, note))
+        await self._add(content, note, embed=_embedded(content, note))
         for update in self._within(MAX_CHANGES, reply.updates, "updates", "evolve"):
-            self._evolve(update, known)
+            await self._evolve(update, known)
 
     async def _analysed(self, content: str) -> Json:
         """The new note's metadata: keywords, context and tags by the model (Eq. 2)."""
@@ -143,7 +144,7 @@ class AMem(LongTermMemory):
                 fault(self._trace, "evolve", problem)
         return [known[id_].id for id_ in asked if id_ in known]
 
-    def _evolve(self, update: Update, known: dict[str, Entry]) -> None:
+    async def _evolve(self, update: Update, known: dict[str, Entry]) -> None:
         """Give a neighbour its new context and tags, and embed it again (Eq. 7)."""
         # Read again: an earlier update of the same reply may have changed it already.
         old = self._store.get(known[update.id].id) if update.id in known else None
@@ -159,7 +160,7 @@ class AMem(LongTermMemory):
         }
         if note != before:
             note["links"] = [id_ for id_ in note["links"] if self._store.get(id_) is not None]
-            self._update(old.id, old.content, note, embed=_embedded(old.content, note))
+            await self._update(old.id, old.content, note, embed=_embedded(old.content, note))
 
     def _words(self, what: str, words: Sequence[str], op: str) -> list[str]:
         """Keywords or tags within the limits; what is beyond them is dropped and counted."""

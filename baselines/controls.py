@@ -41,18 +41,18 @@ class EmptyStore(AgeMem):
         await super().begin(scope)
         self._given: dict[str, Entry] = {}  # entries that the agent believes to be there
 
-    def _add_memory(self, args: tools.AddArguments) -> Answer:
+    async def _add_memory(self, args: tools.AddArguments) -> Answer:
         """Answers as if it were stored: the agent must see no difference before it retrieves."""
-        content, data = super()._add_memory(args)
+        content, data = await super()._add_memory(args)
         (id_,) = data["ids"]
         self._given[id_] = self._known(id_)
         self._delete(id_)
         return content, {**data, "kept": False}
 
-    def _update_memory(self, args: tools.UpdateArguments) -> Answer:
+    async def _update_memory(self, args: tools.UpdateArguments) -> Answer:
         """Answers as if it were changed."""
         if args.memory_id not in self._given:
-            return super()._update_memory(args)
+            return await super()._update_memory(args)
         return f"Memory {args.memory_id} updated.", {"ids": [args.memory_id], "kept": False}
 
     def _delete_memory(self, args: tools.DeleteArguments) -> Answer:
@@ -82,7 +82,7 @@ class StoreAll(LongTermMemory):
         paragraphs = (part.strip() for part in _BLANK_LINES.split(exchange.observation))
         for paragraph in dict.fromkeys(paragraphs):
             if paragraph and paragraph not in held:
-                self._add(paragraph, {"step": exchange.step})
+                await self._add(paragraph, {"step": exchange.step})
 
 
 class _Told(LongTermMemory):
@@ -109,7 +109,7 @@ class _Told(LongTermMemory):
         for entry in self._store.entries():
             self._store.delete(entry.id)
         for fact in dict.fromkeys(scope.gold.facts if scope.gold is not None else ()):
-            self._add(fact)
+            await self._add(fact)
 
 
 class GoldStore(_Told):

@@ -58,6 +58,7 @@ class MiniLMEmbedder:
     """
 
     name = "minilm"
+    blocks = True  # milliseconds a text
     dim = DIM
     theta_f = 0.6  # the paper's threshold, meant for dense embedders
 

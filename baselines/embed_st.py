@@ -25,6 +25,7 @@ class SentenceTransformersEmbedder:
         UsageError: if the model cannot be loaded.
     """
 
+    blocks = True
     theta_f = 0.6  # the paper's threshold, meant for dense embedders
 
     def __init__(self, model: str) -> None:
@@ -43,7 +44,7 @@ class SentenceTransformersEmbedder:
         self.dim = int(self._model.get_sentence_embedding_dimension())
         self.identity: Json = {
             "name": self.name,
-            "version": 1,
+            "version": 2,  # 1: texts in batches
             "dim": self.dim,
             "sha256": _weights_hash(self._model),
         }
@@ -51,14 +52,14 @@ class SentenceTransformersEmbedder:
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors of shape (len(texts), dim); the zero vector for an empty text."""
         vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
-        rows = [row for row, text in enumerate(texts) if text.strip()]
-        if rows:
-            vectors[rows] = self._model.encode(
-                [valid_unicode(texts[row]) for row in rows],
-                normalize_embeddings=True,
-                convert_to_numpy=True,
-                show_progress_bar=False,
-            )
+        for row, text in enumerate(texts):
+            if text.strip():  # each by itself: padding in a batch changes the last bits
+                (vectors[row],) = self._model.encode(
+                    [valid_unicode(text)],
+                    normalize_embeddings=True,
+                    convert_to_numpy=True,
+                    show_progress_bar=False,
+                )
         return vectors
 
     def count_tokens(self, text: str) -> int:

@@ -144,17 +144,17 @@ class LangMem(LongTermMemory):
         if excess > 0:
             fault(self._trace, "manage", f"{excess} characters of a message were not shown")
         self._recent = [*self._recent, exchange][-MAX_WINDOW:]
-        existing = self._resembling()
+        existing = await self._resembling()
         for number in range(1, self._max_steps + 1):
             reply = await self._asked(existing, number)
             if reply is None:
                 return
-            touched = self._apply(reply, existing)
+            touched = await self._apply(reply, existing)
             if touched is None:
                 return
             existing = touched
 
-    def _resembling(self) -> list[Entry]:
+    async def _resembling(self) -> list[Entry]:
         """Stored memories like the conversation, best first, looked up in windows of it."""
         found: dict[str, tuple[Entry, float]] = {}
         for i in range(max(1, self._query_limit // 4)):
@@ -162,7 +162,8 @@ class LangMem(LongTermMemory):
                 break  # the window before held them all
             query = "\n".join(m["content"] for e in self._recent[-(2**i) :] for m in _messages(e))
             if len(self._store) and query.strip():
-                for entry, score in self._store.search(self._embed([query])[0], _PER_QUERY):
+                (vector,) = await self._embed([query])
+                for entry, score in self._store.search(vector, _PER_QUERY):
                     if entry.id not in found or score > found[entry.id][1]:
                         found[entry.id] = entry, score
         best = sorted(found.values(), key=lambda hit: -hit[1])  # stable: ties as they were found
@@ -204,7 +205,7 @@ class LangMem(LongTermMemory):
             max_tokens=_REPLY_TOKENS,
         )
 
-    def _apply(self, reply: ManageReply, existing: Sequence[Entry]) -> list[Entry] | None:
+    async def _apply(self, reply: ManageReply, existing: Sequence[Entry]) -> list[Entry] | None:
         """Carry out a reply.
 
         Returns:
@@ -220,13 +221,13 @@ class LangMem(LongTermMemory):
             elif id_ is not None and id_ in cut_short:
                 fault(self._trace, "manage", f"patch of {patch.id[:40]!r}, which was shown in part")
             elif id_ is not None:
-                changed |= self._update(id_, self._kept(patch.content))
+                changed |= await self._update(id_, self._kept(patch.content))
         for short in self._removals(reply):
             id_ = self._known("remove", short, known)
             if id_ is not None:
                 self._delete(id_)
                 changed = True
-        added = self._insert(reply)
+        added = await self._insert(reply)
         if not (changed or added):
             return None
         left = [self._store.get(id_) for id_ in (*known.values(), *added)]
@@ -239,7 +240,7 @@ class LangMem(LongTermMemory):
             return []
         return self._within(MAX_CHANGES, removals, "removals")
 
-    def _insert(self, reply: ManageReply) -> list[str]:
+    async def _insert(self, reply: ManageReply) -> list[str]:
         """Store what is new and right; returns the ids."""
         right: list[tuple[str, str]] = []
         for new in self._within(MAX_INSERTS, reply.insert, "new memories"):
@@ -250,8 +251,11 @@ class LangMem(LongTermMemory):
                 fault(self._trace, "manage", f"a new memory of the unknown kind {kind[:40]!r}")
             else:
                 right.append((self._kept(content), kind))
-        self._embed([content for content, _ in right])  # in one call; adding finds the vectors
-        return [self._add(content, {"kind": kind, "time": self._now()}) for content, kind in right]
+        # In one call; adding finds the vectors.
+        await self._embed([content for content, _ in right])
+        return [
+            await self._add(content, {"kind": kind, "time": self._now()}) for content, kind in right
+        ]
 
     def _kept(self, text: str) -> str:
         """What is stored of a text: as much as the manager can be shown later."""
@@ -277,15 +281,15 @@ class LangMem(LongTermMemory):
     async def _run(self, args: ToolArguments, context: Context) -> Answer:
         match args:
             case ManageArguments():
-                return self._manage(args)
+                return await self._manage(args)
             case SearchArguments():
                 return await self._search(args)
         return await super()._run(args, context)
 
-    def _manage(self, args: ManageArguments) -> Answer:
+    async def _manage(self, args: ManageArguments) -> Answer:
         if args.id is None:
             metadata = {"kind": args.kind or KINDS[0], "time": self._now()}
-            id_ = self._add(args.content or "", metadata)
+            id_ = await self._add(args.content or "", metadata)
             return f"Created memory {id_}.", {"ids": [id_], "changed": True}
         old = self._store.get(args.id)
         if old is None:
@@ -295,7 +299,7 @@ class LangMem(LongTermMemory):
             self._delete(old.id)
             return f"Deleted memory {old.id}.", {"ids": [old.id], "changed": True}
         metadata = {**old.metadata, "kind": args.kind or _kind(old)}
-        changed = self._update(old.id, args.content or "", metadata)
+        changed = await self._update(old.id, args.content or "", metadata)
         said = "Updated" if changed else "Nothing to change in"
         return f"{said} memory {old.id}.", {"ids": [old.id], "changed": changed}
 

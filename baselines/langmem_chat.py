@@ -136,7 +136,7 @@ class ScopedStore:
     ) -> list[Any]:
         """Items most similar to the query first."""
         del namespace
-        found = self._entries.find(query or "", None if filter else limit + offset)
+        found = await self._entries.find(query or "", None if filter else limit + offset)
         fits = [
             (entry, score)
             for entry, score in found
@@ -150,26 +150,26 @@ class ScopedStore:
     async def aput(self, namespace: tuple[str, ...], key: str, value: Json, **_: Any) -> None:
         """Store an item under a key, or replace it."""
         del namespace
-        self._entries.put(key, *text_of(value))
+        await self._entries.put(key, *text_of(value))
 
     async def adelete(self, namespace: tuple[str, ...], key: str) -> None:
         """Remove an item; there need not be one."""
         del namespace
-        self._entries.drop(key)
+        await self._entries.drop(key)
 
 
 class Entries(Protocol):
     """What a `ScopedStore` needs."""
 
-    def find(self, query: str, limit: int | None) -> list[tuple[Entry, float]]:
+    async def find(self, query: str, limit: int | None) -> list[tuple[Entry, float]]:
         """Entries most similar to a query, best first; None: all."""
         ...
 
-    def put(self, key: str, text: str, metadata: Json) -> None:
+    async def put(self, key: str, text: str, metadata: Json) -> None:
         """Add an entry, or replace the one that was put under this key."""
         ...
 
-    def drop(self, key: str) -> None:
+    async def drop(self, key: str) -> None:
         """Remove the entry under this key, if there is one."""
         ...
 

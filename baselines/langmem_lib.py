@@ -21,7 +21,8 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -239,12 +240,13 @@ class LangMemLibrary(LongTermMemory):
             raise self._failure
         return result
 
-    def _ours(self, work: Callable[[], T]) -> T:
+    @contextmanager
+    def _ours(self) -> Iterator[None]:
         """Do something of ours for the library, which must not mistake its failure for its own."""
         if self._failure is not None:
             raise Interrupted
         try:
-            return work()
+            yield
         except Exception as error:  # the library would swallow it
             self._failure = error
             raise Interrupted from error
@@ -295,36 +297,36 @@ class LangMemLibrary(LongTermMemory):
 
     # --- what the library's store asks for --------------------------------------------------
 
-    def find(self, query: str, limit: int | None) -> Found:
+    async def find(self, query: str, limit: int | None) -> Found:
         """Entries most similar to a query, best first; None: all."""
-
-        def search() -> Found:
-            if not query.strip() or not len(self._store):
-                return []
-            # Not cached: an embedding that the library asks for twice is one it pays for twice.
-            vector = self._services.embedder.embed([valid_unicode(query)])[0]
-            return self._store.search(vector, limit or len(self._store))
-
-        found = self._ours(search)
+        found: Found = []
+        with self._ours():
+            if query.strip() and len(self._store):
+                # Not cached: an embedding that the library asks for twice it pays for twice.
+                (vector,) = await self._services.embedder.aembed([valid_unicode(query)])
+                found = self._store.search(vector, limit or len(self._store))
         self._pass.searched(found)
         return found
 
-    def put(self, key: str, text: str, metadata: Json) -> None:
+    async def put(self, key: str, text: str, metadata: Json) -> None:
         """Add an entry, or replace the one that was put under this key."""
-        self._ours(lambda: self._put(key, text, metadata))
+        with self._ours():
+            await self._put(key, text, metadata)
 
-    def drop(self, key: str) -> None:
+    async def drop(self, key: str) -> None:
         """Remove the entry under this key, if there is one."""
         id_ = self._keys.get(key, key)
-        if self._ours(lambda: self._store.get(id_)) is not None:
-            self._ours(lambda: self._delete(id_))
-            self._pass.done["removed"].append(id_)
+        with self._ours():
+            if self._store.get(id_) is None:
+                return
+            self._delete(id_)
+        self._pass.done["removed"].append(id_)
 
-    def _put(self, key: str, text: str, metadata: Json) -> None:
+    async def _put(self, key: str, text: str, metadata: Json) -> None:
         text = valid_unicode(text)
         if not text.strip():
             return  # counted with what was asked for and not stored
-        vector = self._services.embedder.embed([text])[0]
+        (vector,) = await self._services.embedder.aembed([text])
         id_ = self._keys.get(key, key)
         old = self._store.get(id_)
         if old is None:

@@ -91,7 +91,7 @@ class LongTermMemory:
         self._trace = Trace()
         self._goal = ""
         self._position: int | None = None  # of the episode in its stream
-        self._vectors = EpisodeVectors(services.embedder.embed)
+        self._vectors = EpisodeVectors(services.embedder.aembed)
         self._unanswered: str | None = None  # the message that the agent has not acted on yet
         self._shown: tuple[str, str] | None = None  # ids of the observation and of our message
 
@@ -110,7 +110,7 @@ class LongTermMemory:
         """The entries that fit a query best."""
         if not query.strip() or not len(self._store):
             return []
-        return self._store.search(self._embed([query])[0], top_k)
+        return self._store.search((await self._embed([query]))[0], top_k)
 
     async def _run(self, args: ToolArguments, context: Context) -> Answer:
         """Carry out a tool call whose arguments are right.
@@ -238,7 +238,7 @@ class LongTermMemory:
         entry = found[0]
         return f"- [{entry.id}] {entry.content}" if self._shows_ids else f"- {entry.content}"
 
-    def _add(self, content: str, metadata: Json | None = None, *, embed: str = "") -> str:
+    async def _add(self, content: str, metadata: Json | None = None, *, embed: str = "") -> str:
         """Add an entry; returns its id.
 
         Args:
@@ -246,12 +246,12 @@ class LongTermMemory:
             metadata: Labels.
             embed: The text it is found by, if not its content.
         """
-        vector = self._embed([embed or content])[0]
+        vector = (await self._embed([embed or content]))[0]
         id_ = self._store.add(content, vector, metadata or {}, self._now())
         self._emit("add", [id_], changed=True, content=content)
         return id_
 
-    def _update(
+    async def _update(
         self, id_: str, content: str, metadata: Json | None = None, *, embed: str = ""
     ) -> bool:
         """Replace what an entry says, and its labels unless None; returns whether it changed.
@@ -266,7 +266,7 @@ class LongTermMemory:
         changed = content != old.content or labels != old.metadata
         if changed:
             moved = bool(embed) or content != old.content
-            vector = self._embed([embed or content])[0] if moved else None
+            vector = (await self._embed([embed or content]))[0] if moved else None
             self._store.update(id_, content, vector, labels, self._now())
         self._emit("update", [id_], changed=changed, content=content)
         return changed
@@ -283,9 +283,9 @@ class LongTermMemory:
         self._store.delete(id_)
         self._emit("delete", [id_], changed=True, content=old.content)
 
-    def _embed(self, texts: Sequence[str]) -> list[Vector]:
+    async def _embed(self, texts: Sequence[str]) -> list[Vector]:
         """Vectors of texts; each text is embedded, and booked, once an episode."""
-        return self._vectors.of(texts)
+        return await self._vectors.of(texts)
 
     def _now(self) -> str:
         """Logical time: the same episode gives the same memories on any day."""

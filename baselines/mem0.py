@@ -191,7 +191,8 @@ class Mem0(LongTermMemory):
 
     async def _decide(self, fact: str) -> None:
         """Fetch the s most similar memories of a fact, and let the model choose an operation."""
-        similar = self._store.search(self._embed([fact])[0], self._profile.similar)
+        (vector,) = await self._embed([fact])
+        similar = self._store.search(vector, self._profile.similar)
         ids = {str(n): entry.id for n, (entry, _) in enumerate(similar)}
         shown = [{"id": str(n), "text": entry.content} for n, (entry, _) in enumerate(similar)]
         messages, work = prompts.decide_one(fact, shown, self._now())
@@ -201,11 +202,11 @@ class Mem0(LongTermMemory):
         if decision is None or decision.operation == "NOOP":
             return
         if decision.operation == "ADD":
-            self._add(fact)
+            await self._add(fact)
         elif (id_ := ids.get(decision.id or "")) is None:
             fault(self._trace, "unknown_id", f"{decision.operation} of {decision.id!r}")
         elif decision.operation == "UPDATE":
-            self._update(id_, decision.text or fact)
+            await self._update(id_, decision.text or fact)
         else:
             self._delete(id_)
             self._count_lost([fact], {entry.id: entry.content for entry, _ in similar})
@@ -215,7 +216,7 @@ class Mem0(LongTermMemory):
     async def _decide_all(self, facts: list[str]) -> None:
         """Fetch the candidates of all facts, and let the model say what becomes of them."""
         candidates: dict[str, str] = {}  # content by id, in order of first appearance
-        for vector in self._embed(facts):
+        for vector in await self._embed(facts):
             for entry, _ in self._store.search(vector, self._profile.similar):
                 candidates.setdefault(entry.id, entry.content)
         ids = {str(n): id_ for n, id_ in enumerate(candidates)}
@@ -238,25 +239,25 @@ class Mem0(LongTermMemory):
             problem = f"{len(reply.memory)} events for {len(facts)} facts, {len(shown)} memories"
             fault(self._trace, "event_limit", problem)
         events = self._items(items, prompts.Event, "event", limit=False)
-        done = [event for event in events if self._carry_out(event, ids)]
+        done = [event for event in events if await self._carry_out(event, ids)]
         if any(event.event == "DELETE" for event in done):
             stored = [event.text or "" for event in done if event.event in ("ADD", "UPDATE")]
             self._count_lost(facts, candidates, stored)
 
-    def _carry_out(self, event: prompts.Event, ids: dict[str, str]) -> str:
+    async def _carry_out(self, event: prompts.Event, ids: dict[str, str]) -> str:
         """Carry out one event as mem0ai does; gives the event's name, or nothing if skipped."""
         if not event.text:  # mem0ai passes over these, whatever the event
             fault(self._trace, "event", f"{event.event} of {event.id!r} without a text")
             return ""
         if event.event == "ADD":
-            self._add(event.text)
+            await self._add(event.text)
         elif event.event != "NONE":
             id_ = ids.get(event.id or "")
             if id_ is None or self._store.get(id_) is None:
                 fault(self._trace, "unknown_id", f"{event.event} of {event.id!r}")
                 return ""
             if event.event == "UPDATE":
-                self._update(id_, event.text)
+                await self._update(id_, event.text)
             else:
                 self._delete(id_)
         return event.event

@@ -142,7 +142,7 @@ class Mem0Library(LongTermMemory):
 
     async def _embedding(self, text: str) -> list[float]:
         # Not cached: an embedding that the library asks for twice is one it pays for twice.
-        vector = self._services.embedder.embed([valid_unicode(text)])[0]
+        (vector,) = await self._services.embedder.aembed([valid_unicode(text)])
         return [float(x) for x in vector]
 
     async def _search(self, query: str, vector: Sequence[float], limit: int) -> list[Any]:

@@ -127,7 +127,7 @@ class Mem0g(Mem0):
         items = self._items(reply.entities, prompts.EntityItem, "entity", limit=True)
         named = {item.name.casefold(): item for item in reversed(items) if item.name}
         names = [item.name for item in named.values()]
-        vectors = self._embed(names)
+        vectors = await self._embed(names)
         return {
             key: Entity(item.name, item.type or "unknown", vector)
             for (key, item), vector in reversed(list(zip(named.items(), vectors, strict=True)))

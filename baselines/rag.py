@@ -28,6 +28,6 @@ class Rag(LongTermMemory):
         text = exchange.observation.strip()
         if not text:
             return
-        alike = self._store.search(self._embed([text])[0], 1)
+        alike = self._store.search((await self._embed([text]))[0], 1)
         if not alike or alike[0][0].content != text:  # seen again, it says nothing new
-            self._add(text, {"step": exchange.step})
+            await self._add(text, {"step": exchange.step})

@@ -22,7 +22,7 @@ from .summary import summarise
 from .vectors import ROUNDING, EpisodeVectors, Vector, passes
 
 LookUp = Callable[[str, int, Json], Awaitable[Found]]  # query, top_k, metadata filter
-Embed = Callable[[Sequence[str]], list[Vector]]
+Embed = Callable[[Sequence[str]], Awaitable[list[Vector]]]
 VERSIONS = [tools.PROMPT_VERSION, SUMMARY_VERSION]
 SUMMARY_TOKENS = 300
 _HIDDEN = {"tags": [], "source": "agent", "memory_type": "general"}  # labels that say nothing
@@ -62,7 +62,7 @@ class ShortTerm:
             case tools.SummaryArguments():
                 return await self._summary(args, context, trace)
             case tools.FilterArguments():
-                return self._filter(args, context)
+                return await self._filter(args, context)
         return None
 
     async def _retrieve(self, args: tools.RetrieveArguments) -> Answer:
@@ -94,9 +94,10 @@ class ShortTerm:
         trace.emit("memory", op="summary", ids=ids, changed=changed, content=text, writer=writer)
         return f"Replaced {len(ids)} messages by one summary.", data
 
-    def _filter(self, args: tools.FilterArguments, context: Context) -> Answer:
+    async def _filter(self, args: tools.FilterArguments, context: Context) -> Answer:
         candidates = _removable(context)
-        criteria, *vectors = self._embed([args.criteria, *(m.content for m in candidates)])
+        texts = [args.criteria, *(m.content for m in candidates)]
+        criteria, *vectors = await self._embed(texts)
         threshold = self._theta_f - ROUNDING  # "at or above", in float32
         similar = [
             message.id
@@ -126,7 +127,7 @@ class WithShortTerm:
         self.tools = memory.tools + self._own
         help_ = tools.make_instructions(lt_tools=False, st_tools=True)
         self.instructions = "\n".join(part for part in (memory.instructions, help_) if part)
-        self._vectors = EpisodeVectors(services.embedder.embed)
+        self._vectors = EpisodeVectors(services.embedder.aembed)
         self._short = ShortTerm(services, self._look_up, self._vectors.of)
         self.identity: Json = {"of": memory.identity, "st": [*VERSIONS, self._short.identity]}
         self.uses_model = True
@@ -186,7 +187,7 @@ class WithShortTerm:
     async def _look_up(self, query: str, top_k: int, wanted: Json) -> Found:
         retrieve = getattr(self._memory, "retrieve", None)
         many = max(MAX_TOP_K, len(self._memory.entries())) if wanted else top_k
-        found = await retrieve(query, many) if retrieve is not None else self._ranked(query, many)
+        found = await (retrieve if retrieve is not None else self._ranked)(query, many)
         found = [pair for pair in found if passes(pair[0].metadata, wanted)][:top_k]
         self._trace.emit(
             "memory",
@@ -198,14 +199,15 @@ class WithShortTerm:
         )
         return found
 
-    def _ranked(self, query: str, top_k: int) -> Found:
+    async def _ranked(self, query: str, top_k: int) -> Found:
         entries = [
             Entry(str(e["id"]), str(e["content"]), dict(e.get("metadata") or {}), "", "")
             for e in self._memory.entries()
         ]
         if not entries:
             return []
-        wanted, *vectors = self._vectors.of([query, *(entry.content for entry in entries)])
+        texts = [query, *(entry.content for entry in entries)]
+        wanted, *vectors = await self._vectors.of(texts)
         scores = [float(vector @ wanted) for vector in vectors]
         best = sorted(range(len(entries)), key=lambda i: (-scores[i], i))[:top_k]
         return [(entries[i], scores[i]) for i in best]

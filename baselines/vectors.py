@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -38,14 +38,14 @@ class EpisodeVectors:
         embed: Gives the vectors of texts, shape (len(texts), dim).
     """
 
-    def __init__(self, embed: Callable[[Sequence[str]], Vector]) -> None:
+    def __init__(self, embed: Callable[[Sequence[str]], Awaitable[Vector]]) -> None:
         self._embed = embed
         self._known: dict[str, Vector] = {}
 
-    def of(self, texts: Sequence[str]) -> list[Vector]:
+    async def of(self, texts: Sequence[str]) -> list[Vector]:
         """The vectors, in the order of the texts."""
         missing = [text for text in dict.fromkeys(texts) if text not in self._known]
-        for text, vector in zip(missing, self._embed(missing), strict=True):
+        for text, vector in zip(missing, await self._embed(missing), strict=True):
             self._known[text] = np.array(vector)
         return [self._known[text] for text in texts]
 

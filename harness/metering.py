@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,7 +25,11 @@ if TYPE_CHECKING:
 
 
 class Embedder(Protocol):
-    """Turns texts into unit vectors."""
+    """Turns texts into unit vectors; a vector depends on its text alone.
+
+    One that takes more than microseconds says so by the attribute `blocks = True`: it is then
+    asked in a thread, which the event loop does not wait for.
+    """
 
     name: str
     identity: Json  # hashed into a result's identity
@@ -140,11 +147,55 @@ class MeteredModel:
         return completion
 
 
+class SharedEmbedder:
+    """An embedder that the event loop and threads may ask: it answers one at a time.
+
+    Args:
+        inner: What makes the vectors; it need not know of threads.
+    """
+
+    def __init__(self, inner: Embedder) -> None:
+        self.inner = inner
+        self.name, self.identity = inner.name, inner.identity
+        self.dim, self.theta_f = inner.dim, inner.theta_f
+        self.blocks = bool(getattr(inner, "blocks", False))
+        self._lock = threading.Lock()
+        self._thread: ThreadPoolExecutor | None = None
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """See `Embedder.embed`."""
+        with self._lock:
+            return self.inner.embed(texts)
+
+    def count_tokens(self, text: str) -> int:
+        """See `Embedder.count_tokens`."""
+        with self._lock:
+            return self.inner.count_tokens(text)
+
+    def read(self, texts: Sequence[str]) -> tuple[int, NDArray[np.float32]]:
+        """The tokens of some texts, and their vectors."""
+        with self._lock:
+            return sum(map(self.inner.count_tokens, texts)), self.inner.embed(texts)
+
+    async def aread(self, texts: Sequence[str]) -> tuple[int, NDArray[np.float32]]:
+        """As `read`; a slow embedder is asked in a thread of its own, in the order of calls."""
+        if not self.blocks:
+            return self.read(texts)
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedder")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self.read, texts)
+
+
+def shared(embedder: Embedder) -> SharedEmbedder:
+    """The embedder for several to use."""
+    return embedder if isinstance(embedder, SharedEmbedder) else SharedEmbedder(embedder)
+
+
 class MeteredEmbedder:
     """An embedder that books the tokens it reads."""
 
     def __init__(self, embedder: Embedder, meter: Meter) -> None:
-        self._embedder = embedder
+        self._embedder = shared(embedder)
         self._meter = meter
 
     @property
@@ -168,9 +219,21 @@ class MeteredEmbedder:
         return self._embedder.theta_f
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors of shape (len(texts), dim), booked as one call."""
+        """Unit vectors of shape (len(texts), dim), booked as one call.
+
+        Every other episode waits meanwhile; where one can wait, `aembed` lets them go on.
+        """
         if not texts:
             return np.zeros((0, self.dim), dtype=np.float32)
-        tokens = sum(self._embedder.count_tokens(text) for text in texts)
+        tokens, vectors = self._embedder.read(texts)
         self._meter.ledger.add(Role.EMBEDDING, Usage(tokens, 0))
-        return self._embedder.embed(texts)
+        return vectors
+
+    async def aembed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """As `embed`, beside the event loop where the embedder is slow."""
+        if not texts:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        ledger = self._meter.ledger  # of the episode that asks
+        tokens, vectors = await self._embedder.aread(texts)
+        ledger.add(Role.EMBEDDING, Usage(tokens, 0))
+        return vectors

@@ -16,7 +16,7 @@ from .build import build, takes
 from .config import Execution, RunConfig, split_model
 from .errors import DataError, MemoryBackendError, UsageError, backend_errors
 from .ledger import Ledger, Role
-from .metering import Embedder, Meter, MeteredEmbedder, MeteredModel
+from .metering import Embedder, Meter, MeteredEmbedder, MeteredModel, SharedEmbedder
 from .prompts import PROMPT_VERSION
 from .records import HARNESS_SCHEMA, EpisodeKey, stable_hash
 from .trace import Trace
@@ -175,7 +175,7 @@ def memory_hash(memory: Memory, models: Models) -> str:
 
 
 @cache
-def make_embedder(name: str) -> Embedder:
+def make_embedder(name: str) -> SharedEmbedder:
     """The embedder of a name; made once a process, since weights are large and never change.
 
     Args:
@@ -194,8 +194,7 @@ def make_embedder(name: str) -> Embedder:
         raise UsageError(f"embedder {name!r} needs a model name, e.g. st:BAAI/bge-small-en-v1.5")
     if model and not takes_model:
         raise UsageError(f"the embedder {provider!r} takes no model: write {provider!r}")
-    embedder: Embedder = factory(model) if takes_model else factory()
-    return embedder
+    return SharedEmbedder(factory(model) if takes_model else factory())
 
 
 async def close_memory(memory: Memory) -> None:

@@ -33,7 +33,7 @@ class Notebook(LongTermMemory):
 
     async def remember(self, exchange: Exchange) -> None:
         self.exchanges.append(exchange)
-        self._add(exchange.observation)
+        await self._add(exchange.observation)
 
 
 class Life:
