@@ -16,7 +16,7 @@ from ..errors import MissingExtraError, ModelError, UsageError
 from ..records import stable_hash
 from ..types import Completion, EpisodeView, Model, ModelInfo, Request
 from . import ModelBase
-from .openai import checked_options, read_card
+from .openai import Training, checked_options, read_card
 
 if TYPE_CHECKING:
     from .hf_draw import Prompt
@@ -36,6 +36,7 @@ class _Options(BaseModel):
     max_tokens_in_flight: int | None = Field(None, ge=1)
     prefill_tokens: int = Field(4096, ge=16)
     prefix_reuse: bool = True
+    threads: int | None = Field(None, ge=1, le=1024)
     chat_template_kwargs: JsonText[dict[str, Any]] = Field(default_factory=dict)
 
 
@@ -58,6 +59,8 @@ class HfModel(ModelBase):
             4 GiB of them, or half of what a GPU has free.
         prefill_tokens: Tokens of prompts computed at once.
         prefix_reuse: Whether a prompt that begins as another takes over what is computed of it.
+        threads: Cores that a forward on the CPU is spread over, in this whole process; without it
+            as torch has it. Fewer are faster where cores are busy, or a model is small.
         chat_template: A file with a chat template (Jinja) instead of the tokenizer's own.
         chat_template_kwargs: A JSON object of further variables of the template.
         card: A JSON file that says what the weights are: `{"training": "agemem" | "none"}`;
@@ -72,7 +75,7 @@ class HfModel(ModelBase):
     cacheable = True
     execution_options = (
         "device", "max_batch", "max_wait_ms", "max_tokens_in_flight", "prefill_tokens",
-        "prefix_reuse",
+        "prefix_reuse", "threads",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +91,7 @@ class HfModel(ModelBase):
         max_tokens_in_flight: str | int | None = None,
         prefill_tokens: str | int = 4096,
         prefix_reuse: str | bool = True,
+        threads: str | int | None = None,
         chat_template: str = "",
         chat_template_kwargs: str = "{}",
         card: str = "",
@@ -103,6 +107,7 @@ class HfModel(ModelBase):
             max_tokens_in_flight=max_tokens_in_flight,
             prefill_tokens=prefill_tokens,
             prefix_reuse=prefix_reuse,
+            threads=threads,
             chat_template_kwargs=chat_template_kwargs,
         )
         try:
@@ -111,13 +116,24 @@ class HfModel(ModelBase):
             raise MissingExtraError("transformers with torch", "hf") from error
         folder = hf_weights.find(name, revision)
         adapter = Path(lora).expanduser() if lora else None
-        files = hf_weights.identity(folder, adapter)
-        loaded = hf_weights.load(folder, adapter, options.dtype, options.device)
-        shown = folder.resolve().name if Path(name).expanduser().is_dir() else name
-        shown = f"hf:{shown}" + (f"+{adapter.resolve().name}" if adapter is not None else "")
         template = Path(chat_template).expanduser() if chat_template else None
-        self._chat = hf_chat.Chat(loaded.tokenizer, template, options.chat_template_kwargs, name)
+        files = hf_weights.identity(folder, adapter)
+        training, said = _card(card, [adapter, folder])
+        loaded = hf_weights.load(folder, adapter, options.dtype, options.device, options.threads)
         self._positions = loaded.positions
+        self._chat = hf_chat.Chat(loaded.tokenizer, template, options.chat_template_kwargs, name)
+        self.info = ModelInfo(
+            _shown(name, adapter),
+            training=training,
+            identity={
+                "provider": "hf",
+                **files,
+                "template": self._chat.identity,
+                "dtype": loaded.dtype,
+                "decoding": {"rule": _RULE, "stop": list(loaded.stop)},
+                "card": said,
+            },
+        )
         decoder = hf_generate.Decoder(
             loaded.model,
             loaded.stop,
@@ -126,22 +142,8 @@ class HfModel(ModelBase):
             prefill_tokens=options.prefill_tokens,
             reuse=options.prefix_reuse,
         )
-        self._batcher = hf_schedule.Batcher(decoder, shown, options.max_wait_ms / 1000)
-        places = [Path(card)] if card else [p / CARD for p in (adapter, folder) if p is not None]
-        found = next((place for place in places if card or place.is_file()), None)
-        training, revision_of_card = read_card(found) if found is not None else ("none", "")
-        self.info = ModelInfo(
-            shown,
-            training=training,
-            identity={
-                "provider": "hf",
-                **files,
-                "template": self._chat.identity,
-                "dtype": loaded.dtype,
-                "decoding": {"rule": _RULE, "stop": list(loaded.stop)},
-                "card": revision_of_card,
-            },
-        )
+        wait_s = options.max_wait_ms / 1000
+        self._batcher = hf_schedule.Batcher(decoder, self.info.name, wait_s)
 
     def bind(self, episode: EpisodeView) -> Model:
         """The model itself.
@@ -184,6 +186,22 @@ class HfModel(ModelBase):
     async def close(self) -> None:
         """End the thread that decodes; requests under way fail."""
         await self._batcher.close()
+
+
+def _shown(name: str, adapter: Path | None) -> str:
+    """What results are labelled with: of a folder the last part, since its place says nothing."""
+    folder = Path(name).expanduser()
+    last = folder.resolve().name if folder.is_dir() else name
+    return f"hf:{last}" + (f"+{adapter.resolve().name}" if adapter is not None else "")
+
+
+def _card(given: str, folders: list[Path | None]) -> tuple[Training, str]:
+    """What is said of the training, by the card given or the first that lies beside weights."""
+    if given:
+        return read_card(Path(given).expanduser())
+    beside = [folder / CARD for folder in folders if folder is not None]
+    found = next((card for card in beside if card.is_file()), None)
+    return read_card(found) if found is not None else ("none", "")
 
 
 def _prompt(tokens: tuple[int, ...], request: Request) -> Prompt:

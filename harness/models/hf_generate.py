@@ -95,7 +95,6 @@ class Decoder:
             self.step()
         return [row.done for row in rows if row.done is not None]
 
-    @torch.inference_mode()
     def join(self, prompts: Iterable[Prompt]) -> list[Row]:
         """Take in the first prompts that fit, and draw the first token of each.
 
@@ -103,22 +102,23 @@ class Decoder:
             Their rows, in order; a row may be done already.
         """
         joined: list[Row] = []
-        for prompt in prompts:
-            if not self._make_room(prompt):
-                break
-            joined.append(self._place(prompt, joined))
-            self.rows.append(joined[-1])
-        unread = joined
-        while unread:
-            unread = self._prefill(unread)
+        with torch.inference_mode():
+            for prompt in prompts:
+                if not self._make_room(prompt):
+                    break
+                joined.append(self._place(prompt, joined))
+                self.rows.append(joined[-1])
+            unread = joined
+            while unread:
+                unread = self._prefill(unread)
         return joined
 
-    @torch.inference_mode()
     def step(self) -> None:
         """Draw one more token for every row."""
-        if self.rows:
-            rows = sorted(self.rows, key=lambda row: row.slot)
-            self._advance(rows, [row.tokens[-1:] for row in rows])
+        rows = sorted(self.rows, key=lambda row: row.slot)
+        if rows:
+            with torch.inference_mode():
+                self._advance(rows, [row.tokens[-1:] for row in rows])
 
     def leave(self, row: Row) -> None:
         """Take a row out, done or not; its slot keeps what it holds until another needs it."""

@@ -112,7 +112,9 @@ def adapter_files(folder: Path) -> list[Path]:
     return [config, folder / ADAPTER]
 
 
-def load(folder: Path, lora: Path | None, dtype: str, device: str) -> Loaded:
+def load(
+    folder: Path, lora: Path | None, dtype: str, device: str, threads: int | None = None
+) -> Loaded:
     """The model on its device, with its adapter.
 
     The adapter is not merged into the weights: so it computes as in training, and as vLLM does.
@@ -123,6 +125,8 @@ def load(folder: Path, lora: Path | None, dtype: str, device: str) -> Loaded:
         MissingExtraError: where an adapter is given and peft is not installed.
     """
     weight_files(folder)
+    if threads is not None:
+        torch.set_num_threads(threads)
     place = _device(device)
     chosen = dtype if dtype != "auto" else "float32" if place.type == "cpu" else "bfloat16"
     transformers.utils.logging.disable_progress_bar()
@@ -153,7 +157,7 @@ def room(loaded: Loaded, most: int) -> int:
     bytes_ = 2 * config.num_hidden_layers * heads * size * loaded.model.dtype.itemsize
     if device.type == "cuda":
         most = torch.cuda.mem_get_info(device)[0] // 2
-    return max(1, most // bytes_)
+    return max(1, int(most // bytes_))
 
 
 def identity(folder: Path, lora: Path | None) -> dict[str, Any]:
