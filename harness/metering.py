@@ -160,7 +160,7 @@ class SharedEmbedder:
         self.dim, self.theta_f = inner.dim, inner.theta_f
         self.blocks = bool(getattr(inner, "blocks", False))
         self._lock = threading.Lock()
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedder")  # starts when used
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """See `Embedder.embed`."""
@@ -181,8 +181,6 @@ class SharedEmbedder:
         """As `read`; a slow embedder is asked in a thread of its own, in the order of calls."""
         if not self.blocks:
             return self.read(texts)
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedder")
         return await asyncio.get_running_loop().run_in_executor(self._thread, self.read, texts)
 
 

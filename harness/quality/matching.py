@@ -19,15 +19,18 @@ the rest, and is chosen for each embedder on the labelled pairs of `pairs`.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..metering import Embedder
+from ..metering import Embedder, shared
 from ..types import Json
 from . import assertion, texts
 from .pairs import CALIBRATION, HELD_OUT, Pair
@@ -37,6 +40,7 @@ VERSION = 2  # changes whenever a match could
 CACHE_BYTES = 64 * 2**20  # of vectors that a matcher keeps
 ROUNDING = 1e-6  # of a similarity in float32
 Vector = NDArray[np.float32]
+T = TypeVar("T")
 _THRESHOLDS: dict[str, float] = {}  # by identity of the embedder, for the life of the process
 
 
@@ -64,10 +68,15 @@ class Matcher:
     """
 
     def __init__(self, embedder: Embedder, threshold: float | None = None) -> None:
-        self._embedder = embedder
+        self._embedder = shared(embedder)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="matcher")
         self._threshold = threshold
         self._room = max(64, CACHE_BYTES // (4 * embedder.dim))
         self._vectors: OrderedDict[str, Vector] = OrderedDict()
+
+    async def apart(self, work: Callable[[], T]) -> T:
+        """Do some matching in this matcher's own thread: of a long memory it takes seconds."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     @property
     def threshold(self) -> float:
@@ -82,11 +91,8 @@ class Matcher:
     @property
     def identity(self) -> Json:
         """What changes its findings."""
-        return {
-            "version": VERSION,
-            "threshold": self.threshold,
-            "embedder": self._embedder.identity,
-        }
+        of = self._embedder.identity
+        return {"version": VERSION, "threshold": self.threshold, "embedder": of}
 
     def says(self, entry: str, fact: str, rival: str = "") -> bool:
         """Whether a text says a fact; `rival` is what it may say in its place."""
@@ -185,8 +191,7 @@ class Matcher:
 
 def _read_of(unit: Unit, fact: Fact) -> tuple[str, str, str, str, str]:
     """What a pair needs vectors of: sentence and its predicate, fact, its sentence, predicate."""
-    things = frozenset(fact.body.numbered).union(fact.subject, *fact.whole.names, *unit.said.names)
-    said, claim = unit.said, fact.body
+    said, claim, things = unit.said, fact.body, _things(unit, fact)
     predicates = texts.predicate(said, things), texts.predicate(claim, things)
     return said.text, predicates[0], fact.whole.text, claim.text, predicates[1]
 

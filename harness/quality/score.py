@@ -67,7 +67,15 @@ async def score(evidence: Evidence, matcher: Matcher, judge: Judge | None) -> Qu
     Raises:
         ModelError: when the judge's endpoint failed for good.
     """
-    contents = [str(entry["content"]) for entry in evidence.entries]
+    quality = await matcher.apart(lambda: _measured(evidence, matcher))
+    if judge is not None:
+        quality.scores.update(await _judged(evidence, matcher, judge))
+    return quality
+
+
+def _measured(evidence: Evidence, matcher: Matcher) -> Quality:
+    """All scores that need no judge."""
+    contents = _contents(evidence)
     scores: Scores = {name: None for name in MEANINGS if name not in JUDGED}
     loss = None
     if evidence.gold is not None:
@@ -82,9 +90,11 @@ async def score(evidence: Evidence, matcher: Matcher, judge: Judge | None) -> Qu
     after = {str(entry["id"]): str(entry["content"]) for entry in evidence.entries}
     scores["unsupported"] = unsupported(evidence.before, after, evidence.events)
     scores["memory_tokens"] = float(sum(map(estimate_tokens, contents)))
-    if judge is not None:
-        scores |= await _judged(evidence, contents, matcher, judge)
     return Quality(scores, loss)
+
+
+def _contents(evidence: Evidence) -> list[str]:
+    return [str(entry["content"]) for entry in evidence.entries]
 
 
 def _was_put(evidence: Evidence, gold: Gold) -> bool:
@@ -188,9 +198,7 @@ def score_changes(gold: Gold, contents: Sequence[str], matcher: Matcher) -> Scor
 # --- the judge ----------------------------------------------------------------------------------
 
 
-async def _judged(
-    evidence: Evidence, contents: Sequence[str], matcher: Matcher, judge: Judge
-) -> Scores:
+async def _judged(evidence: Evidence, matcher: Matcher, judge: Judge) -> Scores:
     """`j` and `mq`; an episode that ended without an answer answered nothing: j is 0."""
     scores: Scores = dict.fromkeys(JUDGED)
     gold = evidence.gold
@@ -201,7 +209,8 @@ async def _judged(
     else:
         scores["j"] = await judge.answer(gold.question, gold.answer, evidence.answer)
     if gold.facts:
-        nearest = matcher.nearest(gold.question, contents, MQ_ENTRIES)
+        contents, asked = _contents(evidence), gold.question
+        nearest = await matcher.apart(lambda: matcher.nearest(asked, contents, MQ_ENTRIES))
         shown = [contents[place] for place in nearest]
         scores["mq"] = await judge.memory(gold.question, gold.facts, shown)
     return scores
