@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import atexit
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from textwrap import wrap
+from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -20,7 +22,6 @@ from rich.live import Live
 from rich.segment import Segment
 from rich.style import Style
 
-from ..watch import Planned
 from .tally import FAILURES, CellTally, Tally, duration, summed
 from .text import escape
 
@@ -50,41 +51,76 @@ class _Column:
         return self.title in ("cell", "")
 
 
+class Screen(Console):
+    """A terminal that one thread writes to at a time.
+
+    rich works out where the cursor must go in one step and writes in another; a second thread
+    between the two would tear the picture.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.turn = threading.RLock()
+        super().__init__(emoji=False, highlight=False, markup=False, **options)
+
+    def __enter__(self) -> Screen:
+        self.turn.acquire()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            super().__exit__(*error)
+        finally:
+            self.turn.release()
+
+
 class Dashboard(Tally):
     """Shows a run on a terminal until it ends, and leaves nothing behind.
 
+    What others write to standard error meanwhile comes above it.
+
     Args:
-        console: Where to; None: standard error.
+        screen: Where to; None: standard error.
         clock: Seconds, monotonic.
     """
 
     def __init__(
-        self, console: Console | None = None, clock: Callable[[], float] = time.monotonic
+        self, screen: Screen | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         super().__init__(clock)
         self._layout: _Layout | None = None
-        self.console = console or Console(stderr=True, emoji=False, highlight=False, markup=False)
+        self.screen = screen or Screen(stderr=True)
         self._live = Live(
             _Lines(self.lines),
-            console=self.console,
-            refresh_per_second=1 / EVERY_S,
+            console=self.screen,
+            auto_refresh=False,
             transient=True,
             redirect_stdout=sys.stdout.isatty(),  # a file or a pipe gets what was meant for it
             vertical_overflow="crop",
         )
-        self._live.start()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._draw, name="dashboard", daemon=True)
+        self._live.start(refresh=True)
+        self._thread.start()
         atexit.register(self.close)  # a terminal without a cursor is a bad thing to leave behind
-
-    def planned(self, plan: Planned) -> None:
-        """See `Watcher`."""
-        super().planned(plan)
-        self._live.refresh()
 
     def close(self) -> None:
         """Take it off the terminal."""
         super().close()
-        self._live.stop()
-        atexit.unregister(self.close)
+        if not self._over.is_set():
+            self._over.set()
+            self._thread.join()
+            with self.screen.turn:
+                self._live.stop()
+            atexit.unregister(self.close)
+
+    def _draw(self) -> None:
+        while not self._over.wait(EVERY_S):
+            try:
+                with self.screen.turn:
+                    self._live.refresh()
+            except (OSError, ValueError):  # the terminal is gone, the run goes on
+                return
 
     def lines(self, width: int, height: int) -> list[Line]:
         """What is shown on a terminal of this size."""

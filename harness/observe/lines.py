@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from ..watch import Planned
 from .tally import FAILURES, Tally, duration
 from .text import escape
+from .text import say as write
 
 EVERY_S = 5.0  # between two lines
 IDLE_S = 60.0  # between two lines that say the same
@@ -31,7 +31,7 @@ class PlainLines(Tally):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(clock)
-        self._say, self._every = say or _on_stderr, every_s
+        self._say, self._every = say or write, every_s
         self._said, self._when = "", -IDLE_S
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._speak, name="progress", daemon=True)
@@ -81,7 +81,3 @@ class PlainLines(Tally):
         eta = self.eta()
         text = f"; {prompt:.0f} + {completion:.0f} tokens/s" if prompt or completion else ""
         return text + (f"; {duration(eta)} left" if eta and eta >= 1 else "")
-
-
-def _on_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -7,11 +7,9 @@ only where there is one).
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +20,7 @@ from typing import Any
 from ..records import Episode
 from ..watch import Planned, Watcher
 from .text import Cleaner, clip, escape, message_of
+from .text import say as write
 
 OURS = "agemem_eval"
 FILE = "log.jsonl"
@@ -59,7 +58,7 @@ class LogFile(Watcher):
     ) -> None:
         lowest = logging.getLevelNamesMapping()[level.upper()]
         clean = clean or Cleaner()
-        self._shown = _Shown(clean, say or _on_stderr, clock)
+        self._shown = _Shown(clean, say or write, clock)
         self._shown.setLevel(logging.ERROR if quiet else logging.WARNING)
         self._file = _Lines(clean, lowest, self._shown.tell)
         self._ours, self._root = logging.getLogger(OURS), logging.getLogger()
@@ -233,8 +232,3 @@ class _Shown(logging.Handler):
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     fields = getattr(record, "fields", None)
     return fields if isinstance(fields, dict) else {}
-
-
-def _on_stderr(line: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
-        print(line, file=sys.stderr, flush=True)

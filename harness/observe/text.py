@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -37,6 +39,13 @@ def message_of(record: logging.LogRecord) -> str:
         return record.getMessage()
     except Exception:  # noqa: BLE001 - or whose arguments have no text: anything may be raised
         return record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+
+
+def say(line: str) -> None:
+    """Write one line to standard error, in one piece; above the dashboard, where there is one."""
+    with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 def clip(text: str, limit: int) -> str:

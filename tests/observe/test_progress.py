@@ -18,9 +18,8 @@ from agemem_fakes.episodes import episode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from rich.console import Console
 
-from agemem_eval.harness.observe.dashboard import Dashboard, short
+from agemem_eval.harness.observe.dashboard import Dashboard, Screen, short
 from agemem_eval.harness.observe.lines import PlainLines
 from agemem_eval.harness.observe.tally import Tally, duration
 from agemem_eval.harness.watch import CellPlan, Planned
@@ -34,8 +33,8 @@ def text_of(dashboard: Dashboard, width: int = 120, height: int = 40) -> list[st
 
 def hidden(clock: Clock | None = None) -> Dashboard:
     """A dashboard on a terminal that nobody sees."""
-    console = Console(file=io.StringIO(), force_terminal=True, width=120, height=40)
-    return Dashboard(console, clock or Clock())
+    screen = Screen(file=io.StringIO(), force_terminal=True, width=120, height=40)
+    return Dashboard(screen, clock or Clock())
 
 
 # --- numbers --------------------------------------------------------------------------------
@@ -203,11 +202,12 @@ def test_of_many_cells_those_that_fit_are_shown_and_the_rest_is_summed() -> None
 
 def test_markup_and_control_characters_in_names_are_text() -> None:
     out = io.StringIO()
-    console = Console(file=out, force_terminal=True, width=120, height=40, color_system=None)
-    dashboard = Dashboard(console, Clock())
+    screen = Screen(file=out, force_terminal=True, width=120, height=40, color_system=None)
+    dashboard = Dashboard(screen, Clock())
     dashboard.planned(plan(Path(), "[red]evil[/red]\x1b[2J", env="[link=x]"))
     dashboard.heard({"event": "drain"}, "[bold]stop")
-    dashboard._live.refresh()
+    with dashboard.screen.turn:
+        dashboard._live.refresh()
     dashboard.close()
     text = out.getvalue()
     assert "[link=x] test [red]evil[/red]\\x1b[2J" in text
@@ -334,3 +334,49 @@ def test_a_run_that_never_got_a_plan_prints_nothing() -> None:
     said: list[str] = []
     PlainLines(said.append).close()
     assert said == []
+
+
+def picture(written: str) -> list[str]:
+    """The rows of an endless terminal after what was written to it."""
+    rows, at = [""], 0
+    for part in re.split(r"(\x1b\[[0-9?]*[A-Za-z]|\n|\r)", written):
+        match part:
+            case "\n":
+                at += 1
+                rows += [""] * (at == len(rows))
+            case "\x1b[1A":
+                at -= 1
+            case "\x1b[2K":
+                rows[at] = ""
+            case "\r" | "\x1b[?25l" | "\x1b[?25h":
+                pass
+            case _:
+                assert not part.startswith("\x1b"), part
+                rows[at] += part
+    return rows
+
+
+def test_lines_of_several_threads_do_not_tear_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agemem_eval.harness.observe.dashboard.EVERY_S", 0.002)
+    out = io.StringIO()
+    screen = Screen(file=out, force_terminal=True, width=100, height=40, color_system=None)
+    dashboard = Dashboard(screen)
+    dashboard.planned(plan(Path(), "none", "rag"))
+
+    def speak(name: int) -> None:
+        for n in range(150):
+            screen.print(f"said {name} {n}")
+            dashboard.heard({"event": "drain"}, "stop " * (1 + n % 2 * 30))  # one line, or two
+
+    threads = [threading.Thread(target=speak, args=(name,)) for name in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with screen.turn:
+        rows = picture(out.getvalue())
+    dashboard.close()
+    assert sum(row.startswith("a-run") for row in rows) == 1
+    assert sum(row.startswith("said") for row in rows) == 450
+    after = [row for row in picture(out.getvalue()) if row.strip()]
+    assert all(row.startswith("said") for row in after), "nothing of it is left"
