@@ -57,9 +57,10 @@ def _end_with(lifeline: int, server: subprocess.Popen[bytes], grace_s: float) ->
     poll.poll()
     server.terminate()
     deadline = time.monotonic() + grace_s
-    while server.returncode is None and time.monotonic() < deadline:
+    while server.returncode is None:
+        if time.monotonic() > deadline:
+            signal_group(server.pid, signal.SIGKILL)
         time.sleep(POLL_S)
-    signal_group(server.pid, signal.SIGKILL)
 
 
 def _sweep(group: int) -> None:

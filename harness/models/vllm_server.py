@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic import Json as JsonText
 
 from ..errors import ModelError, UsageError
+from ..records import stable_hash
 from .server_process import Launch, ServerProcess, choose_port
 from .supervisor import Supervisor
 from .weights import Adapter, is_folder
@@ -70,11 +71,11 @@ class ServerSpec(BaseModel):
     @property
     def served(self) -> str:
         """What the server calls the model."""
-        return Path(self.source).name if is_folder(self.source) else self.source
+        return Path(self.source).resolve().name if is_folder(self.source) else self.source
 
     def command(self, port: int) -> list[str]:
         """The command line; it holds no secret."""
-        command = [self.python or sys.executable, "-P", "-m", _SERVER]
+        command = [self.python or sys.executable, "-m", _SERVER]
         given = {
             "--model": str(Path(self.source).resolve()) if is_folder(self.source) else self.source,
             "--served-model-name": self.served,
@@ -115,10 +116,12 @@ class VllmServer:
         port = choose_port(self.spec.port)
         theirs = {name: v for name, v in os.environ.items() if not _is_secret(name)}
         theirs |= {"VLLM_API_KEY": key, "VLLM_NO_USAGE_STATS": "1"}
+        theirs["PYTHONSAFEPATH"] = "1"  # nothing that lies about here is imported
         if self.spec.rank:
             theirs["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "True"
         name = re.sub(r"[^\w.-]+", "-", self.spec.served)
-        log = Path(self.spec.runs_dir, ".cache", "vllm", f"{name}-{os.getpid()}.log").absolute()
+        name += f"-{stable_hash(self.spec.model_dump(mode='json'), 8)}-{os.getpid()}.log"
+        log = Path(self.spec.runs_dir, ".cache", "vllm", name).absolute()
         url = f"http://127.0.0.1:{port}"
         what = f"vLLM with {self.spec.served}"
         return Launch(what, self.spec.command(port), theirs, url, key, log)
@@ -146,8 +149,10 @@ class VllmServer:
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 kind = type(error).__name__
                 raise ModelError(f"the adapter cannot be loaded: {kind}", "connection") from None
+            said = " ".join(text.split())[:400]
+            if status >= 500 and not await process.healthy():
+                raise ModelError(f"the adapter cannot be loaded: {said}", "server")
             if status != 200:
-                said = " ".join(text.split())[:400]
                 raise UsageError(f"vLLM refused the adapter {adapter.folder}: {said}")
             self._loaded[1].add(name)
 
@@ -165,7 +170,7 @@ def _is_secret(name: str) -> bool:
 def _hint(problem: str) -> str:
     """What to do about a server's failure."""
     if _MEMORY.search(problem):
-        return "lower -o gpu_memory_utilization or -o max_model_len: memory is short"
+        return "if memory was short: lower -o gpu_memory_utilization or -o max_model_len"
     if "No module named 'vllm'" in problem:
         return "that interpreter has no vLLM: pip install vllm there"
     return ""
