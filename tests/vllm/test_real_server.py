@@ -12,10 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-import jinja2
 import pytest
 import pytest_asyncio
-from tokenizers import Tokenizer
 
 from agemem_eval.harness.errors import ModelError, UsageError
 from agemem_eval.harness.models.openai import OpenAIModel
@@ -60,6 +58,13 @@ def place(tmp_path_factory):
     make_adapter(folder / "adapter", "somewhere/else", card="agemem")
     make_adapter(folder / "foreign", "base", hidden=256)
     return folder
+
+
+@pytest.fixture(scope="module")
+def tokenizer(place):
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(place / "base/tokenizer.json"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -111,26 +116,26 @@ def wait_for(condition, seconds: float = 240.0):
 
 
 def render(*messages: ChatMessage) -> str:
+    import jinja2
+
     template = jinja2.Environment().from_string(CHAT_TEMPLATE)
     turns = [{"role": m.role, "content": m.content} for m in messages]
     return template.render(messages=turns, tools=None, add_generation_prompt=True)
 
 
-async def test_the_usage_is_what_the_models_own_tokenizer_counts(model, place):
+async def test_the_usage_is_what_the_models_own_tokenizer_counts(model, tokenizer):
     told = ChatMessage("system", "You are an agent in a household.")
     reply = await model.generate(ask(told, QUESTION))
-    tokenizer = Tokenizer.from_file(str(place / "base/tokenizer.json"))
     count = len(tokenizer.encode(render(told, QUESTION), add_special_tokens=False).ids)
     assert reply.usage.prompt_tokens == count == model.count_tokens(render(told, QUESTION))
     assert 0 < reply.usage.completion_tokens <= 16
     assert not reply.usage.estimated
 
 
-async def test_token_ids_and_logprobs_are_those_of_the_text(model, place):
+async def test_token_ids_and_logprobs_are_those_of_the_text(model, tokenizer):
     reply = await model.generate(ask(want_tokens=True))
     assert len(reply.token_ids) == len(reply.logprobs) == reply.usage.completion_tokens
     assert all(math.isfinite(value) and value <= 0 for value in reply.logprobs)
-    tokenizer = Tokenizer.from_file(str(place / "base/tokenizer.json"))
     assert tokenizer.decode(list(reply.token_ids)) == reply.text
     assert (await model.generate(ask())).token_ids is None
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from safetensors.numpy import save_file
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 HIDDEN, LAYERS, HEADS, KV_HEADS, INNER = 128, 2, 4, 2, 256
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -34,6 +36,8 @@ CHAT_TEMPLATE = (
 
 def make_model(folder: Path, seed: int = 0, hidden: int = HIDDEN) -> Path:
     """Write config, weights, tokenizer and chat template."""
+    from safetensors.numpy import save_file  # here, so that tests can be collected without it
+
     folder.mkdir(parents=True)
     tokenizer = _train_tokenizer()
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -77,6 +81,8 @@ def make_adapter(
     folder: Path, base: str, seed: int = 0, hidden: int = HIDDEN, card: str | None = None
 ) -> Path:
     """Write a LoRA adapter of rank 4 for the queries of all layers."""
+    from safetensors.numpy import save_file
+
     folder.mkdir(parents=True)
     draws = np.random.default_rng(seed)
     weights = {}
@@ -134,6 +140,8 @@ def _weights(vocabulary: int, hidden: int, draws: np.random.Generator) -> dict[s
 
 
 def _train_tokenizer() -> Tokenizer:
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
