@@ -191,7 +191,9 @@ class _Tally:
         for name, score in episode.metrics.items():
             self._scores.add(name, score)
         for role, usage in episode.tokens.items():
-            self._tokens.setdefault(role, Counter()).update(asdict(usage))
+            sums = self._tokens.setdefault(role, Counter())
+            for name in usage.__dataclass_fields__:
+                sums[name] += getattr(usage, name)
         for tool, by_status in episode.tool_calls.items():
             self._tool_calls.setdefault(tool, Counter()).update(by_status)
         for label, value in episode.labels.items():
@@ -206,8 +208,8 @@ class _Tally:
             self._losses[episode.loss] += 1
         for operation, cost in episode.memory_costs.items():
             sums = self._costs.setdefault(operation, _Sums())
-            for name, value in asdict(cost).items():
-                sums.add(name, value)
+            for name in cost.__dataclass_fields__:
+                sums.add(name, getattr(cost, name))
         self._faults.update(episode.memory_faults)
         self._judge_faults += episode.judge_faults
 
