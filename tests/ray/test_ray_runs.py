@@ -1,0 +1,133 @@
+"""Runs on Ray: a node lost costs its episodes a second try, and nothing is left of a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clusters import lose, new_cluster
+from processes import alive, children, wait_for
+
+pytestmark = pytest.mark.ray
+
+SUPPORT = Path(__file__).resolve().parent.parent / "support"
+COUNT = "agemem_fakes.envs:CountEnv"
+EPISODES = 60
+OF_A_TRY = {"attempt", "wall_s", "started_at", "tokens_lost"}  # what a second try may change
+
+
+def start(directory: Path, *extra: str, slow: str = "0.03") -> subprocess.Popen[str]:
+    command = [
+        sys.executable, "-m", "agemem_eval", "run", "--env", COUNT, "--memory", "agemem",
+        "-o", f"{COUNT}.slow={slow}", "-o", f"{COUNT}.tasks={EPISODES}", "--name", "r", "--json",
+        "--concurrency", "4", "--workers", "2", *extra,
+    ]  # fmt: skip
+    directory.mkdir(exist_ok=True)
+    environ = {**os.environ, "PYTHONPATH": str(SUPPORT)}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, cwd=directory, env=environ, stdout=pipe, stderr=pipe, text=True
+    )
+
+
+def records(directory: Path) -> list[dict[str, Any]]:
+    paths = (directory / "runs/r/episodes").glob("*.jsonl")
+    return [json.loads(line) for p in paths for line in p.read_text().splitlines(keepends=True)
+            if line.endswith("\n")]  # fmt: skip
+
+
+def without_times(directory: Path) -> dict[str, Any]:
+    found = {}
+    for record in records(directory):
+        key = json.dumps(record["key"], sort_keys=True)
+        assert key not in found, "an episode was committed twice"
+        found[key] = {name: value for name, value in record.items() if name not in OF_A_TRY}
+    return found
+
+
+def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
+    told, problems = process.communicate(timeout=400)
+    assert process.returncode == 0, problems
+    assert "raylet" not in problems + told
+    assert "Traceback" not in problems
+    return dict(json.loads(told))
+
+
+def test_a_node_lost_in_the_middle_costs_only_its_running_episodes(tmp_path: Path) -> None:
+    cluster = new_cluster(num_cpus=0)
+    try:
+        nodes = [cluster.add_node(num_cpus=1, object_store_memory=80 << 20) for _ in range(2)]
+        process = start(tmp_path / "far", "--backend", "ray", "--ray-address", cluster.address)
+        assert wait_for(lambda: len(records(tmp_path / "far")) >= 8, 200), process.poll()
+        at_loss = len(records(tmp_path / "far"))
+        lose(cluster, nodes[0])
+        assert finish(process)["complete"]
+    finally:
+        cluster.shutdown()
+    assert at_loss < EPISODES, "it was done before the loss, so this shows nothing"
+    assert finish(start(tmp_path / "near"))["complete"]
+    assert without_times(tmp_path / "far") == without_times(tmp_path / "near")
+    again = [r for r in records(tmp_path / "far") if r["attempt"] > 1]
+    assert 0 < len(again) <= 4, "no more than the episodes that were being played"
+    assert "worker_lost" in (tmp_path / "far/runs/r/log.jsonl").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+def test_a_run_that_is_ended_leaves_no_process_and_goes_on_from_where_it_was(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    process = start(tmp_path, "--backend", "ray", slow="0.1")
+    assert wait_for(lambda: records(tmp_path), 200), process.poll()
+    started = children(process.pid)
+    assert len(started) > 3, "no cluster was started, so this shows nothing"
+    process.send_signal(number)
+    process.communicate(timeout=100)
+    assert wait_for(lambda: not any(map(alive, started)))
+    before = len(records(tmp_path))
+    assert before < EPISODES
+    assert finish(start(tmp_path, slow="0.1"))["complete"]
+    assert len(without_times(tmp_path)) == EPISODES
+
+
+def test_a_run_in_a_cluster_of_its_own_leaves_no_process_and_a_quiet_terminal(
+    tmp_path: Path,
+) -> None:
+    process = start(tmp_path, "--backend", "ray", "--episodes", "5")
+    seen: set[int] = set()
+
+    def ended() -> bool:
+        seen.update(children(process.pid))
+        return process.poll() is not None
+
+    assert wait_for(ended, 300)
+    assert finish(process)["complete"]
+    assert len(seen) > 3
+    assert wait_for(lambda: not any(map(alive, seen)))
+
+
+def test_a_driver_killed_at_a_cluster_of_others_leaves_no_actor_there(tmp_path: Path) -> None:
+    cluster = new_cluster(num_cpus=2)
+    try:
+        process = start(tmp_path, "--backend", "ray", "--ray-address", cluster.address, slow="0.1")
+        assert wait_for(lambda: records(tmp_path), 200), process.poll()
+        (raylet,) = cluster.head_node.all_processes["raylet"]
+        actors = {pid for pid in children(raylet.process.pid) if is_actor(pid)}
+        assert len(actors) == 2
+        process.kill()
+        process.communicate()
+        assert wait_for(lambda: not any(map(alive, actors)))
+    finally:
+        cluster.shutdown()
+
+
+def is_actor(pid: int) -> bool:
+    try:
+        return b"WorkerActor" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
