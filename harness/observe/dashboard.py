@@ -22,6 +22,7 @@ from rich.live import Live
 from rich.segment import Segment
 from rich.style import Style
 
+from ..watch import Planned
 from .tally import FAILURES, CellTally, Tally, duration, summed
 from .text import escape
 
@@ -67,6 +68,10 @@ class Screen(Console):
         super().__enter__()
         return self
 
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print without a last look at what is too wide; nothing here is, and it costs a third."""
+        super().print(*objects, **{"crop": False, **options})
+
     def __exit__(self, *error: Any) -> None:
         try:
             super().__exit__(*error)
@@ -89,6 +94,7 @@ class Dashboard(Tally):
     ) -> None:
         super().__init__(clock)
         self._layout: _Layout | None = None
+        self._name = self._models = ""
         self.screen = screen or Screen(stderr=True)
         self._live = Live(
             _Lines(self.lines),
@@ -103,6 +109,12 @@ class Dashboard(Tally):
         self._live.start(refresh=True)
         self._thread.start()
         atexit.register(self.close)  # a terminal without a cursor is a bad thing to leave behind
+
+    def planned(self, plan: Planned) -> None:
+        """See `Watcher`."""
+        self._name = escape(plan.run)
+        self._models = escape(", ".join(sorted({cell.model for cell in plan.cells})))
+        super().planned(plan)
 
     def close(self) -> None:
         """Take it off the terminal."""
@@ -139,10 +151,9 @@ class Dashboard(Tally):
     def _title(self, width: int) -> Line:
         times = f"{duration(self.elapsed)}{_GAP}{duration(self.eta())} left"
         room = width - cell_len(times) - 3
-        name = escape(self.run)
-        models = escape(", ".join(sorted({cell.plan.model for cell in self.cells.values()})))
-        if cell_len(name) + 2 + cell_len(models) <= room:
-            name += _GAP + models
+        name = self._name
+        if cell_len(name) + 2 + cell_len(self._models) <= room:
+            name += _GAP + self._models
         return [(_fit(name, room), _BOLD), (_GAP + times, _DIM)]
 
     def _table(self, width: int, room: int) -> Iterator[Line]:

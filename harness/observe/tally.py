@@ -94,6 +94,7 @@ class Tally(Watcher):
         self.run = ""
         self.started = clock()
         self.cells: dict[tuple[str, str, str, str], CellTally] = {}
+        self.total = summed([], "all")
         self.rates: dict[str, Rate] = {}
         self.faults: Counter[str] = Counter()  # kinds of infrastructure failures, of tries too
         self.playing: set[str] = set()  # ids of episodes
@@ -113,6 +114,7 @@ class Tally(Watcher):
             for cell in plan.cells:
                 key = (cell.env, cell.split, cell.memory, cell.model)
                 self.cells[key] = CellTally(cell, cell.done)
+            self.total = summed(list(self.cells.values()), "all")
 
     def begins(self, key: EpisodeKey, attempt: int) -> None:  # noqa: ARG002
         """See `Watcher`."""
@@ -144,11 +146,12 @@ class Tally(Watcher):
             cell = self.cells.get(episode.key.cell)
             if cell is None:
                 return
-            cell.statuses[episode.status] += 1
+            for tally in (cell, self.total):
+                tally.statuses[episode.status] += 1
+                tally.done += episode.scored
+                tally.scored += episode.scored
+                tally.solved += bool(episode.success)
             if episode.scored:
-                cell.done += 1
-                cell.scored += 1
-                cell.solved += bool(episode.success)
                 self._commits.append(self.clock())
 
     def close(self) -> None:
@@ -169,20 +172,14 @@ class Tally(Watcher):
     # --- what it tells; to be called under the lock -------------------------------------------
 
     @property
-    def total(self) -> CellTally:
-        """All cells as one."""
-        cells = list(self.cells.values())
-        return summed(cells, "all")
-
-    @property
     def elapsed(self) -> float:
         """Seconds since the plan was made."""
         return self.clock() - self.started
 
     def eta(self) -> float | None:
         """Seconds until all is played, at the pace of this part's last episodes; None: unknown."""
-        owed = sum(max(0, cell.plan.planned - cell.done) for cell in self.cells.values())
-        if not owed:
+        owed = self.total.plan.planned - self.total.done
+        if owed <= 0:
             return 0.0
         if len(self._commits) < _FEWEST_FOR_PACE:
             return None
