@@ -241,7 +241,8 @@ class ChatServer:
         reply = self._completion(received.body, size)
         if fault in WIRE_FAULTS:
             return broken(json.dumps(reply).encode(), str(fault), self.huge_mb)
-        usage = reply.get("usage") or {}
+        told = reply.get("usage")
+        usage = told if isinstance(told, dict) else {}
         prompt, answer = usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0)
         if fault is not None:
             spoil(reply, fault)
@@ -330,6 +331,9 @@ class _Connection(asyncio.Protocol):
 
     def _next(self) -> None:
         """Hand the next request over, if it is here whole."""
+        if not self._buffer[:1].isalpha():
+            self.send(error(400, "that is not HTTP"), ends=True)
+            return
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0:
             if len(self._buffer) > 2**16:
