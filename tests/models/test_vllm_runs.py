@@ -1,0 +1,90 @@
+"""Runs with `vllm:MODEL`, its server a stand-in: who starts one, and that none is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .test_vllm import FAKE, is_alive, processes, until
+from .weights_fakes import write_model
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """A run's command line, played in `tmp_path`."""
+    monkeypatch.setenv("PYTHONPATH", str(FAKE))
+    monkeypatch.setenv("FAKE_VLLM", "{}")
+    monkeypatch.chdir(tmp_path)
+    folder = write_model(tmp_path / "tiny")
+    return [
+        sys.executable, "-m", "agemem_eval", "run", "--env", "alfworld", "--memory", "agemem",
+        "--model", f"agemem_eval.harness.models.vllm:VllmModel:{folder}", "--episodes", "2",
+        "--max-steps", "2", "--workers", "1",
+    ]  # fmt: skip
+
+
+def test_a_run_starts_one_server_for_all_roles_and_ends_it(command, tmp_path):
+    judge = ("--judge", command[command.index("--model") + 1])
+    done = subprocess.run([*command, *judge, "--json"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["complete"]
+    assert len(processes(tmp_path)) == 2  # one start: a server and its engine
+    assert not any(map(is_alive, processes(tmp_path)))
+
+
+def test_a_run_whose_replies_are_all_cached_starts_no_server(command, tmp_path):
+    for name in ("first", "second"):
+        done = subprocess.run([*command, "--cache", "--name", name], stderr=subprocess.PIPE)
+        assert done.returncode == 0, done.stderr
+        assert len(processes(tmp_path)) == 2
+
+
+def test_a_server_that_cannot_start_ends_the_run_in_one_line(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE_VLLM", '{"fail": "ValueError: no such architecture"}')
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "ValueError: no such architecture (log: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(Path(tmp_path, "runs").glob("*/episodes/*infra*"))
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_ended_ends_its_server(command, tmp_path, end, monkeypatch):
+    monkeypatch.setenv("FAKE_VLLM", '{"slow_s": 3600}')
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    until(lambda: (tmp_path / "runs/.cache/vllm").is_dir() and processes(tmp_path))
+    process.send_signal(end)
+    process.wait(60)
+    until(lambda: not any(map(is_alive, processes(tmp_path))))
+
+
+def test_an_engine_that_dies_in_a_run_costs_no_episode(command, tmp_path, monkeypatch):
+    deaths = tmp_path / "deaths"
+    deaths.write_text("2")
+    monkeypatch.setenv("FAKE_VLLM", json.dumps({"deaths": str(deaths)}))
+    options = ("--concurrency", "1", "-o", "max_retries=0")
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 episodes scored" in done.stderr
+    assert "the next call starts it again" in done.stderr
+    assert "2 of 2" in done.stderr
+    assert len(processes(tmp_path)) == 6
+    assert not any(map(is_alive, processes(tmp_path)))
+
+
+def test_an_engine_that_keeps_dying_ends_the_run_in_one_line(command, tmp_path, monkeypatch):
+    deaths = tmp_path / "deaths"
+    deaths.write_text("99")
+    monkeypatch.setenv("FAKE_VLLM", json.dumps({"deaths": str(deaths)}))
+    options = ("--concurrency", "1", "-o", "max_retries=0", "--retries", "9")
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 1, done.stderr
+    assert "given up after 3 deaths in a row" in done.stderr
+    assert deaths.read_text() == "96"
+    assert os.listdir(tmp_path / "runs")
