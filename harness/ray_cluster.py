@@ -13,6 +13,7 @@ from typing import Any
 
 from .errors import AgememError, MissingExtraError, UsageError, WorkerError
 from .ray_actor import WorkerActor
+from .ray_guard import Guard
 
 REACH_TIMEOUT_S = 5.0
 STORE_BYTES = 80 << 20  # of a cluster of the run's own: nothing is kept in Ray's object store
@@ -47,6 +48,7 @@ class Cluster:
         self._address = address or os.environ.get("RAY_ADDRESS") or None
         self._cpus = cpus
         self._connected = self._ours = False
+        self._guard: Guard | None = None
         self.counted = self._address is not None or ray.is_initialized()  # whether CPUs are
         self.bind: str | None = None  # where actors can reach this process
 
@@ -60,7 +62,12 @@ class Cluster:
         if self._connected:
             return
         if not self._ray.is_initialized():
-            self._init()
+            self._guard = None if self.counted else Guard()
+            try:
+                self._init()
+            finally:
+                if self._guard is not None:
+                    self._guard.watch()
             self._ours = True
         self._connected = True
         self._hush()
@@ -124,6 +131,8 @@ class Cluster:
         if self._ours:
             with _own_signals():
                 self._ray.shutdown()
+        if self._guard is not None:  # also after a start that failed half way
+            self._guard.close()
         self._connected = self._ours = False
 
     def _hush(self) -> None:
