@@ -15,7 +15,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,8 +41,9 @@ def json_line(value: Any) -> bytes:
 
 def record_line(episode: Episode, place: int = 0) -> bytes:
     """The sealed line of a record; see the module."""
+    values = _EPISODES.dump_python(episode, warnings=False)
     head = {"id": episode.key.id, "status": episode.status}
-    return _sealed(json_line({**head, **asdict(episode)})[:-2], place)
+    return _sealed(json_line({**head, **values})[:-2], place)
 
 
 def _sealed(body: bytes, place: int) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -92,7 +91,7 @@ class CellDetail:
     model: str
     planned: int
     scored: int = 0
-    statuses: Counter[str] = field(default_factory=Counter)
+    statuses: dict[str, int] = field(default_factory=dict)
     tokens: dict[str, RoleUsage] = field(default_factory=dict)  # of scored episodes, by role
     tokens_lost: dict[str, RoleUsage] = field(default_factory=dict)  # of tries without a score
     retries: int = 0  # tries beyond the first
@@ -132,7 +131,7 @@ def detail(store: RunStore) -> Detail:
 
 def _add(found: Detail, cell: CellDetail | None, episode: Episode) -> None:
     if cell is not None:
-        cell.statuses[episode.status] += 1
+        cell.statuses[episode.status] = cell.statuses.get(episode.status, 0) + 1
         cell.scored += episode.scored
         cell.retries += episode.attempt - 1
         cell.episode_s += episode.wall_s
