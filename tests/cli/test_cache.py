@@ -14,17 +14,16 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+import run_records
 
 from agemem_eval.harness import registry
 from agemem_eval.harness.config import Execution, make_config
 from agemem_eval.harness.ledger import Usage
 from agemem_eval.harness.runner import RunResult, run
-from agemem_eval.harness.store import RunStore
 from agemem_eval.harness.testserver import ChatServer, Policy, Schedule, at_random, no_faults
 from agemem_eval.harness.tools import ToolCall
 from agemem_eval.harness.types import Completion
@@ -37,7 +36,6 @@ MEMORIES = [
     and plugin.name not in REAL
     and "norl" not in plugin.name  # is what `agemem` is called with this model
 ]
-TIMES = {"wall_s", "started_at", "latency_s"}
 
 
 class Drawn:
@@ -127,20 +125,9 @@ def play(
     return asyncio.run(go())
 
 
-def timeless(value: Any) -> Any:
-    """A record without its times."""
-    if isinstance(value, dict):
-        return {key: timeless(item) for key, item in value.items() if key not in TIMES}
-    return [timeless(item) for item in value] if isinstance(value, list | tuple) else value
-
-
 def records(folder: Path, name: str) -> dict[str, Any]:
     """Every record and every trace of a run, but for times."""
-    store = RunStore.open(folder / name)
-    return {
-        key.id: (timeless(asdict(episode)), timeless(list(store.read_trace(key.id))))
-        for key, episode in store.episodes().items()
-    }
+    return run_records.records(folder / name)
 
 
 def calls_by_role(folder: Path, name: str) -> dict[str, int]:
@@ -210,11 +197,9 @@ def steady(body: dict[str, Any]) -> str | Completion:
 
 def test_a_run_with_a_cache_has_the_records_of_one_without(tmp_path: Path) -> None:
     values = configuration(memories=["none", "mem0", "agemem"], judge="openai:j")
-    plain = {"reply": steady, "concurrency": 16, "cache_dir": tmp_path / "a"}
-    # The judge's scores are kept in any case; here each is asked for once, so they play no part.
-    once = {**values, "repeats": 1}
-    play(tmp_path, "without", once, cache=False, **plain)
-    _, server = play(tmp_path, "with", once, **{**plain, "cache_dir": tmp_path / "b"})
+    playing = {"reply": steady, "concurrency": 16}
+    play(tmp_path, "without", values, cache=False, cache_dir=tmp_path / "a", **playing)
+    _, server = play(tmp_path, "with", values, cache_dir=tmp_path / "b", **playing)
     without, kept = records(tmp_path, "without"), records(tmp_path, "with")
     assert without.keys() == kept.keys()
     assert without == kept
