@@ -247,14 +247,13 @@ class _Loop:
         if parsed.problems:
             self.malformed += 1
             self.trace.emit("malformed", problem="; ".join(parsed.problems))
-            message = problem_message(parsed.problems, parsed.usable)
-            self.context.add("user", "error", message)
+            self.context.add("user", "error", problem_message(parsed.problems, parsed.usable))
         return parsed, completion.text
 
     async def _generate(self) -> Completion:
         prompt, tools = self.context.prompt(), self.tools if self.native else ()
         clock = time.perf_counter()
-        with telling_failure(self.trace, Role.AGENT):
+        with telling_failure(self.trace, Role.AGENT, self.key.model):
             completion = await self.model.generate(Request(prompt, self.sampling, tools=tools))
         self.ledger.add(Role.AGENT, completion.usage)
         self.trace.turn += 1
@@ -335,6 +334,7 @@ class _Loop:
 
     async def _act(self, action: str, completion: str) -> None:
         """Carry out an action and show what it did."""
+        clock = time.perf_counter()
         result = self.last = await self.env.step(action)
         self.trace.step += 1
         self.reward += result.reward
@@ -352,6 +352,7 @@ class _Loop:
             done=result.terminated or result.truncated,
             observation=result.observation,
             answer=result.answer,
+            latency_s=round(time.perf_counter() - clock, 6),
         )
         if result.new_context:
             self.context.restart()

@@ -46,7 +46,7 @@ class Embedder(Protocol):
 
 
 @contextmanager
-def telling_failure(trace: Trace, role: Role) -> Iterator[None]:
+def telling_failure(trace: Trace, role: Role, model: str) -> Iterator[None]:
     """Leave an event of a model call that failed for good."""
     clock = time.perf_counter()
     try:
@@ -54,7 +54,12 @@ def telling_failure(trace: Trace, role: Role) -> Iterator[None]:
     except ModelError as error:
         latency = round(time.perf_counter() - clock, 6)
         trace.emit(
-            "call_failed", role=role.value, kind=error.kind, problem=str(error), latency_s=latency
+            "call_failed",
+            role=role.value,
+            model=model,
+            kind=error.kind,
+            problem=str(error),
+            latency_s=latency,
         )
         raise
 
@@ -131,12 +136,13 @@ class MeteredModel:
         model = self._meter.resolve(self._model)
         request = Request(messages, sampling, self.role, tools, work=work)
         clock = time.perf_counter()
-        with telling_failure(self._meter.trace, self.role):
+        with telling_failure(self._meter.trace, self.role, self.info.name):
             completion = await model.generate(request)
         self._meter.ledger.add(self.role, completion.usage)
         self._meter.trace.emit(
             "model_call",
             role=self.role.value,
+            model=self.info.name,
             text=completion.text,
             tool_calls=[[call.name, call.arguments, call.id] for call in completion.tool_calls],
             prompt_tokens=completion.usage.prompt_tokens,

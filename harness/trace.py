@@ -22,10 +22,10 @@ Types and their fields:
         query, changed; a retrieval also has the `contents` of what it found, a deletion that only
         marks an entry `kept`
     memory_fault: op, problem; a memory skipped an operation, since its model gave nothing usable
-    model_call: role, text, tokens, estimated, latency_s; a call that was not the agent's own turn
-    call_failed: role, kind, problem, latency_s; a model call failed for good
-    action: action, valid, reward, progress, metrics, done, observation, answer; the environment
-        moved on
+    model_call: role, model, text, tokens, estimated, latency_s; not the agent's own turn
+    call_failed: role, model, kind, problem, latency_s; a model call failed for good
+    action: action, valid, reward, progress, metrics, done, observation, answer, latency_s; the
+        environment moved on
     forfeit: reason; a step passed without an action
     judge: op, score; a judge gave a score, or none
     judge_fault: op, problem; the judge gave no usable score
