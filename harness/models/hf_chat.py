@@ -19,6 +19,7 @@ from .chat import read_calls, wire_message
 from .hf_draw import Generated
 
 _TODAY = datetime(2025, 1, 1)  # what a template that writes the date is told: always the same
+_DATE = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 _LARGEST = 2**20  # bytes of a template
 # A call as Hermes and Qwen write it: https://huggingface.co/NousResearch/Hermes-2-Pro-Llama-3-8B
 _CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
@@ -53,7 +54,7 @@ class Chat:
                 f"the tokenizer of {where} has no chat template: name one with "
                 "-o chat_template=FILE (Jinja)"
             )
-        self._arguments = {**arguments, "strftime_now": _TODAY.strftime}
+        self._arguments = arguments
         self.identity = stable_hash([self._given or tokenizer.chat_template, arguments])
         self.count_tokens = lru_cache(maxsize=8192)(self._count)
 
@@ -79,7 +80,7 @@ class Chat:
             return self._tokenizer.apply_chat_template(
                 [_message(message) for message in messages],
                 tools=tools,
-                chat_template=self._given,
+                chat_template=_dated(self._tokenizer.get_chat_template(self._given, tools)),
                 add_generation_prompt=True,
                 tokenize=tokenize,
                 return_dict=False,
@@ -141,6 +142,11 @@ def _calls(text: str, request: Request) -> tuple[str, tuple[ToolCall, ...], tupl
     calls, malformed = read_calls(items, request)
     rest = text[:start] + _CALL.sub("", text[start:])
     return rest.strip(), calls, (*malformed, *problems)
+
+
+def _dated(template: str) -> str:
+    """A template with the dates it would write in place: they must not change from day to day."""
+    return _DATE.sub(lambda found: json.dumps(_TODAY.strftime(found[2])), template)
 
 
 def _read(template: Path) -> str:

@@ -1,0 +1,220 @@
+"""The thread between callers and decoder: batching, leaving, failing, ending."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agemem_eval.harness.errors import ModelError
+from agemem_eval.harness.models import make_model
+from agemem_eval.harness.types import ChatMessage, Request, Sampling
+
+pytestmark = pytest.mark.hf
+DEADLINE = 60.0  # seconds; nothing here should come near it
+
+
+def ask(text: str = "Put a mug on the desk.", **sampling: Any) -> Request:
+    return Request([ChatMessage("user", text)], Sampling(**{"max_tokens": 24, **sampling}))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, "it did not come to be"
+        await asyncio.sleep(0.001)
+
+
+class Watched:
+    """A model, the shapes of its forwards, and a place to make them fail or wait."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.decoder = model._batcher._decoder
+        self.shapes: list[tuple[int, int]] = []
+        self.before: Callable[[], None] = lambda: None
+        self.hook = self.decoder.model.register_forward_pre_hook(self._look, with_kwargs=True)
+
+    def _look(self, _: Any, __: Any, keywords: dict[str, Any]) -> None:
+        self.shapes.append(tuple(keywords["input_ids"].shape))
+        self.before()
+
+    async def ask(self, *requests: Request) -> list[Any]:
+        asked = (self.model.generate(request) for request in requests)
+        async with asyncio.timeout(DEADLINE):
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+
+@pytest.fixture
+async def make(tiny: Path) -> AsyncIterator[Callable[..., Watched]]:
+    made: list[Watched] = []
+
+    def make_one(**options: str) -> Watched:
+        made.append(Watched(make_model(f"hf:{tiny}", options)))
+        return made[-1]
+
+    yield make_one
+    for watched in made:
+        watched.before = lambda: None
+        await watched.model.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "hf-decoder"]
+
+
+def endless(watched: Watched) -> None:
+    """No reply ends by itself, so that all have their 24 tokens."""
+    watched.decoder.stop = frozenset()
+
+
+async def test_requests_of_many_callers_are_decoded_together(make: Any) -> None:
+    watched = make()
+    endless(watched)
+    requests = [ask(f"Go to shelf {i}.", temperature=1.0, seed=i) for i in range(16)]
+    together = await watched.ask(*requests)
+    assert max(rows for rows, columns in watched.shapes if columns == 1) >= 15
+    assert sum(columns == 1 for _, columns in watched.shapes) < 3 * 24
+    alone = [(await watched.ask(request))[0] for request in requests]
+    assert alone == together
+    assert [reply.usage.completion_tokens for reply in together] == [24] * 16
+
+
+async def test_a_request_joins_while_others_are_decoded(make: Any) -> None:
+    watched = make(max_wait_ms="0")
+    endless(watched)
+    first = asyncio.create_task(watched.model.generate(ask(max_tokens=2000)))
+    await until(lambda: len(watched.shapes) > 5)
+    late = await watched.model.generate(ask("Open the fridge."))
+    assert not first.done()
+    assert late.usage.completion_tokens == 24
+    first.cancel()
+
+
+async def test_while_others_are_decoded_a_request_waits_for_company_but_not_for_ever(
+    make: Any,
+) -> None:
+    watched = make(max_wait_ms="200", max_batch="8")
+    endless(watched)
+    first = asyncio.create_task(watched.model.generate(ask(max_tokens=20_000)))
+    await until(lambda: len(watched.shapes) > 2)
+    start = time.monotonic()
+    await watched.ask(*(ask(f"Go to shelf {i}.", max_tokens=1) for i in range(3)))
+    assert time.monotonic() - start >= 0.2
+    assert not first.done()
+    first.cancel()
+
+
+async def test_a_cancelled_request_leaves_the_batch(make: Any) -> None:
+    watched = make(max_batch="2")
+    endless(watched)
+    tasks = [asyncio.create_task(watched.model.generate(ask(max_tokens=9000))) for _ in range(4)]
+    await until(lambda: (2, 1) in watched.shapes)
+    for task in tasks:
+        task.cancel()
+    reply = await asyncio.wait_for(watched.model.generate(ask()), DEADLINE)  # there is room
+    assert reply.usage.completion_tokens == 24
+    assert all(task.cancelled() or task.cancelling() for task in tasks)
+    await until(lambda: not watched.decoder.rows)
+
+
+async def test_a_failure_reaches_every_request_and_the_next_ones_are_served(make: Any) -> None:
+    watched = make(max_batch="4")
+
+    def fail() -> None:
+        if len(watched.shapes) == 5:
+            raise ValueError("a kernel\nis broken")
+
+    watched.before = fail
+    replies = await watched.ask(*(ask(f"{i}", max_tokens=500) for i in range(10)))
+    failures = [reply for reply in replies if isinstance(reply, ModelError)]
+    assert len(failures) == len(replies)
+    assert {failure.kind for failure in failures} == {"server"}
+    assert "ValueError: a kernel is broken" in str(failures[0])
+    assert "\n" not in str(failures[0])
+    (reply,) = await watched.ask(ask())
+    assert reply.usage.completion_tokens > 0
+
+
+def out_of_memory() -> Exception:
+    import torch
+
+    return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+@pytest.mark.parametrize(
+    "short",
+    [
+        out_of_memory,
+        lambda: RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9"),
+    ],
+)
+async def test_where_memory_is_short_half_the_batch_is_tried_again(
+    make: Any, short: Callable[[], Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    watched = make(max_batch="8")
+    requests = [ask(f"Go to shelf {i}.", temperature=1.0, seed=i) for i in range(8)]
+    expected = await watched.ask(*requests)
+
+    def fail() -> None:
+        if watched.shapes[-1][0] > 4:
+            raise short()
+
+    watched.before = fail
+    watched.decoder.reset()
+    assert await watched.ask(*requests) == expected
+    assert watched.decoder.max_rows <= 4
+    (record,) = [r for r in caplog.records if r.name == "agemem_eval.hf"]
+    assert record.fields["event"] == "out_of_memory"
+
+
+async def test_where_memory_stays_short_every_request_is_told(make: Any) -> None:
+    watched = make(max_batch="8")
+
+    def fail() -> None:
+        raise out_of_memory()
+
+    watched.before = fail
+    replies = await watched.ask(*(ask(f"{i}") for i in range(8)))
+    assert all(isinstance(reply, ModelError) for reply in replies)
+    assert "lower -o max_batch" in str(replies[0])
+    assert len(watched.shapes) <= 4  # the first may have come alone: that and the rest, twice
+
+
+async def test_closing_ends_the_thread_and_fails_who_waits(make: Any) -> None:
+    watched = make(max_batch="2")
+    endless(watched)
+    tasks = [asyncio.create_task(watched.model.generate(ask(max_tokens=9000))) for _ in range(5)]
+    await until(lambda: len(watched.shapes) > 3)
+    await asyncio.wait_for(watched.model.close(), DEADLINE)
+    replies = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), DEADLINE)
+    assert all(isinstance(reply, ModelError) for reply in replies)
+    assert watched.decoder.rows == []
+    assert watched.decoder._cache.slots == 0  # its memory is given back
+    (reply,) = await watched.ask(ask())  # another thread begins
+    assert reply.usage.completion_tokens == 24
+
+
+async def test_closing_after_a_failure_or_before_any_use_does_nothing(make: Any) -> None:
+    watched = make()
+    await watched.model.close()
+
+    def fail() -> None:
+        raise ValueError("broken")
+
+    watched.before = fail
+    await watched.ask(ask())
+    await watched.model.close()
+    await watched.model.close()
+
+
+def test_one_model_serves_one_event_loop_after_another(tiny: Path) -> None:
+    model = make_model(f"hf:{tiny}")
+
+    async def once() -> Any:
+        return await asyncio.wait_for(model.generate(ask()), DEADLINE)
+
+    assert asyncio.run(once()) == asyncio.run(once())
+    asyncio.run(model.close())
