@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from urllib.parse import quote, quote_plus
 
 _SHORTEST_SECRET = 8  # characters; shorter ones are "EMPTY" and such
+_SHORTEST_PART = 16
 
 
 class Redactor:
@@ -40,6 +42,9 @@ def _forms(secret: str) -> set[str]:
     forms = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret)}
     escaped = json.dumps(secret)[1:-1]
     forms |= {escaped, escaped.replace("/", "\\/")}
+    # What is left of it in texts that were encoded twice; no shorter part, which might be a word.
+    core = max(re.findall("[A-Za-z0-9]+", secret), key=len, default="")
+    forms |= {core} if len(core) >= _SHORTEST_PART else set()
     raw = secret.encode()
     for ahead in range(3):  # bytes before it, modulo 3, decide how base64 writes the rest
         digits = base64.b64encode(b"\0" * ahead + raw).decode()
