@@ -23,7 +23,7 @@ from .spans import Span
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-CLOSE_S = 5.0  # for what is left at the end of a run
+CLOSE_S = 3.0  # for what is left at the end of a run; SIGTERM leaves 10 s for everything
 
 _QUEUE = 16_384  # spans that wait; OTEL_BSP_MAX_QUEUE_SIZE says otherwise
 _DEFAULT = "http://localhost:4318"

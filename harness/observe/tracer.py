@@ -165,7 +165,7 @@ class Tracer(Watcher):
 
     def _called_model(self, episode: _Open, key: EpisodeKey, event: Event) -> None:
         role = event.get("role", Role.AGENT.value)
-        model = _model(event.get("model") or self._model_of(role, key))
+        model = _model(event.get("model", key.model))  # a completion is of the agent's
         attributes: dict[str, Value] = {
             "gen_ai.operation.name": "chat",
             **model,
@@ -187,7 +187,7 @@ class Tracer(Watcher):
                 attributes["gen_ai.output.messages"] = self._message(event)
         if event["type"] == "completion":
             episode.asked = list(event.get("tool_calls", ()))
-        name = " ".join(filter(None, ("chat", str(model.get("gen_ai.request.model", "")))))
+        name = f"chat {model['gen_ai.request.model']}"
         self._child(episode, event, name, "client", attributes, error)
 
     def _called_tool(self, episode: _Open, event: Event) -> None:
@@ -264,14 +264,6 @@ class Tracer(Watcher):
 
     # --- what is told -----------------------------------------------------------------------
 
-    def _model_of(self, role: str, key: EpisodeKey) -> str | None:
-        """The model of a role; None where the run's configuration does not name it."""
-        if role == Role.AGENT.value:
-            return key.model
-        if self._config is None:
-            return None
-        return self._config.judge if role == Role.JUDGE.value else self._config.memory_model
-
     def _asked(self, role: str, key: EpisodeKey) -> dict[str, Value]:
         """How the agent's completions are drawn."""
         if role != Role.AGENT.value or self._config is None:
@@ -302,12 +294,10 @@ class Tracer(Watcher):
         return self._clean.line(text, limit)
 
 
-def _model(spec: str | None) -> dict[str, Value]:
+def _model(shown: str) -> dict[str, Value]:
     """Provider and model of a name as tables show it: `openai:gpt-4o-mini`, `scripted (oracle)`."""
-    if spec is None:
-        return {}
-    provider, _, name = spec.partition(":")
-    return {"gen_ai.provider.name": provider.split(" ")[0], "gen_ai.request.model": name or spec}
+    provider, _, name = shown.partition(":")
+    return {"gen_ai.provider.name": provider.split(" ")[0], "gen_ai.request.model": name or shown}
 
 
 def _servers(execution: Execution) -> dict[str, dict[str, Value]]:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 from agemem_fakes.episodes import episode
 
-from agemem_eval.harness.config import Execution
+from agemem_eval.harness.config import Execution, make_config
 from agemem_eval.harness.errors import MissingExtraError, UsageError
+from agemem_eval.harness.observe import watchers_for
 from agemem_eval.harness.observe.spans import sink
 from agemem_eval.harness.observe.tracer import Tracer
+from agemem_eval.harness.runner import run
+from agemem_eval.harness.store import RunStore
 
 from .feed import completion, key_of, plan, tool
 
@@ -173,6 +178,26 @@ def test_a_collector_gets_every_span_as_the_protocol_says(
 
 
 @needs_sdk
+def test_a_real_run_tells_a_collector_the_tokens_of_its_ledger(
+    collector: Collector, tmp_path: Path
+) -> None:
+    env = "agemem_fakes.envs:CountEnv"
+    config = make_config({"envs": [env], "memories": ["agemem"], "episodes": 3})
+    how = Execution(runs_dir=tmp_path, name="r", trace="otlp")
+    asyncio.run(run(config, how, watchers_for(how, quiet=True, config=config)))
+    spans = [values(span.attributes) for _, span in collector.received()]
+    told = [
+        sum(span.get(f"gen_ai.usage.{way}", 0) for span in spans)
+        for way in ("input_tokens", "output_tokens")
+    ]
+    episodes = RunStore.open(tmp_path / "r").episodes().values()
+    spent = [usage for e in episodes for role, usage in e.tokens.items() if role != "embedding"]
+    assert told == [sum(u.prompt_tokens for u in spent), sum(u.completion_tokens for u in spent)]
+    assert told[0] > 0
+    assert sum(span.get("gen_ai.operation.name") == "invoke_agent" for span in spans) == 3
+
+
+@needs_sdk
 def test_the_service_may_be_named_by_the_environment(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,7 +220,6 @@ def test_a_bad_collector_costs_one_warning_and_counted_spans(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr("agemem_eval.harness.observe.spans_otlp.CLOSE_S", 3.0)
     if how == "refuses":
         collector.stop()
     elif how == "no address":

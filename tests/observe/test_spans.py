@@ -14,7 +14,7 @@ from agemem_fakes.episodes import episode
 from agemem_eval.harness.config import Execution, RunConfig, make_config
 from agemem_eval.harness.ledger import Usage
 from agemem_eval.harness.observe import watchers_for
-from agemem_eval.harness.observe.spans import JsonLines, Sink, Span, sink
+from agemem_eval.harness.observe.spans import JsonLines, Sink, Span
 from agemem_eval.harness.observe.text import Cleaner
 from agemem_eval.harness.observe.tracer import Tracer
 from agemem_eval.harness.runner import run
@@ -99,6 +99,7 @@ def test_the_spans_of_a_run_are_one_tree_an_episode_with_the_tokens_of_the_ledge
         }
         steps = [span for span in mine if span["name"].startswith("step ")]
         assert len(steps) == played.steps
+        assert all(step["end_ns"] > step["start_ns"] for step in steps)
         tools = Counter(
             (span["attributes"]["gen_ai.tool.name"], span["attributes"]["agemem.tool.status"])
             for span in mine
@@ -108,6 +109,10 @@ def test_the_spans_of_a_run_are_one_tree_an_episode_with_the_tokens_of_the_ledge
         assert tools == told
         memories.add(played.key.memory)
     assert any(used(spans).keys() - {"agent"}), "a memory that writes with a model was played"
+    for span in spans:
+        if (role := span["attributes"].get("agemem.role")) is not None:
+            model = "scripted (oracle)" if role == "agent" else "heuristic (rules)"
+            assert span["name"] == f"chat {model}"
     assert {root["attributes"]["agemem.memory"] for root in roots.values()} == memories
 
 
@@ -301,8 +306,8 @@ def test_a_planted_secret_in_a_failure_is_in_no_span() -> None:
     made = tracer(kept, clean=Cleaner(environment={"MY_TOKEN": "correct-horse"}))
     made.begins(key_of(), 1)
     problem = "401: wrong key correct-horse"
-    failed = {"type": "call_failed", "role": "judge", "kind": "refused", "problem": problem}
-    made.event(key_of(), {**failed, "step": 0, "turn": 0, "latency_s": 0.1})
+    failed = {"type": "call_failed", "role": "judge", "model": "openai:x", "kind": "refused"}
+    made.event(key_of(), {**failed, "problem": problem, "step": 0, "turn": 0, "latency_s": 0.1})
     made.ends(episode(status="infra_error", reason=problem, fault="refused"))
     assert "correct-horse" not in json.dumps([span.to_json() for span in kept.spans])
     assert all(span.error == "401: wrong key ***" for span in kept.spans)
@@ -319,23 +324,34 @@ def test_an_address_with_a_password_is_told_by_host_and_port_alone() -> None:
     assert "hunter22" not in json.dumps(about)
 
 
-def test_only_known_sinks_are_made() -> None:
-    assert isinstance(sink("jsonl"), JsonLines)
+def test_a_run_is_seen_by_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+
+    def seen(quiet: bool = False, **execution: Any) -> list[str]:
+        watchers = watchers_for(Execution(**execution), quiet)
+        for watcher in watchers:
+            watcher.close()
+        return [type(watcher).__name__ for watcher in watchers]
+
+    assert seen() == ["PlainLines", "LogFile"]
+    assert seen(quiet=True) == ["LogFile"]
+    assert seen(trace="jsonl") == ["Tracer", "PlainLines", "LogFile"]
 
 
-def test_calls_of_the_memory_and_the_judge_name_their_models_where_they_are_known() -> None:
-    values = {"envs": ["count"], "memories": ["none"], "model": "openai:a"}
-    config = make_config({**values, "memory_model": "openai:b", "judge": "vllm:c"})
-    kept = Kept()
+def test_calls_of_the_memory_and_the_judge_name_their_own_models() -> None:
+    config = make_config({"envs": ["count"], "memories": ["none"], "model": "openai:a"})
+    kept, key = Kept(), key_of(model="openai:a")
     made = tracer(kept, config)
-    made.begins(key_of(model="openai:a"), 1)
+    made.begins(key, 1)
     call = completion(type="model_call")
-    for role in ("memory_write", "judge"):
-        made.event(key_of(model="openai:a"), {**call, "role": role})
-    made.event(key_of(model="openai:a"), {**call, "role": "judge", "model": "openai:d"})
-    assert [span.name for span in kept.spans] == ["chat b", "chat c", "chat d"]
-    assert kept.spans[1].attributes["gen_ai.provider.name"] == "vllm"
-    assert not any("gen_ai.request.max_tokens" in span.attributes for span in kept.spans)
+    made.event(key, completion())
+    made.event(key, {**call, "role": "memory_write", "model": "heuristic (rules)"})
+    made.event(key, {**call, "role": "judge", "model": "vllm:c:d"})
+    assert [span.name for span in kept.spans] == ["chat a", "chat heuristic (rules)", "chat c:d"]
+    providers = [span.attributes["gen_ai.provider.name"] for span in kept.spans]
+    assert providers == ["openai", "heuristic", "vllm"]
+    asked = ["gen_ai.request.max_tokens" in span.attributes for span in kept.spans]
+    assert asked == [True, False, False], "how the others ask is not known"
 
 
 def test_tool_calls_of_a_real_native_run_keep_their_ids(tmp_path: Path) -> None:
