@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from .errors import AgememError, MissingExtraError, UsageError, WorkerError
+from .errors import MissingExtraError, UsageError, WorkerError
 from .ray_actor import WorkerActor
 from .ray_guard import Guard
 
@@ -24,6 +24,10 @@ QUIET = {
 }
 
 _log = logging.getLogger("agemem_eval.ray")
+
+
+class NotPlacedError(WorkerError):
+    """Ray found no place for an actor, or lost the place before the actor ran."""
 
 
 class Cluster:
@@ -115,8 +119,11 @@ class Cluster:
             "free some, add nodes, or let a worker take less (--ray-cpus)"
         )
 
-    def explain(self, error: Exception) -> AgememError:
-        """What Ray says of an actor that could not be made or died, in one line."""
+    def explain(self, error: Exception) -> WorkerError:
+        """What Ray says of an actor that could not be made or died, in one line.
+
+        `NotPlacedError` for one that died, which before its first reply is no fault of what it ran.
+        """
         text = " ".join(str(error).split()) or type(error).__name__
         if "No module named 'agemem_eval" in text:
             return WorkerError(
@@ -124,7 +131,8 @@ class Cluster:
                 "the Python environment of its Ray, or submit the run with a runtime environment "
                 'that does (ray job submit --runtime-env-json \'{"pip": ["agemem-eval"]}\')'
             )
-        return WorkerError(_cause(text))
+        died = isinstance(error, self._ray.exceptions.RayActorError)
+        return NotPlacedError(_cause(text)) if died else WorkerError(_cause(text))
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
@@ -187,7 +195,7 @@ def one_line(error: BaseException) -> str:
 
 def _cause(text: str) -> str:
     """What of Ray's message on a dead actor tells why it died."""
-    for before in ("Worker exit detail: ", "The actor is dead because ", "node was terminated "):
+    for before in ("The actor is dead because ", "The actor died because ", "Worker exit detail: "):
         text = text.rpartition(before)[2]
     return text.partition(" Some common causes include")[0]
 

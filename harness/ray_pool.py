@@ -15,24 +15,22 @@ import logging
 import os
 import secrets
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from .errors import InfraError, WorkerError
-from .ray_cluster import Cluster
+from .ray_cluster import Cluster, NotPlacedError
 from .ray_listener import Listener
 from .remote import HEARTBEAT_S, OPEN_TIMEOUT_S, Kind, Worker, forget
 from .wire import pack
 from .workers import WorkerEnv, WorkerPool
 
 START_TIMEOUT_S = 120.0  # for Ray to find a place for an actor and to start its process
+PLACINGS = 4  # tries to find a place for one worker
 DEATH_NOTICE_S = 1.0  # after a connection broke, for Ray to say why
 LOOK_S = 5.0  # for which a count of free CPUs is good
 
 _log = logging.getLogger("agemem_eval.workers")
-
-
-class NotPlacedError(WorkerError):
-    """Ray found no place for an actor."""
 
 
 class RayWorker(Worker, asyncio.Protocol):
@@ -112,8 +110,8 @@ class RayWorker(Worker, asyncio.Protocol):
             room = self._pool.cluster.room()
             self._die(NotPlacedError(f"{self._name} did not start within "
                                      f"{self._start_timeout_s:g} s: {room}"))  # fmt: skip
-        except InfraError as error:
-            self._die(error)
+        except WorkerError as error:
+            self._die(type(error)(f"{self._name} did not start: {error}"))
         else:
             if told["problem"]:
                 _log.info("%s is reached by actor calls: %s", self._name, told["problem"])
@@ -127,7 +125,7 @@ class RayWorker(Worker, asyncio.Protocol):
         ours = importlib.metadata.version("agemem-eval")
         if told["version"] != ours:
             raise WorkerError(
-                f"node {self.node} has agemem-eval {told['version']} and the runner {ours}: "
+                f"this node has agemem-eval {told['version']} and the runner {ours}: "
                 "install the same on both"
             )
 
@@ -227,17 +225,25 @@ class RayPool(WorkerPool):
         self._places = (0, float("-inf"))  # how many more workers fit, and when that was seen
 
     async def acquire(
-        self, env: str, options: dict[str, str] | Any, *, alone: bool = False
+        self, env: str, options: Mapping[str, str], *, alone: bool = False
     ) -> WorkerEnv:
-        """See `WorkerPool.acquire`; a worker that finds no place is done without."""
-        while True:
+        """See `WorkerPool.acquire`; without a worker that found no place, if there are others.
+
+        A node that Ray does not know yet to be lost may be given actors that never run.
+        """
+        clock = asyncio.get_running_loop().time
+        for tries_left in reversed(range(PLACINGS)):
+            begin = clock()
             try:
                 return await super().acquire(env, options, alone=alone)
             except NotPlacedError:
-                others = [w for w in self._all if w.failure is None and not w.alone]
-                if alone or not others:
+                others = any(w.failure is None and not w.alone for w in self._all)
+                full = clock() - begin >= self._start_timeout_s
+                if not tries_left or (full and (alone or not others)):
                     raise
-                self._places = (0, asyncio.get_running_loop().time() + self._start_timeout_s)
+                if full:
+                    self._places = (0, clock() + self._start_timeout_s)
+        raise AssertionError("the last try returns or raises")
 
     async def close(self) -> None:
         """End all actors, and the cluster if it is the run's own."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import run_records
 from clusters import lose, new_cluster
 from processes import alive, children, wait_for
 
@@ -19,7 +20,6 @@ pytestmark = pytest.mark.ray
 SUPPORT = Path(__file__).resolve().parent.parent / "support"
 COUNT = "agemem_fakes.envs:CountEnv"
 EPISODES = 60
-OF_A_TRY = {"attempt", "wall_s", "started_at", "tokens_lost"}  # what a second try may change
 
 
 def start(directory: Path, *extra: str, slow: str = "0.03") -> subprocess.Popen[str]:
@@ -42,13 +42,21 @@ def records(directory: Path) -> list[dict[str, Any]]:
             if line.endswith("\n")]  # fmt: skip
 
 
-def without_times(directory: Path) -> dict[str, Any]:
-    found = {}
-    for record in records(directory):
-        key = json.dumps(record["key"], sort_keys=True)
-        assert key not in found, "an episode was committed twice"
-        found[key] = {name: value for name, value in record.items() if name not in OF_A_TRY}
-    return found
+def wait_until_it_plays(process: subprocess.Popen[str], directory: Path, episodes: int) -> int:
+    """Wait for so many episodes; returns how many there were then."""
+    begun = wait_for(
+        lambda: len(records(directory)) >= episodes or process.poll() is not None, within=300
+    )
+    assert begun
+    assert process.poll() is None, process.communicate()
+    return len(records(directory))
+
+
+def committed_once(directory: Path) -> dict[str, Any]:
+    """Records and traces by episode, without what a second try may change."""
+    lines = [json.dumps(record["key"], sort_keys=True) for record in records(directory)]
+    assert len(lines) == len(set(lines)), "an episode was committed twice"
+    return run_records.records(directory / "runs/r", "attempt", "tokens_lost")
 
 
 def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -64,15 +72,14 @@ def test_a_node_lost_in_the_middle_costs_only_its_running_episodes(tmp_path: Pat
     try:
         nodes = [cluster.add_node(num_cpus=1, object_store_memory=80 << 20) for _ in range(2)]
         process = start(tmp_path / "far", "--backend", "ray", "--ray-address", cluster.address)
-        assert wait_for(lambda: len(records(tmp_path / "far")) >= 8, 200), process.poll()
-        at_loss = len(records(tmp_path / "far"))
+        at_loss = wait_until_it_plays(process, tmp_path / "far", 8)
         lose(cluster, nodes[0])
         assert finish(process)["complete"]
     finally:
         cluster.shutdown()
     assert at_loss < EPISODES, "it was done before the loss, so this shows nothing"
     assert finish(start(tmp_path / "near"))["complete"]
-    assert without_times(tmp_path / "far") == without_times(tmp_path / "near")
+    assert committed_once(tmp_path / "far") == committed_once(tmp_path / "near")
     again = [r for r in records(tmp_path / "far") if r["attempt"] > 1]
     assert 0 < len(again) <= 4, "no more than the episodes that were being played"
     assert "worker_lost" in (tmp_path / "far/runs/r/log.jsonl").read_text()
@@ -83,7 +90,7 @@ def test_a_run_that_is_ended_leaves_no_process_and_goes_on_from_where_it_was(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     process = start(tmp_path, "--backend", "ray", slow="0.1")
-    assert wait_for(lambda: records(tmp_path), 200), process.poll()
+    wait_until_it_plays(process, tmp_path, 1)
     started = children(process.pid)
     assert len(started) > 3, "no cluster was started, so this shows nothing"
     process.send_signal(number)
@@ -92,7 +99,7 @@ def test_a_run_that_is_ended_leaves_no_process_and_goes_on_from_where_it_was(
     before = len(records(tmp_path))
     assert before < EPISODES
     assert finish(start(tmp_path, slow="0.1"))["complete"]
-    assert len(without_times(tmp_path)) == EPISODES
+    assert len(committed_once(tmp_path)) == EPISODES
 
 
 def test_a_run_in_a_cluster_of_its_own_leaves_no_process_and_a_quiet_terminal(
@@ -115,7 +122,7 @@ def test_a_driver_killed_at_a_cluster_of_others_leaves_no_actor_there(tmp_path: 
     cluster = new_cluster(num_cpus=2)
     try:
         process = start(tmp_path, "--backend", "ray", "--ray-address", cluster.address, slow="0.1")
-        assert wait_for(lambda: records(tmp_path), 200), process.poll()
+        wait_until_it_plays(process, tmp_path, 1)
         (raylet,) = cluster.head_node.all_processes["raylet"]
         actors = {pid for pid in children(raylet.process.pid) if is_actor(pid)}
         assert len(actors) == 2
