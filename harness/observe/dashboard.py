@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
@@ -122,7 +123,7 @@ class Dashboard(Tally):
         if not self._over.is_set():
             self._over.set()
             self._thread.join()
-            with self.screen.turn:
+            with self.screen.turn, suppress(OSError, ValueError):  # the terminal may be gone
                 self._live.stop()
             atexit.unregister(self.close)
 

@@ -29,6 +29,8 @@ def escape(text: str, *, lines: bool = False) -> str:
         text: Any text.
         lines: Whether line feeds stay, for text of several lines.
     """
+    if text.isprintable():
+        return text
     pattern = _CONTROL_BUT_LINES if lines else _CONTROL
     return pattern.sub(_escaped, text).encode(errors="backslashreplace").decode()
 

@@ -215,6 +215,19 @@ def test_markup_and_control_characters_in_names_are_text() -> None:
     assert "\x1b[2J" not in text
 
 
+def test_a_terminal_that_is_gone_ends_no_run(capsys: pytest.CaptureFixture[str]) -> None:
+    out = io.StringIO()
+    dashboard = Dashboard(Screen(file=out, force_terminal=True, width=80, height=24), Clock())
+    dashboard.planned(plan())
+    out.close()
+    dashboard.event(key_of(), completion())
+    dashboard._thread.join(10)
+    assert not dashboard._thread.is_alive(), "it draws no more"
+    dashboard.close()
+    print("standard error is itself again", file=sys.stderr)
+    assert capsys.readouterr().err == "standard error is itself again\n"
+
+
 PLAY = """
 import json, sys
 from pathlib import Path
