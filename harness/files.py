@@ -76,7 +76,7 @@ def write_whole(path: Path, content: bytes, *, sync: bool = True) -> None:
         finally:
             os.close(descriptor)
         os.replace(temporary, path)
-    except OSError:
+    except BaseException:
         remove(temporary)
         raise
     if sync:

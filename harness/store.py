@@ -45,7 +45,7 @@ from .files import (
 from .ledger import RoleUsage
 from .records import HARNESS_SCHEMA, Episode, EpisodeKey, stable_hash
 from .store_header import check_same, keys_of, leftovers_only, read_header
-from .store_index import Index, json_line, record_line
+from .store_index import Index, json_line, record_body, sealed
 from .trace import Event
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,149}")
@@ -69,10 +69,11 @@ class _Waiting:
     """An episode whose events are on disk, and whose line is to be written."""
 
     episode: Episode
+    body: bytes  # of its line
     stream: str | None  # of which a snapshot was written too
     written: list[Path] = field(default_factory=list)  # its files
     done: bool = False
-    error: OSError | None = None
+    error: Exception | None = None
 
 
 class RunStore:
@@ -273,7 +274,8 @@ class RunStore:
             raise DataError(f"the run {self.directory} is not open for writing")
         if self.scored(episode.key):
             return
-        waiting = _Waiting(episode, None if snapshot is None else snapshot[0])
+        stream = None if snapshot is None else snapshot[0]
+        waiting = _Waiting(episode, record_body(episode), stream)
         try:
             self._write(waiting, self._turns(episode.key.id), b"".join(map(json_line, events)))
             if snapshot is not None:
@@ -333,18 +335,18 @@ class RunStore:
         try:
             for folder in {path.parent for waiting in group for path in waiting.written}:
                 sync_folder(folder)
-            fresh: dict[str, Episode] = {}
+            fresh: dict[str, _Waiting] = {}
             for waiting in group:
                 if not self.scored(waiting.episode.key):
-                    fresh.setdefault(waiting.episode.key.id, waiting.episode)
+                    fresh.setdefault(waiting.episode.key.id, waiting)
             self._append(list(fresh.values()))
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, all that wait must be told
             for waiting in group:
                 waiting.error = error
         for waiting in group:
             waiting.done = True
 
-    def _append(self, episodes: list[Episode]) -> None:
+    def _append(self, group: list[_Waiting]) -> None:
         """Lines by one write, so that no other process sees half of one for long."""
         if self._lock is None:
             raise OSError("it was closed meanwhile")
@@ -352,18 +354,18 @@ class RunStore:
             path, self._file = _new_writer(self.directory / "episodes", self.files())
             self._number = self._index().file(path)
         offset = end = os.lseek(self._file, 0, os.SEEK_END)
-        lines = [record_line(episode, place) for place, episode in enumerate(episodes)]
+        lines = [sealed(waiting.body, place) for place, waiting in enumerate(group)]
         try:
             write_all(self._file, b"".join(lines))
             os.fsync(self._file)
-        except OSError:
+        except BaseException:
             descriptor, self._file = self._file, None  # what it holds is not known any more
             with contextlib.suppress(OSError):
                 os.ftruncate(descriptor, end)
             os.close(descriptor)
             raise
-        for line, episode in zip(lines, episodes, strict=True):
-            self._index().add(self._number, offset, episode)
+        for line, waiting in zip(lines, group, strict=True):
+            self._index().add(self._number, offset, waiting.episode)
             offset += len(line)
 
     def _refused(self, error: OSError) -> DataError:

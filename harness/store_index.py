@@ -39,14 +39,20 @@ def json_line(value: Any) -> bytes:
     return text.encode(errors="replace") + b"\n"
 
 
-def record_line(episode: Episode, place: int = 0) -> bytes:
-    """The sealed line of a record; see the module."""
+def record_line(episode: Episode) -> bytes:
+    """The sealed line of a record that is written alone; see the module."""
+    return sealed(record_body(episode), 0)
+
+
+def record_body(episode: Episode) -> bytes:
+    """The line of a record up to its seal."""
     values = _EPISODES.dump_python(episode, warnings=False)
     head = {"id": episode.key.id, "status": episode.status}
-    return _sealed(json_line({**head, **values})[:-2], place)
+    return json_line({**head, **values})[:-2]
 
 
-def _sealed(body: bytes, place: int) -> bytes:
+def sealed(body: bytes, place: int) -> bytes:
+    """A line: the body, how many lines the same write put before it, and the checksum."""
     body += b',"place":%d' % place
     return body + b',"crc":"%08x"}\n' % zlib.crc32(body)
 
@@ -67,7 +73,7 @@ def reseal(line: Line) -> bytes:
         return record_line(line.episode())
     seal = _seal(line.raw)
     assert seal is not None
-    return _sealed(line.raw[: seal.start()], 0)
+    return sealed(line.raw[: seal.start()], 0)
 
 
 class BrokenLine(ValueError):

@@ -38,7 +38,7 @@ from agemem_eval.harness.runner import rows_of, run
 from agemem_eval.harness.store import RunStore
 from agemem_eval.harness.store_check import Finding, verify
 from agemem_eval.harness.store_compact import compact
-from agemem_eval.harness.store_index import read_lines, record_line
+from agemem_eval.harness.store_index import read_lines, record_body, record_line, sealed
 
 DIARY = "agemem_fakes.memories:Diary"
 
@@ -184,7 +184,7 @@ def test_what_a_power_failure_kept_from_the_disk_is_forgiven_and_older_damage_is
     """Of a write of several records the disk may keep the last and lose one before."""
     path = tmp_path / "0001.jsonl"
     first = [record_line(scored(f"t{i}")) for i in range(2)]
-    group = [record_line(scored(f"g{i}"), i) for i in range(4)]
+    group = [sealed(record_body(scored(f"g{i}")), i) for i in range(4)]
     hole = b"\0" * (len(group[1]) + len(group[2]))  # over the end of a line
     path.write_bytes(b"".join([*first, group[0], hole, group[3]]))
     found = list(read_lines(path))

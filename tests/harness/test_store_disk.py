@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import resource
@@ -139,12 +140,12 @@ def test_when_a_shared_write_fails_nobody_is_told_that_it_did_not(fast_disk: Pat
     """Whichever thread writes for the others, each learns what came of its own episode."""
     tasks = [f"t{i}" for i in range(16)]
     outcomes: dict[str, bool] = {}
-    for at in (40, 60, 75):
-        directory = fast_disk / f"{at}"
+    for at, error in itertools.product((40, 60, 75), (full(), MemoryError)):
+        directory = fast_disk / f"{at} {error}"
         outcomes.clear()
         with RunStore(directory) as store:
             store.lock(CONFIG, [])
-            with failing(at, full()):
+            with failing(at, error):
                 threads = [
                     threading.Thread(target=try_commit, args=(store, task, outcomes))
                     for task in tasks
@@ -163,7 +164,7 @@ def test_when_a_shared_write_fails_nobody_is_told_that_it_did_not(fast_disk: Pat
 def try_commit(store: RunStore, task: str, outcomes: dict[str, bool]) -> None:
     try:
         store.commit(scored(task), [])
-    except DataError:
+    except (DataError, MemoryError):
         outcomes[task] = False
     else:
         outcomes[task] = True

@@ -44,9 +44,8 @@ def failing(
     def wrap(name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             made.append(name)
-            if len(made) == at or (
-                lasts and len(made) > at and name not in ("unlink", "ftruncate")
-            ):
+            goes_on = lasts and (error is Killed or name not in ("unlink", "ftruncate"))
+            if len(made) == at or (goes_on and len(made) > at > 0):
                 if name == "write":
                     real["write"](args[0], bytes(args[1])[: len(args[1]) // 2])
                 raise error()
