@@ -13,8 +13,10 @@ import pytest
 
 from agemem_eval.baselines.agemem import AgeMem
 from agemem_eval.harness.errors import DataError
-from agemem_eval.harness.metering import MeteredEmbedder
+from agemem_eval.harness.ledger import Ledger
+from agemem_eval.harness.metering import Meter, MeteredEmbedder
 from agemem_eval.harness.tools import ToolResult, ToolStatus
+from agemem_eval.harness.trace import Trace
 from agemem_eval.harness.types import Services
 from agemem_eval.testing import MemoryConformance
 
@@ -90,8 +92,8 @@ class Unmetered(AgeMem):
     def __init__(self, services, **options):
         embedder = services.embedder
         assert isinstance(embedder, MeteredEmbedder)
-        raw = embedder._embedder  # behind the meter's back
-        super().__init__(dataclasses.replace(services, embedder=raw), **options)
+        own = MeteredEmbedder(embedder._embedder, Meter(Ledger(), Trace()))  # behind its back
+        super().__init__(dataclasses.replace(services, embedder=own), **options)
 
 
 class Unstorable(Recent):

@@ -225,7 +225,7 @@ async def test_an_embedder_that_fails_is_raised_as_it_is(monkeypatch: pytest.Mon
         raise OSError("the disk is full")
 
     life = await Life(LangMemLibrary, WorkModel()).begin()
-    monkeypatch.setattr(type(life.embedder), "aembed", refuse)
+    monkeypatch.setattr(type(life.embedder), "read", refuse)
     with pytest.raises(OSError, match="the disk is full"):
         await life.tell(LANTERN)
     await life.memory.close()

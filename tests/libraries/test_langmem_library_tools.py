@@ -74,7 +74,7 @@ async def test_what_fails_in_a_tool_is_no_answer_to_the_agent(
     life = await Life(LangMemLibrary, WorkModel(), mode="hot-path").begin()
     memory, context = life.memory, Context(8192, len, life.meter.trace)
     await memory.call(ToolCall("manage_memory", {"content": LANTERN}), context)
-    monkeypatch.setattr(type(life.embedder), "aembed", refuse)
+    monkeypatch.setattr(type(life.embedder), "read", refuse)
     for name, given in (("manage_memory", {"content": "x"}), ("search_memory", {"query": "x"})):
         with pytest.raises(OSError, match="the disk is full"):
             await memory.call(ToolCall(name, given), context)

@@ -110,7 +110,7 @@ async def test_an_embedder_that_fails_is_raised_as_it_is() -> None:
     life = await Life(Mem0Library, WorkModel()).begin()
     await life.tell(LANTERN)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(life.embedder), "aembed", _refuse)
+        patch.setattr(type(life.embedder), "read", _refuse)
         with pytest.raises(OSError, match="the disk is full"):
             await life.tell("The cellar of Zbren is hollow.")
         with pytest.raises(OSError, match="the disk is full"):
