@@ -9,6 +9,7 @@ through the endpoint's gate, after growing and jittered waits; what will not is 
 | 500, 502, 503, 409, 425, 529, other 5xx, a 200 that holds an error | server | yes |
 | no connection or no reply in time, 408, 504 | timeout | yes |
 | nobody listens, no such host, connection lost, body cut short | connection | yes |
+| a proxy that does not let it through | connection | if the proxy answers 5xx |
 | certificate refused, no TLS spoken there | tls | no |
 | TLS cut during the handshake | tls or connection | yes |
 | not HTTP, HTML, not JSON, JSON of another form, a bad encoding | malformed | yes |
@@ -321,6 +322,9 @@ def _lost(error: Exception, limits: HttpLimits) -> _Failure:
             hint = "" if cut else ": is it an http:// address?"
             return _Failure("tls", f"no TLS connection ({cause}){hint}", passing=cut)
         return _Failure("connection", f"cannot connect ({cause}): is the server running there?")
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        problem = f"the proxy answered {error.status} {error.message}: check $https_proxy"
+        return _Failure("connection", problem, passing=error.status >= 500)
     name = f"{type(error).__name__}: {error}"
     if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError | ValueError):
         return _Failure("malformed", f"the reply is not HTTP: {name}")

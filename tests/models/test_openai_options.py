@@ -29,6 +29,10 @@ def no_key(monkeypatch):
         ({"timeout_s": "soon"}, "option timeout_s: .*'soon'"),
         ({"timeout_s": "nan"}, "option timeout_s"),
         ({"max_retries": "-1"}, "option max_retries"),
+        ({"max_in_flight": "0"}, "option max_in_flight"),
+        ({"rpm": "0"}, "option rpm"),
+        ({"rpm": "inf"}, "option rpm"),
+        ({"tpm": "many"}, "option tpm: .*'many'"),
         ({"extra_body": "{"}, "option extra_body"),
         ({"extra_body": '{"messages": []}'}, "'messages' is not for it to set"),
         ({"max_tokens_field": "tokens"}, "option max_tokens_field"),
@@ -62,6 +66,7 @@ def test_identity_is_the_model_and_its_decoding_not_the_address():
     elsewhere = make_model("openai:m", {"base_url": "https://other.example/v1/"})
     assert elsewhere.info.identity == base.info.identity
     assert local(timeout_s="3").info.identity == base.info.identity
+    assert local(max_in_flight="3", rpm="60", tpm="1e6").info.identity == base.info.identity
     assert local(seed="1").info.identity != base.info.identity
     assert local(**{"extra-body": '{"a": 1}'}).info.identity != base.info.identity
 

@@ -67,14 +67,17 @@ async def test_another_machine_is_reached_by_the_proxy_with_its_password(monkeyp
     assert f"Proxy-Authorization: Basic {expected}" in heads[0]
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_a_proxy_that_refuses_is_a_failure_without_its_password(monkeypatch, scheme):
+@pytest.mark.parametrize(("scheme", "kind"), [("http", "refused"), ("https", "connection")])
+async def test_a_proxy_that_refuses_is_a_failure_without_its_password(monkeypatch, scheme, kind):
     refusal = f"HTTP/1.1 407 Give {PASSWORD}\r\nContent-Length: 0\r\n\r\n".encode()
     async with proxy(refusal) as (address, heads):
         monkeypatch.setenv(f"{scheme}_proxy", f"http://user:{PASSWORD}@{address}")
         with pytest.raises(ModelError) as caught:
             await ask(f"{scheme}://no-such-host.invalid/v1")
-    assert heads
+    assert len(heads) == 1
+    assert caught.value.kind == kind
+    assert "407" in str(caught.value)
+    assert "gave up" not in str(caught.value)
     assert PASSWORD not in str(caught.value)
 
 
