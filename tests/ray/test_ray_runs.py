@@ -32,7 +32,13 @@ def start(directory: Path, *extra: str, slow: str = "0.03") -> subprocess.Popen[
     environ = {**os.environ, "PYTHONPATH": str(SUPPORT)}
     pipe = subprocess.PIPE
     return subprocess.Popen(
-        command, cwd=directory, env=environ, stdout=pipe, stderr=pipe, text=True
+        command,
+        cwd=directory,
+        env=environ,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -85,16 +91,20 @@ def test_a_node_lost_in_the_middle_costs_only_its_running_episodes(tmp_path: Pat
     assert "worker_lost" in (tmp_path / "far/runs/r/log.jsonl").read_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGKILL"])
 def test_a_run_that_is_ended_leaves_no_process_and_goes_on_from_where_it_was(
-    tmp_path: Path, number: signal.Signals
+    tmp_path: Path, number: str
 ) -> None:
     process = start(tmp_path, "--backend", "ray", slow="0.1")
     wait_until_it_plays(process, tmp_path, 1)
     started = children(process.pid)
     assert len(started) > 3, "no cluster was started, so this shows nothing"
-    process.send_signal(number)
+    if number == "SIGINT":  # a terminal's Ctrl-C goes to all that were started in it
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(signal.Signals[number])
     process.communicate(timeout=100)
+    assert process.returncode == {"SIGINT": 130, "SIGTERM": 143, "SIGKILL": -9}[number]
     assert wait_for(lambda: not any(map(alive, started)))
     before = len(records(tmp_path))
     assert before < EPISODES
