@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ _QUEUE = 16_384  # spans that wait; OTEL_BSP_MAX_QUEUE_SIZE says otherwise
 _DEFAULT = "http://localhost:4318"
 _SPOKEN = "http/protobuf"
 _LIBRARY = "opentelemetry"
+_SYSTEM = re.compile(r"\[Errno -?\d+\] ([^)\"']+)")  # its own words, at the heart of a long text
 
 log = logging.getLogger("agemem_eval.trace")
 
@@ -55,7 +57,7 @@ class Collector:
             ) from error
         self._taken = 0
         self._reasons = _Reasons()  # before the exporter, which may have something to say
-        self._exporter = _Counting(OTLPSpanExporter(), self._reasons)
+        self._exporter = _Counting(OTLPSpanExporter(session=_session(self._reasons)), self._reasons)
         queue = None if "OTEL_BSP_MAX_QUEUE_SIZE" in os.environ else _QUEUE
         self._processor = BatchSpanProcessor(self._exporter, max_queue_size=queue)
         self._resource: Any = None
@@ -138,12 +140,32 @@ class _Reasons(logging.Handler):
 
     def add(self, reason: str) -> None:
         """Keep a reason."""
-        self.first = self.first or " ".join(reason.split())
+        if not self.first:
+            found = _SYSTEM.search(reason)
+            self.first = found.group(1) if found else " ".join(reason.split())
 
     def detach(self) -> None:
         """Leave the SDK's logger as it was."""
         self._logger.removeHandler(self)
         self._logger.propagate = self._before
+
+
+def _session(reasons: _Reasons) -> Any:
+    """HTTP as the exporter speaks it; what goes wrong is kept, since the SDK says it not always."""
+    import requests
+
+    class Session(requests.Session):  # type: ignore[misc]
+        def send(self, request: Any, **options: Any) -> Any:
+            try:
+                response = super().send(request, **options)
+            except requests.RequestException as error:
+                reasons.add(str(error))
+                raise
+            if not response.ok:
+                reasons.add(f"it answers {response.status_code} {response.reason}")
+            return response
+
+    return Session()
 
 
 class _Counting:
