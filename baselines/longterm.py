@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from ..harness.context import Context
@@ -28,6 +28,7 @@ from ..harness.tools import (
 )
 from ..harness.trace import Trace
 from ..harness.types import Json, ModelInfo, Outcome, Scope, Services, Turn
+from .entries import as_json
 from .options import whole
 from .store import Entry, valid_unicode
 from .stores import open_store
@@ -187,7 +188,7 @@ class LongTermMemory:
 
     def entries(self) -> list[Json]:
         """All memories of the open scope, oldest first."""
-        return [asdict(entry) for entry in self._store.entries()]
+        return list(map(as_json, self._store.entries()))
 
     def snapshot(self) -> bytes:
         """The open scope's memories; the format is `MemoryStore.snapshot`'s."""

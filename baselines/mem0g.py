@@ -26,7 +26,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any, ClassVar
 
 import zstandard
@@ -35,6 +34,7 @@ from ..harness.errors import DataError
 from ..harness.metering import MeteredModel
 from ..harness.types import Json, Scope, Services
 from . import mem0_prompts as prompts
+from .entries import as_json
 from .graph import THRESHOLD, Entity, Graph, bm25
 from .longterm import Found
 from .mem0 import MAX_MESSAGE, Mem0
@@ -210,7 +210,7 @@ class Mem0g(Mem0):
 
     def entries(self) -> list[Json]:
         """All memories, then all valid edges (`metadata.kind` is `relation`), oldest first."""
-        return [*super().entries(), *(asdict(edge) for edge in self._graph.relations())]
+        return [*super().entries(), *map(as_json, self._graph.relations())]
 
     def snapshot(self) -> bytes:
         """Memories, nodes and edges: a zstd frame around UTF-8 JSON.
