@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from ..ledger import Usage
 from ..protocol import make_call
 from ..records import stable_hash
-from ..tools import ToolCall
+from ..tools import Tool, ToolCall
 from ..types import ChatMessage, Completion, Request
 from . import estimate_usage, tool_schemas
 from .http import Json, MalformedReply
@@ -23,37 +24,62 @@ _FINISH = {
     "content_filter": "content_filter",
 }
 _MOST_TOKENS = 10**9  # usage beyond it is nonsense
+_CACHED_LENGTH = 4000  # characters; longer messages would fill memory
+_NOTHING: Json = {}
 _BY_ID = "token_id:"  # how vLLM writes a token by its id
 
 
-def request_body(
-    model: str, request: Request, *, max_tokens_field: str = "max_tokens", token_ids: bool = False
-) -> Json:
-    """The JSON of a request; what is None is left to the endpoint.
+def request_json(
+    model: str,
+    request: Request,
+    *,
+    max_tokens_field: str = "max_tokens",
+    token_ids: bool = False,
+    extra: Json = _NOTHING,
+) -> bytes:
+    """A request as it is sent; what is None is left to the endpoint.
+
+    A conversation grows by its end, so messages that were sent before are not written anew.
 
     Args:
         model: The endpoint's name of the model.
         request: What to ask.
         max_tokens_field: `max_tokens`, or `max_completion_tokens` where the former is refused.
         token_ids: Ask for token ids as vLLM takes it; other endpoints may refuse the field.
+        extra: Further fields; they replace those that are no messages or tools.
     """
     sampling = request.sampling
-    body: Json = {
+    fields: Json = {
         "model": model,
-        "messages": [wire_message(message) for message in request.messages],
         max_tokens_field: sampling.max_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "seed": sampling.seed,
     }
-    body = {key: value for key, value in body.items() if value is not None}
-    if request.tools:
-        body["tools"] = tool_schemas(request.tools)
+    fields = {key: value for key, value in fields.items() if value is not None}
     if request.want_tokens:
-        body["logprobs"] = True
+        fields["logprobs"] = True
         if token_ids:
-            body["return_token_ids"] = True
-    return body
+            fields["return_token_ids"] = True
+    messages = ", ".join(map(_message_json, request.messages))
+    tools = f', "tools": {_tools_json(request.tools)}' if request.tools else ""
+    return f'{json.dumps({**fields, **extra})[:-1]}, "messages": [{messages}]{tools}}}'.encode()
+
+
+def _message_json(message: ChatMessage) -> str:
+    if message.tool_calls or len(message.content) > _CACHED_LENGTH:
+        return json.dumps(wire_message(message))
+    return _plain_json(message)
+
+
+@lru_cache(maxsize=8192)
+def _plain_json(message: ChatMessage) -> str:
+    return json.dumps(wire_message(message))
+
+
+@lru_cache(maxsize=64)
+def _tools_json(tools: tuple[Tool, ...]) -> str:
+    return json.dumps(tool_schemas(tools))
 
 
 def wire_message(message: ChatMessage) -> Json:

@@ -124,18 +124,17 @@ class JsonClient:
         self._joined: Endpoint | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def post(self, path: str, body: Json, read: Callable[[Json], T]) -> T:
+    async def post(self, path: str, payload: bytes, read: Callable[[Json], T]) -> T:
         """Send a request until a reply can be read.
 
         Args:
             path: Below the base URL, with its leading slash.
-            body: The JSON to send.
+            payload: The JSON to send.
             read: Makes the result of the reply's JSON object; may raise `MalformedReply`.
 
         Raises:
             ModelError: when the endpoint failed for good.
         """
-        payload = json.dumps(body).encode()
         endpoint, last = self._endpoint(), self.limits.max_retries + 1
         attempt = 1
         while True:

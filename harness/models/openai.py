@@ -17,7 +17,7 @@ from ..records import stable_hash
 from ..tokens import ESTIMATOR
 from ..types import Completion, ModelInfo, Request
 from . import ModelBase
-from .chat import read_reply, request_body
+from .chat import read_reply, request_json
 from .endpoint import read_key
 from .gate import GateLimits
 from .http import HttpLimits, Json, JsonClient
@@ -161,15 +161,16 @@ class OpenAIModel(ModelBase):
         decoding = self._decoding
         if request.sampling.seed is None and decoding.seed is not None:
             request = replace(request, sampling=replace(request.sampling, seed=decoding.seed))
-        body = request_body(
+        payload = request_json(
             self._name,
             request,
             max_tokens_field=decoding.max_tokens_field,
             token_ids=decoding.token_ids,
+            extra=decoding.extra_body,
         )
         return await self._client.post(
             "/chat/completions",
-            {**body, **decoding.extra_body},
+            payload,
             lambda reply: read_reply(reply, request, self.count_tokens),
         )
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agemem_eval.harness.models.chat import read_reply, request_body
+from agemem_eval.harness.models.chat import read_reply, request_json, wire_message
 from agemem_eval.harness.models.http import MalformedReply, _parse
 from agemem_eval.harness.tools import ToolCall
 from agemem_eval.harness.types import ChatMessage, Completion, Request, Sampling
@@ -170,6 +170,39 @@ def test_vllm_token_names_are_ids():
     assert words.token_ids is None
 
 
+def sent(asked, **options):
+    return json.loads(request_json("m", asked, **options))
+
+
 def test_token_fields_are_sent_only_when_wanted():
-    assert "logprobs" not in request_body("m", request(), token_ids=True)
-    assert "return_token_ids" not in request_body("m", WANTED)
+    assert "logprobs" not in sent(request(), token_ids=True)
+    assert "return_token_ids" not in sent(WANTED)
+    assert sent(WANTED, token_ids=True)["return_token_ids"] is True
+
+
+MESSAGES = st.lists(
+    st.builds(
+        ChatMessage,
+        st.sampled_from(["system", "user", "assistant", "tool"]),
+        st.text() | st.text(min_size=4000, max_size=4100),
+        st.lists(
+            st.builds(ToolCall, st.text(), st.dictionaries(st.text(), st.integers()), st.text()),
+            max_size=2,
+        ).map(tuple),
+        st.text(max_size=3),
+    ),
+    max_size=5,
+)
+
+
+@UNHURRIED
+@given(MESSAGES, st.dictionaries(st.sampled_from(["temperature", "x", "seed"]), JSON, max_size=2))
+def test_what_is_sent_is_what_was_asked_whether_or_not_it_was_sent_before(messages, extra):
+    asked = Request(messages, Sampling(max_tokens=5, seed=1))
+    raw = request_json("m", asked, extra=extra)
+    assert raw == request_json("m", Request(list(messages), asked.sampling), extra=extra)
+    body = json.loads(raw)
+    expected = {"model": "m", "max_tokens": 5, "temperature": 0.0, "seed": 1, **extra}
+    wire = [wire_message(message) for message in messages]
+    expected["messages"] = json.loads(json.dumps(wire))
+    assert json.dumps(body, sort_keys=True) == json.dumps(expected, sort_keys=True)
