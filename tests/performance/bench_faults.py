@@ -22,7 +22,7 @@ from agemem_eval.harness.testserver import at_random, no_faults
 
 ROUNDS = 5
 RATE = 0.1
-TIMEOUT_S = 2.0  # of one try: what a reply that never comes costs
+TIMEOUT_S = 1.0  # of one try: what a reply that never comes costs
 LIMITS = {"timeout_s": str(TIMEOUT_S), "max_retries": "8", "backoff_s": "0.05"}
 MIXES = {
     "none": (),
@@ -79,7 +79,6 @@ def _played(name: str, index: int, episodes: int) -> Played:
             limits=limits,
             retries=200 if once else 2,
             concurrency=32,
-            workers=None,
             envs=["alfworld"],
             memories=["none", "agemem"],
             episodes=episodes // 2,
