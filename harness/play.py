@@ -100,8 +100,7 @@ def _open(stage: Stage, cell: Cell, stream: Stream) -> None:
     if stream.at:
         before = stream.jobs[stream.at - 1].key.id
         stream.snapshot = stage.store.read_snapshot(stream.name, before)
-    directory = stage.store.memory_dir(stream.name) / "live"
-    directory.mkdir(parents=True, exist_ok=True)
+    directory = stage.store.live_dir(stream.name)
     made = make_memory(stage.config, cell.memory_name, stage.models, directory)
     stream.memory, stream.meter = made
 

@@ -45,7 +45,7 @@ from .files import (
 from .ledger import RoleUsage
 from .records import HARNESS_SCHEMA, Episode, EpisodeKey, stable_hash
 from .store_header import check_same, keys_of, leftovers_only, read_header
-from .store_index import Index, json_line, record_body, sealed
+from .store_index import Index, json_line, next_path, record_body, sealed
 from .trace import Event
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,149}")
@@ -252,8 +252,21 @@ class RunStore:
     # --- writing ----------------------------------------------------------------------------
 
     def memory_dir(self, stream: str) -> Path:
-        """Where the snapshots of a stream lie; a memory keeps its own files in `live/` there."""
+        """Where the snapshots of a stream lie."""
         return self.directory / "memory" / check_name(stream)
+
+    def live_dir(self, stream: str) -> Path:
+        """The folder where a stream's memory keeps files of its own; made if need be.
+
+        Raises:
+            DataError: if the disk refuses.
+        """
+        folder = self.memory_dir(stream) / "live"
+        try:
+            make_folder(folder)
+        except OSError as error:
+            raise self._refused(error) from error
+        return folder
 
     def commit(
         self, episode: Episode, events: Iterable[Event], snapshot: tuple[str, bytes] | None = None
@@ -351,7 +364,8 @@ class RunStore:
         if self._lock is None:
             raise OSError("it was closed meanwhile")
         if self._file is None:
-            path, self._file = _new_writer(self.directory / "episodes", self.files())
+            path = next_path(self.directory / "episodes", self.files())
+            self._file = _new_writer(path)
             self._number = self._index().file(path)
         offset = end = os.lseek(self._file, 0, os.SEEK_END)
         lines = [sealed(waiting.body, place) for place, waiting in enumerate(group)]
@@ -372,16 +386,13 @@ class RunStore:
         return disk_error(f"the run {self.directory}", error)
 
 
-def _new_writer(folder: Path, files: list[Path]) -> tuple[Path, int]:
-    """A new file for this process; numbered, so that the order of writers is that of `files`."""
-    make_folder(folder)
-    number = 1 + max((int(p.stem) for p in files if p.stem.isdigit()), default=0)
-    path = folder / f"{number:04}.jsonl"
+def _new_writer(path: Path) -> int:
+    make_folder(path.parent)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
     try:
-        sync_folder(folder)
+        sync_folder(path.parent)
     except OSError:
         os.close(descriptor)
         remove(path)
         raise
-    return path, descriptor
+    return descriptor

@@ -16,7 +16,7 @@ from .files import disk_error, remove, sync_folder, take_lock, write_all
 from .plan import Cell
 from .records import EpisodeKey
 from .store import RunStore
-from .store_index import BrokenLine, Index, Line, head_id, read_lines, reseal
+from .store_index import BrokenLine, Index, Line, head_id, next_path, read_lines, reseal
 
 _TRACE = ".jsonl.zst"
 _SNAPSHOT = ".snapshot"
@@ -81,8 +81,7 @@ def _rewrite(index: Index, paths: list[Path]) -> tuple[int, int]:
     if lines == len(index) and len(paths) <= 1:
         return 0, len(paths)
     folder = paths[0].parent
-    number = 1 + max((int(p.stem) for p in paths if p.stem.isdigit()), default=0)
-    target = folder / f"{number:04}.jsonl"
+    target = next_path(folder, paths)
     half = target.with_name(f"{target.name}.tmp")
     try:
         descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)

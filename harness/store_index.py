@@ -76,6 +76,12 @@ def reseal(line: Line) -> bytes:
     return sealed(line.raw[: seal.start()], 0)
 
 
+def next_path(folder: Path, files: Iterable[Path]) -> Path:
+    """A new file of records, numbered to come after all others."""
+    number = 1 + max((int(path.stem) for path in files if path.stem.isdigit()), default=0)
+    return folder / f"{number:04}.jsonl"
+
+
 class BrokenLine(ValueError):
     """A line that is no sound record; says what is wrong."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from agemem_eval.harness.errors import ConfigMismatchError, DataError, UsageErro
 from agemem_eval.harness.ledger import RoleUsage
 from agemem_eval.harness.records import Episode, EpisodeKey
 from agemem_eval.harness.store import RunStore, check_name
+from agemem_eval.harness.store_index import record_line
 
 CONFIG = make_config({"envs": ["alfworld"], "memories": ["none"]})
 
@@ -102,6 +104,43 @@ def test_another_configuration_is_refused_with_the_difference(tmp_path: Path) ->
     other = make_config({"envs": ["alfworld"], "memories": ["none"], "agent": {"shots": 0}})
     with pytest.raises(ConfigMismatchError, match=r"agent\.shots: 1 in the run, 0 now"):
         fill(tmp_path / "r", config=other)
+
+
+def test_a_store_that_writes_holds_no_episodes(tmp_path: Path) -> None:
+    with RunStore(tmp_path / "r") as store:
+        store.lock(CONFIG, [])
+        for n in range(30):
+            store.commit(episode(n), [])
+        gc.collect()
+        assert not [one for one in gc.get_objects() if isinstance(one, Episode)]
+        assert store.counts() == (30, 0)
+        assert [one.steps for one in store.records([key(7), key(99), key(3)])] == [7, 3]
+
+
+def test_what_an_episode_without_a_score_has_cost_is_told_until_it_has_one(tmp_path: Path) -> None:
+    lost = {"agent": RoleUsage(1, 1, 1, 0), "judge": RoleUsage(2, 2, 2, 2)}
+    fill(tmp_path / "r", episode(1, "infra_error", tokens_lost=lost))
+    cost = {"agent": RoleUsage(2, 3, 4, 0), "judge": RoleUsage(2, 2, 2, 2)}
+    with RunStore(tmp_path / "r") as store:
+        store.lock(CONFIG, [])
+        assert store.spent(key(1)) == cost
+        store.spent(key(1))["agent"].calls = 99  # the caller's own
+        assert store.spent(key(1)) == cost
+        assert store.spent(key(2)) == {}
+        store.commit(episode(1, tokens_lost=cost), [])
+        assert (store.scored(key(1)), store.spent(key(1))) == (True, {})
+    assert RunStore.open(tmp_path / "r").counts() == (1, 0)
+
+
+def test_many_files_of_records_are_read_in_the_order_of_their_writers(tmp_path: Path) -> None:
+    fill(tmp_path / "r", episode(1, reason="first"))
+    folder = tmp_path / "r/episodes"
+    (folder / "0001.jsonl").rename(folder / "9999.jsonl")
+    fill(tmp_path / "r", episode(2))
+    second = folder / "10000.jsonl"
+    assert second.exists()
+    second.write_bytes(second.read_bytes() + record_line(episode(1, reason="second")))
+    assert [e.reason for e in RunStore.open(tmp_path / "r").records([key(1)])] == ["first"]
 
 
 def test_two_writers_at_once_are_refused(tmp_path: Path) -> None:
