@@ -34,7 +34,7 @@ class _Options(BaseModel):
     max_batch: int = Field(32, ge=1, le=4096)
     max_wait_ms: float = Field(10.0, ge=0, le=10_000)
     max_tokens_in_flight: int | None = Field(None, ge=1)
-    prefill_tokens: int = Field(4096, ge=16)
+    prefill_tokens: int = Field(2048, ge=16)
     prefix_reuse: bool = True
     threads: int | None = Field(None, ge=1, le=1024)
     chat_template_kwargs: JsonText[dict[str, Any]] = Field(default_factory=dict)
@@ -89,7 +89,7 @@ class HfModel(ModelBase):
         max_batch: str | int = 32,
         max_wait_ms: str | float = 10.0,
         max_tokens_in_flight: str | int | None = None,
-        prefill_tokens: str | int = 4096,
+        prefill_tokens: str | int = 2048,
         prefix_reuse: str | bool = True,
         threads: str | int | None = None,
         chat_template: str = "",

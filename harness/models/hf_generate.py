@@ -67,7 +67,7 @@ class Decoder:
         *,
         max_rows: int = 32,
         max_tokens: int = 65_536,
-        prefill_tokens: int = 4096,
+        prefill_tokens: int = 2048,
         reuse: bool = True,
     ) -> None:
         self.model, self.stop = model, frozenset(stop)
@@ -278,12 +278,13 @@ class Decoder:
         One for all layers, or one by type of layer where the model has two.
         """
         place = torch.arange(self._cache.length, device=positions.device)
-        back = positions[:, None, :, None] - place
-        lowest = torch.finfo(self.model.dtype).min
+        own = positions[:, None, :, None]
+        later, dtype = place > own, self.model.dtype
 
         def mask(window: int | None) -> Tensor:
-            hidden = back < 0 if window is None else (back < 0) | (back >= window)
-            return torch.zeros_like(back, dtype=self.model.dtype).masked_fill_(hidden, lowest)
+            hidden = later if window is None else later | (place <= own - window)
+            scores = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
+            return scores.masked_fill_(hidden, torch.finfo(dtype).min)
 
         if isinstance(self._windows, dict):
             return {kind: mask(window) for kind, window in self._windows.items()}

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agemem_eval.harness.cli import main
+from agemem_eval.harness.store import RunStore
 
 pytestmark = pytest.mark.hf
 
 
-def run(tiny: Path, runs: Path, name: str, *more: str) -> list[dict[str, Any]]:
-    """The records of a run, without what differs from time to time."""
+def run(tiny: Path, runs: Path, name: str, *more: str) -> list[tuple[Any, Any]]:
+    """Records and events of a run, without what differs from time to time."""
     command = [
         "run", "--env", "alfworld", "--memory", "agemem", "--model", f"hf:{tiny}",
-        "--max-tokens", "24", "--max-turns-per-step", "2", "--context-tokens", "6000",
+        "--max-tokens", "12", "--max-turns-per-step", "1", "--context-tokens", "6000",
         "--runs-dir", str(runs), "--name", name, "--workers", "0", *more,
     ]  # fmt: skip
     with pytest.raises(SystemExit) as ended:
         main(command)
     assert not ended.value.code
-    records = []
-    for file in (runs / name / "episodes").glob("*.jsonl"):
-        for line in file.read_text().splitlines():
-            record = json.loads(line)
-            for key in ("wall_s", "started_at", "memory_costs"):
-                record.pop(key, None)
-            records.append(record)
-    return sorted(records, key=lambda record: str(record["key"]))
+    store = RunStore.open(runs / name)
+    played = []
+    for key, episode in sorted(store.episodes().items(), key=lambda item: item[0].id):
+        events = [{**event, "latency_s": None} for event in store.read_trace(key.id)]
+        still = replace(episode, wall_s=0.0, started_at="", memory_costs={})
+        played.append((still, events))
+    return played
 
 
 def test_a_run_is_scored_and_equal_at_concurrency_1_and_16(tiny: Path, tmp_path: Path) -> None:
@@ -39,18 +39,22 @@ def test_a_run_is_scored_and_equal_at_concurrency_1_and_16(tiny: Path, tmp_path:
     many = run(tiny, tmp_path, "many", "--concurrency", "16", *drawn, "-o", "prefix_reuse=false")
     assert len(one) == 4
     assert one == many
-    for record in one:
-        assert record["key"]["model"] == "hf:tiny"
-        assert record["key"]["memory"] == "agemem-norl"
-        assert record["status"] != "infra_error"
-        tokens = record["tokens"]["agent"]
-        assert tokens["estimated_calls"] == 0
-        assert 0 < tokens["completion_tokens"] <= 24 * tokens["calls"]
+    for episode, events in one:
+        assert (episode.key.model, episode.key.memory) == ("hf:tiny", "agemem-norl")
+        assert episode.scored
+        tokens = episode.tokens["agent"]
+        assert tokens.estimated_calls == 0
+        assert 0 < tokens.completion_tokens <= 12 * tokens.calls
+        replies = [event for event in events if event["type"] == "completion"]
+        assert sum(event["completion_tokens"] for event in replies) == tokens.completion_tokens
 
 
-def test_a_native_run_shows_the_tools_to_the_model(tiny: Path, tmp_path: Path) -> None:
-    records = run(tiny, tmp_path, "native", "--transport", "native", "--episodes", "1")
-    assert records[0]["status"] != "infra_error"
+def test_a_run_with_native_calls_is_scored(tiny: Path, tmp_path: Path) -> None:
+    ((episode, events),) = run(tiny, tmp_path, "native", "--transport", "native", "--episodes", "1")
+    assert episode.scored
+    shown = next(event for event in events if event["type"] == "completion")
+    said = sum(event["tokens"] for event in events[:3] if event["type"] == "message")
+    assert shown["prompt_tokens"] > said  # the tools' schemas are in the prompt, too
 
 
 def test_native_tools_without_a_template_for_them_end_in_one_line(
