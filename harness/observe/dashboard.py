@@ -252,7 +252,7 @@ class _Layout:
             if line and line[-1][1] == own:  # each part costs at every redraw
                 text = line.pop()[0] + text
             line.append((text, own))
-        if cell.plan.env:
+        if cell.plan.memory:  # a sum is made anew each time, and its id is soon another's
             self._rows[id(cell)] = state, line
         return line
 

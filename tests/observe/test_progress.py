@@ -1,4 +1,4 @@
-"""The numbers of a run, the dashboard that shows them, and the plain lines."""
+"""The numbers of a run, and the dashboard that shows them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from agemem_eval.harness.observe.dashboard import Dashboard, Screen, short
-from agemem_eval.harness.observe.lines import PlainLines
 from agemem_eval.harness.observe.tally import Tally, duration
 from agemem_eval.harness.watch import CellPlan, Planned
 
@@ -200,6 +199,19 @@ def test_of_many_cells_those_that_fit_are_shown_and_the_rest_is_summed() -> None
     assert "0/300" in next(line for line in shown if line.startswith("all"))
 
 
+def test_the_row_of_the_rest_is_that_of_the_rest_whatever_the_terminals_height() -> None:
+    dashboard = hidden()
+    dashboard.planned(plan(Path(), *(f"memory-{n}" for n in range(30)), planned=10))
+    for height in (20, 19, 18, 20, 30, 12):
+        shown = text_of(dashboard, 100, height)
+        rows = [line for line in shown if line.startswith("count")]
+        left = 30 - len(rows)
+        more = next(line for line in shown if " more " in line)
+        assert more.startswith(f"{left} more")
+        assert f"0/{left * 10} " in more
+    dashboard.close()
+
+
 def test_markup_and_control_characters_in_names_are_text() -> None:
     out = io.StringIO()
     screen = Screen(file=out, force_terminal=True, width=120, height=40, color_system=None)
@@ -301,52 +313,6 @@ def test_a_dumb_terminal_gets_plain_lines(tmp_path: Path) -> None:
     assert "\x1b" not in text
     assert "a-run: 0 of 3 episodes" in text
     assert "a-run: 3 of 3 episodes, 100% of 3 solved" in text
-
-
-# --- plain lines ----------------------------------------------------------------------------
-
-
-def test_plain_lines_say_how_far_it_is_and_what_failed() -> None:
-    said: list[str] = []
-    clock = Clock()
-    lines = PlainLines(said.append, every_s=3600, clock=clock)
-    lines.planned(plan(planned=4, done=1))
-    lines.event(key_of(), completion(1000, 100))
-    clock.now += 10
-    for n, fields in enumerate(({}, {"status": "infra_error", "fault": "timeout"})):
-        ended = episode(f"t{n}", **fields)
-        lines.ends(ended)
-        lines.committed(ended)
-    lines.close()
-    assert said == [
-        "a-run: 1 of 4 episodes",
-        "a-run: 2 of 4 episodes, 100% of 1 solved; infra_error 1; failed tries: timeout 1; "
-        "100 + 10 tokens/s",
-    ]
-
-
-def test_plain_lines_come_by_themselves_and_only_when_something_changed() -> None:
-    changed = threading.Event()
-    said: list[str] = []
-
-    def say(line: str) -> None:
-        said.append(line)
-        if len(said) == 2:
-            changed.set()
-
-    clock = Clock()
-    lines = PlainLines(say, every_s=0.001, clock=clock)
-    lines.planned(plan(planned=4))
-    lines.committed(episode())
-    assert changed.wait(10)
-    lines.close()
-    assert len(said) == 2
-
-
-def test_a_run_that_never_got_a_plan_prints_nothing() -> None:
-    said: list[str] = []
-    PlainLines(said.append).close()
-    assert said == []
 
 
 def picture(written: str) -> list[str]:
