@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
+from processes import alive, come_true
 
 from agemem_eval.harness.errors import (
     DataError,
@@ -39,18 +38,8 @@ async def start(pool: WorkerPool, env: str = BAD) -> WorkerEnv:
     return client
 
 
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-async def gone(*pids: int, within: float = 10) -> bool:
-    deadline = time.monotonic() + within
-    while any(map(alive, pids)) and time.monotonic() < deadline:
-        await asyncio.sleep(0.02)
-    return not any(map(alive, pids))
+async def gone(*pids: int) -> bool:
+    return await come_true(lambda: not any(map(alive, pids)))
 
 
 async def test_it_plays_like_the_environment_in_this_process(pool: WorkerPool) -> None:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import alive, wait_for
 
 from agemem_eval.harness.errors import EpisodeTimeout, InfraError, WorkerError
 from agemem_eval.harness.types import Task
@@ -43,18 +44,8 @@ async def pid_of(env: WorkerEnv) -> int:
     return int((await env.step("pid")).observation)
 
 
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def all_gone(pids: set[int], within: float = 10) -> bool:
-    deadline = time.monotonic() + within
-    while any(map(alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return not any(map(alive, pids))
+def all_gone(pids: set[int]) -> bool:
+    return wait_for(lambda: not any(map(alive, pids)))
 
 
 async def test_no_step_timeout_is_shorter_than_what_a_call_may_honestly_take() -> None:
