@@ -67,9 +67,9 @@ def main(rounds: str = "5") -> None:
     )  # fmt: skip
     with endpoint() as url:
         works = {
-            "scripted model, 8 at once": ({"episodes": 400}, {"concurrency": 8}),
+            "scripted model, 8 at once": ({"episodes": 200, "repeats": 2}, {"concurrency": 8}),
             "50 ms endpoint, 32 at once": (
-                {"model": "openai:test", "episodes": 320, "agent": {"max_steps": 10}},
+                {"model": "openai:test", "episodes": 160, "repeats": 2, "agent": {"max_steps": 10}},
                 {"concurrency": 32, "base_url": url},
             ),
         }
