@@ -293,7 +293,7 @@ async def test_a_storm_of_429_ends_in_all_calls_served_and_none_lost(caplog):
 
 async def test_a_rate_limit_of_the_server_is_kept_by_rpm():
     options = {"max_retries": 0, "rpm": "1800", "timeout_s": 20}  # 30 a second
-    async with endpoint(rate=(33, 1.0), options=options) as (server, model):
+    async with endpoint(rate=(40, 1.0), options=options) as (server, model):
         await asyncio.gather(*(model.generate(request()) for _ in range(70)))
     assert server.n_limited == 0
     assert server.served.calls == 70
