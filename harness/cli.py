@@ -175,6 +175,12 @@ TraceTo = Annotated[
         "--trace", help="Export a span for each model and tool call: jsonl (in the run), or otlp."
     ),
 ]
+TraceContent = Annotated[
+    bool | None,
+    typer.Option(
+        "--trace-content", help="Spans with the texts of outputs, tool calls and actions, too."
+    ),
+]
 LogLevel = Annotated[
     str | None,
     typer.Option(help="Of log.jsonl in the run: debug, info (default), warning or error."),
@@ -230,6 +236,7 @@ def run(
     ray_cpus: RayCpus = None,
     cache: Cache = None,
     trace: TraceTo = None,
+    trace_content: TraceContent = None,
     log_level: LogLevel = None,
     step_timeout_s: StepTimeout = None,
     episode_timeout_s: EpisodeTimeout = None,

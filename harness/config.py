@@ -139,6 +139,7 @@ class Execution(_Strict):
     ray_cpus: float = Field(1.0, ge=0)  # CPUs of the cluster that a worker takes
     cache: bool = False  # keep the model's replies in `cache_dir`, and take them from there
     trace: Literal["jsonl", "otlp"] | None = None  # export a span for each model and tool call
+    trace_content: bool = False  # with the texts of outputs, tool calls and actions
     log_level: Literal["debug", "info", "warning", "error"] = "info"  # of `log.jsonl` in the run
 
 

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +85,35 @@ async def run(
         MissingExtraError: for a missing prerequisite.
     """
     clock = time.perf_counter()
+    watching, stop = Watchers(watchers), stop or Stop()
+    async with AsyncExitStack() as leaving:  # what is entered last is left first
+        leaving.callback(watching.close)
+        store = _store(config, execution)
+        models = make_models(config, execution)
+        leaving.push_async_callback(models.close)
+        pool = make_pool(execution)
+        leaving.push_async_callback(pool.close)
+        leaving.callback(store.close)
+        cells = await make_plan(config, execution, pool, models)
+        store.lock(config, [cell.to_json() for cell in cells])
+        part = _Part(config, execution, store, pool, models, cells, watching, stop)
+        leaving.callback(part.close)
+        await part.play()
+        rows = [row_of(store, cell) for cell in cells]
+        return RunResult(
+            store.directory,
+            rows,
+            part.planned,
+            scored=sum(row.n_scored for row in rows),
+            resumed=part.done_before,
+            wall_s=time.perf_counter() - clock,
+            stopped=part.stopped,
+            notes=(str(models.cache.stats()),) if execution.cache and models.cache else (),
+        )
+
+
+def _store(config: RunConfig, execution: Execution) -> RunStore:
+    """The store of a run that may begin, or go on, under this configuration."""
     store = RunStore(execution.runs_dir / check_name(execution.name or default_name(config)))
     if not execution.resume and store.exists():
         raise UsageError(
@@ -91,34 +121,7 @@ async def run(
             "choose another --name"
         )
     store.check(config)
-    watching, stop = Watchers(watchers), stop or Stop()
-    models = make_models(config, execution)
-    pool = make_pool(execution)
-    part: _Part | None = None
-    try:
-        cells = await make_plan(config, execution, pool, models)
-        store.lock(config, [cell.to_json() for cell in cells])
-        part = _Part(config, execution, store, pool, models, cells, watching, stop)
-        await part.play()
-        rows = [row_of(store, cell) for cell in cells]
-        scored = sum(row.n_scored for row in rows)
-        return RunResult(
-            store.directory,
-            rows,
-            part.planned,
-            scored,
-            resumed=part.done_before,
-            wall_s=time.perf_counter() - clock,
-            stopped=part.stopped,
-            notes=(str(models.cache.stats()),) if execution.cache and models.cache else (),
-        )
-    finally:
-        if part is not None:
-            part.close()
-        store.close()
-        await pool.close()
-        await models.close()
-        watching.close()
+    return store
 
 
 def rows_of(directory: Path) -> list[Row]:

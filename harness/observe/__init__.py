@@ -6,6 +6,7 @@ import os
 import sys
 
 from ..config import Execution, RunConfig
+from ..errors import UsageError
 from ..watch import Watcher
 
 
@@ -28,11 +29,13 @@ def watchers_for(
 
     clean = Cleaner(filter(None, [execution.model_options.get("api_key_env")]))
     watchers: list[Watcher] = []
+    if execution.trace_content and execution.trace is None:
+        raise UsageError("--trace-content says what spans hold: add --trace jsonl or --trace otlp")
     if execution.trace is not None:
         from .spans import sink
         from .tracer import Tracer
 
-        content = getattr(execution, "trace_content", False)
+        content = execution.trace_content
         watchers.append(Tracer(sink(execution.trace), execution, config, clean, content=content))
     if not quiet:
         watchers.append(_progress())
