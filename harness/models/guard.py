@@ -19,8 +19,9 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
-SWEEP_S = 2.0  # for children to end in good order after their server has
+SWEEP_S = 5.0  # for children to end in good order after their server has
 POLL_S = 0.05
 
 
@@ -59,17 +60,35 @@ def _end_with(lifeline: int, server: subprocess.Popen[bytes], grace_s: float) ->
     deadline = time.monotonic() + grace_s
     while server.returncode is None:
         if time.monotonic() > deadline:
-            signal_group(server.pid, signal.SIGKILL)
+            kill_group(server.pid)
         time.sleep(POLL_S)
 
 
 def _sweep(group: int) -> None:
     """End what is left of the server's children, so that none outlives it."""
-    signal_group(group, signal.SIGTERM)
-    deadline = time.monotonic() + SWEEP_S
-    while signal_group(group, 0) and time.monotonic() < deadline:
-        time.sleep(POLL_S)
+    steps = (lambda: signal_group(group, signal.SIGTERM), lambda: kill_group(group))
+    for end in steps:
+        end()
+        deadline = time.monotonic() + SWEEP_S
+        while signal_group(group, 0) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
     signal_group(group, signal.SIGKILL)
+
+
+def kill_group(group: int) -> None:
+    """Kill a process group but for Python's resource trackers, where they can be told apart.
+
+    A tracker ends by itself after the processes it serves, and frees their shared memory then.
+    """
+    proc = Path("/proc")
+    if not (proc / "self/stat").exists():
+        signal_group(group, signal.SIGKILL)
+    for entry in proc.glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            tracker = b"multiprocessing.resource_tracker" in (entry / "cmdline").read_bytes()
+            if int(fields[2]) == group and not tracker:
+                os.kill(int(entry.name), signal.SIGKILL)
 
 
 def signal_group(group: int, number: int) -> bool:

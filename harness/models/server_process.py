@@ -14,6 +14,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,9 @@ import aiohttp
 from ..errors import DataError, UsageError
 from . import guard
 
-GRACE_S = 5.0  # for the server to end in good order, before it and its children are killed
+# For the server to end in good order: killed, vLLM leaves hundreds of megabytes in shared memory.
+GRACE_S = 20.0
+HURRY_S = 1.0  # to wait for that where this process is itself told to end
 ADMIN_TIMEOUT_S = 120.0  # loading an adapter is the slowest of these requests
 PROBE_TIMEOUT_S = 5.0
 PROBE_S = 0.25  # between two looks at whether it answers
@@ -33,6 +36,10 @@ TELL_S = 15.0  # between two progress lines
 _TAIL = 2**18  # bytes of a log's end that an error is looked for in
 
 log = logging.getLogger("agemem_eval.server")
+
+_left: list[
+    subprocess.Popen[bytes]
+] = []  # guards that still end their servers: not to be waited for
 
 # `(APIServer pid=7) ERROR 11-26 03:37:11 [core.py:790] ` before what a line says
 _PREFIX = re.compile(r"^(?:\([^)]*\) ?)?(?:[A-Z]+ [-\d]+ [:.\d]+ \[[^]]*\] ?)?")
@@ -84,12 +91,14 @@ class ServerProcess:
         self.launch = launch
         self.ended = asyncio.Event()
         self.pid: int | None = None  # of the server, which leads a process group of this number
-        self._exit = "it was not started"
+        self._exit = "its guard was killed"
+        self._guard: subprocess.Popen[bytes] | None = None
         self._lifeline: int | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._status: int | None = None  # where the guard says how the server is
+        self._said = b""
         self._log_start = 0  # bytes of the log that earlier starts wrote
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Start the process; it does not answer yet.
 
         Raises:
@@ -104,25 +113,27 @@ class ServerProcess:
             raise DataError(f"cannot write the log of {launch.what}: {error}") from error
         self._log_start = os.fstat(output).st_size
         theirs, self._lifeline = os.pipe()
-        command = (sys.executable, "-P", guard.__file__, str(theirs), str(GRACE_S))
+        self._status, saying = os.pipe()
+        command = (sys.executable, guard.__file__, str(theirs), str(GRACE_S), *launch.command)
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                *launch.command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
+            # not asyncio's: its transport kills a process that is left to itself
+            self._guard = subprocess.Popen(  # noqa: S603 - what the launch asks for
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=saying,
                 stderr=output,
                 env=dict(launch.environment),
                 pass_fds=(theirs,),
                 start_new_session=True,
             )
         except OSError as error:
-            self._close_lifeline()
+            self._close_pipes()
             raise ServerFailed(f"{launch.what} cannot be started: {error}") from error
         finally:
-            os.close(theirs)
-            os.close(output)
-        self._watching = asyncio.create_task(self._watch(process))
+            for descriptor in (theirs, saying, output):
+                os.close(descriptor)
+        os.set_blocking(self._status, False)
+        asyncio.get_running_loop().add_reader(self._status, self._read)
 
     async def ready(self, timeout_s: float) -> float:
         """Wait until it lists its models, to the holder of its key; tells how long that takes.
@@ -156,17 +167,25 @@ class ServerProcess:
         async with self.launch.session() as session:
             return await _answers(session, f"{self.launch.url}/health")
 
-    async def stop(self) -> None:
-        """End it and its children; returns when they are gone."""
-        self._close_lifeline()
-        if self._watching is None:
+    async def stop(self, *, hurry: bool = False) -> None:
+        """End it and its children; returns when they are gone.
+
+        Args:
+            hurry: Leave the rest of that to the guard soon.
+        """
+        lifeline, self._lifeline = self._lifeline, None
+        if lifeline is not None:
+            os.close(lifeline)
+        if self._guard is None:
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.ended.wait(), GRACE_S + guard.SWEEP_S + 1.0)
-        if self.pid is not None and not self.ended.is_set():
-            guard.signal_group(self.pid, signal.SIGKILL)
-        self._watching.cancel()
-        await asyncio.gather(self._watching, return_exceptions=True)
+            patience = HURRY_S if hurry else GRACE_S + 2 * guard.SWEEP_S + 1.0
+            await asyncio.wait_for(self.ended.wait(), patience)
+        if not self.ended.is_set():
+            if not hurry and self.pid is not None:
+                guard.kill_group(self.pid)
+            _left.append(self._guard)
+            self._end()
 
     def obituary(self, how: str = "died") -> str:
         """One line on how it ended, its last telling words, and where the whole log is."""
@@ -188,26 +207,36 @@ class ServerProcess:
             extra={"fields": {"event": "server_starting", "waited_s": round(waited_s, 1)}},
         )
 
-    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+    def _read(self) -> None:
         """Follow the guard's two lines; whichever way it ends, so does the server."""
-        assert process.stdout is not None
-        self._exit = "its guard was killed"
-        async for line in process.stdout:
-            word, _, number = line.decode().strip().partition(" ")
+        assert self._status is not None
+        assert self._guard is not None
+        data = os.read(self._status, 4096)
+        self._said += data
+        *lines, self._said = self._said.split(b"\n")
+        for line in lines:
+            word, _, number = line.decode().partition(" ")
             if word == "pid":
                 self.pid = int(number)
             elif word == "exit":
                 self._exit = exit_text(int(number))
-        if self.pid is not None:
-            guard.signal_group(self.pid, signal.SIGKILL)  # where the guard could not
-        await process.wait()
-        self._close_lifeline()
+        if not data:
+            self._guard.wait()  # it has closed its end by ending
+            if self.pid is not None:
+                guard.kill_group(self.pid)  # where the guard could not
+            self._end()
+
+    def _end(self) -> None:
+        if self._status is not None:
+            asyncio.get_running_loop().remove_reader(self._status)
+        self._close_pipes()
         self.ended.set()
 
-    def _close_lifeline(self) -> None:
-        lifeline, self._lifeline = self._lifeline, None
-        if lifeline is not None:
-            os.close(lifeline)
+    def _close_pipes(self) -> None:
+        for descriptor in (self._lifeline, self._status):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._lifeline = self._status = None
 
 
 async def _answers(session: aiohttp.ClientSession, url: str) -> bool:

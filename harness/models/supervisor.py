@@ -45,6 +45,7 @@ class Supervisor:
         self._starting: asyncio.Task[ServerProcess] | None = None
         self._worked = False  # whether any of them ever came up
         self._deaths = 0
+        self._hurry = False
         self._given_up: AgememError | None = None
 
     async def process(self) -> ServerProcess:
@@ -94,13 +95,18 @@ class Supervisor:
             await asyncio.gather(calling, dying, return_exceptions=True)
 
     async def close(self) -> None:
-        """End the server; a later call starts another one."""
+        """End the server; a later call starts another one.
+
+        Where the calling task is itself being cancelled, as by SIGTERM, its guard ends the server.
+        """
+        task = asyncio.current_task()
+        self._hurry = task is not None and task.cancelling() > 0
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
         process, self._process = self._process, None
         if process is not None:
-            await process.stop()
+            await process.stop(hurry=self._hurry)
 
     # --- inside -----------------------------------------------------------------------------
 
@@ -128,14 +134,14 @@ class Supervisor:
             log.info("%s is started (log: %s)", launch.what, launch.log, extra={"fields": fields})
             process = ServerProcess(launch)
             try:
-                await process.start()
+                process.start()
                 return process, await process.ready(self._timeout_s)
             except ServerFailed as error:
                 await process.stop()
                 if last or "address already in use" not in str(error).lower():
                     raise
             except BaseException:  # a cancelled start leaves nothing behind
-                await process.stop()
+                await process.stop(hurry=self._hurry)
                 raise
         raise AssertionError("unreachable")
 

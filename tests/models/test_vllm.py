@@ -123,8 +123,9 @@ async def test_a_model_may_be_used_again_after_its_close(model_of):
 
 
 async def test_a_server_that_ignores_sigterm_is_killed_with_its_children(
-    model_of, tmp_path, fake_vllm
+    model_of, tmp_path, fake_vllm, monkeypatch
 ):
+    monkeypatch.setattr("agemem_eval.harness.models.server_process.GRACE_S", 0.5)
     fake_vllm(stubborn=True)
     model = model_of()
     await model.generate(request())

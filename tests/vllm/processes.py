@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,11 @@ def alive(group: int) -> list[str]:
     said = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True)
     rows = [line.split(None, 2) for line in said.stdout.splitlines()]
     return [row[2] for row in rows if int(row[0]) == group and not row[1].startswith("Z")]
+
+
+def shared_memory() -> set[str]:
+    """The blocks of shared memory that Python programs hold, or have left behind."""
+    return {path.name for path in Path("/dev/shm").glob("psm_*")}
 
 
 def wait_for(condition, seconds: float = 240.0):

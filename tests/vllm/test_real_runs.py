@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .processes import alive, engines, needs_vllm, wait_for
+from .processes import alive, engines, needs_vllm, shared_memory, wait_for
 from .tiny_model import make_model
 
 pytestmark = [pytest.mark.vllm, needs_vllm]
@@ -40,6 +40,7 @@ def server_of(cwd: Path) -> int:
 
 
 def test_a_run_that_is_killed_leaves_no_server_behind(place, tmp_path):
+    before = shared_memory()
     process = subprocess.Popen(
         run_command(place), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -47,16 +48,17 @@ def test_a_run_that_is_killed_leaves_no_server_behind(place, tmp_path):
     wait_for(lambda: engines(group))
     process.kill()
     process.wait()
-    wait_for(lambda: not alive(group), 30)
+    wait_for(lambda: not alive(group), 60)
+    assert shared_memory() <= before
 
 
 def test_a_run_outlives_a_killed_engine_and_ends_its_server(place, tmp_path):
+    before = shared_memory()
     native = ("--transport", "native", "-o", "tool_parser=hermes")
     process = subprocess.Popen(
         run_command(place, *native), cwd=tmp_path, stderr=subprocess.PIPE, text=True
     )
     group = wait_for(lambda: server_of(tmp_path))
-    traces = tmp_path / "runs/r"
     wait_for(lambda: "Application startup complete" in newest_log(tmp_path))
     for pid in engines(group):
         os.kill(pid, signal.SIGKILL)
@@ -64,9 +66,9 @@ def test_a_run_outlives_a_killed_engine_and_ends_its_server(place, tmp_path):
     assert process.returncode == 0, said
     assert "2 of 2 episodes scored" in said
     assert "died" in said
-    assert traces.is_dir()
     assert not alive(group)
     assert not alive(server_of(tmp_path))
+    assert shared_memory() <= before
 
 
 def newest_log(cwd: Path) -> str:

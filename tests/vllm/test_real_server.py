@@ -16,7 +16,7 @@ from agemem_eval.harness.models.vllm import VllmModel
 from agemem_eval.harness.tools import Tool, ToolArguments, ToolCall
 from agemem_eval.harness.types import ChatMessage, Request, Sampling
 
-from .processes import alive, needs_vllm
+from .processes import alive, needs_vllm, shared_memory
 from .tiny_model import CHAT_TEMPLATE, make_adapter, make_model
 
 pytestmark = [
@@ -63,6 +63,7 @@ def tokenizer(place):
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def model(place):
     """A model whose server all tests of this module share."""
+    before = shared_memory()
     found = VllmModel(
         str(place / "base"),
         lora=str(place / "adapter"),
@@ -76,6 +77,7 @@ async def model(place):
     server = found._server.supervisor._process
     await found.close()
     assert alive(server.pid) == []
+    assert shared_memory() <= before
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
