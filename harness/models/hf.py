@@ -29,6 +29,10 @@ _CACHE_BYTES = 4 * 2**30  # of keys and values, where nothing else is said; less
 class _Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    revision: str | None = None
+    lora: Path | None = None
+    chat_template: Path | None = None
+    card: Path | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     max_batch: int = Field(32, ge=1, le=4096)
@@ -100,6 +104,8 @@ class HfModel(ModelBase):
             raise UsageError("the model 'hf' needs a folder or a name of the hub: hf:PATH")
         options = checked_options(
             _Options,
+            revision=revision,
+            lora=lora or None,
             dtype=dtype,
             device=device,
             max_batch=max_batch,
@@ -108,22 +114,26 @@ class HfModel(ModelBase):
             prefill_tokens=prefill_tokens,
             prefix_reuse=prefix_reuse,
             threads=threads,
+            chat_template=chat_template or None,
             chat_template_kwargs=chat_template_kwargs,
+            card=card or None,
         )
+        self._load(name, options)
+
+    def _load(self, name: str, options: _Options) -> None:
         try:
             from . import hf_chat, hf_generate, hf_schedule, hf_weights
         except ImportError as error:
             raise MissingExtraError("transformers with torch", "hf") from error
-        folder = hf_weights.find(name, revision)
-        adapter = Path(lora).expanduser() if lora else None
-        template = Path(chat_template).expanduser() if chat_template else None
-        files = hf_weights.identity(folder, adapter)
-        training, said = _card(card, [adapter, folder])
-        loaded = hf_weights.load(folder, adapter, options.dtype, options.device, options.threads)
+        folder, lora = hf_weights.find(name, options.revision), options.lora
+        files = hf_weights.identity(folder, lora)
+        training, said = _card(options.card, [lora, folder])
+        loaded = hf_weights.load(folder, lora, options.dtype, options.device, options.threads)
         self._positions = loaded.positions
-        self._chat = hf_chat.Chat(loaded.tokenizer, template, options.chat_template_kwargs, name)
+        arguments = options.chat_template_kwargs
+        self._chat = hf_chat.Chat(loaded.tokenizer, options.chat_template, arguments, name)
         self.info = ModelInfo(
-            _shown(name, adapter),
+            _shown(name, lora),
             training=training,
             identity={
                 "provider": "hf",
@@ -195,10 +205,10 @@ def _shown(name: str, adapter: Path | None) -> str:
     return f"hf:{last}" + (f"+{adapter.resolve().name}" if adapter is not None else "")
 
 
-def _card(given: str, folders: list[Path | None]) -> tuple[Training, str]:
+def _card(given: Path | None, folders: list[Path | None]) -> tuple[Training, str]:
     """What is said of the training, by the card given or the first that lies beside weights."""
-    if given:
-        return read_card(Path(given).expanduser())
+    if given is not None:
+        return read_card(given)
     beside = [folder / CARD for folder in folders if folder is not None]
     found = next((card for card in beside if card.is_file()), None)
     return read_card(found) if found is not None else ("none", "")
