@@ -47,7 +47,6 @@ RETRIED = {
     "stream_cut": "connection",
     "long_length": "connection",
     "truncated": "malformed",
-    "short_length": "malformed",
     "html": "malformed",
     "not_json": "malformed",
     "not_http": "malformed",
@@ -113,7 +112,7 @@ def whole(body, *headers):
 @pytest.mark.parametrize(("fault", "kind"), RETRIED.items())
 async def test_a_fault_that_may_pass_has_a_kind_and_is_retried(fault, kind, caplog):
     caplog.set_level(logging.INFO, "agemem_eval.endpoint")
-    options = {"max_retries": 2, "timeout_s": 0.2}
+    options = {"max_retries": 2, "timeout_s": 0.2 if fault == "hang" else 10}
     async with endpoint(faults=first(fault, fault), options=options) as (server, model):
         assert (await model.generate(request())).text == PLAY
     assert server.n_requests == 3
@@ -125,6 +124,19 @@ async def test_a_fault_that_may_pass_has_a_kind_and_is_retried(fault, kind, capl
             await model.generate(request())
     assert caught.value.kind == kind
     assert server.n_requests == 3
+
+
+async def test_a_content_length_below_the_truth_is_malformed_and_passes():
+    """What is left of the reply may be taken for the next one's, if it is on the wire by then."""
+    faults = first("short_length", "short_length")
+    async with endpoint(faults=faults, options={"max_retries": 5, "timeout_s": 10}) as (_, model):
+        assert (await model.generate(request())).text == PLAY
+    options = {"max_retries": 2, "timeout_s": 10}
+    async with endpoint(faults=lambda _: "short_length", options=options) as (server, model):
+        with pytest.raises(ModelError, match="gave up after 3 tries") as caught:
+            await model.generate(request())
+    assert caught.value.kind == "malformed"
+    assert 2 <= server.n_requests <= 3
 
 
 @pytest.mark.parametrize(("fault", "kind"), FATAL.items())

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from agemem_eval.harness.errors import ModelError
 from agemem_eval.harness.models.http import HttpLimits, JsonClient
-from agemem_eval.harness.testserver import PLAY, first
 
 from .fakes import endpoint, request
 
