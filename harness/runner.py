@@ -27,6 +27,7 @@ from .watch import CellPlan, Planned, Watcher, Watchers
 from .workers import EnvPool, make_pool
 
 MAX_PASSES = 3  # over what an outage left owed
+WRITERS = 8  # threads that commit episodes
 
 log = logging.getLogger("agemem_eval.run")
 
@@ -165,8 +166,8 @@ class _Part:
         self._store, self._cells, self._watchers, self._stop = store, cells, watchers, stop
         self._concurrency, self._lifelong = execution.concurrency, config.memory_scope == "run"
         self._breaker = Breaker(execution.max_infra_errors, execution.patience_s, stop.event)
-        # Commits wait for the disk; in a thread of their own they hold up no other episode.
-        self._writer = ThreadPoolExecutor(1, "agemem-eval-store")
+        # Commits wait for the disk; in threads they hold up no other episode, and share its syncs.
+        self._writers = ThreadPoolExecutor(WRITERS, "agemem-eval-store")
         scoring = Scoring(models)
         self._stage = Stage(
             config, execution, store, pool, models, scoring, watchers, self._commit, self._ending
@@ -201,8 +202,8 @@ class _Part:
             )
 
     def close(self) -> None:
-        """Wait for the last commit."""
-        self._writer.shutdown()
+        """Wait for the last commits."""
+        self._writers.shutdown()
 
     async def _pass(self, schedule: Schedule) -> None:
         """Play what a schedule gives, several at once; an error that no retry mends ends it."""
@@ -241,7 +242,7 @@ class _Part:
         self, episode: Episode, events: list[Event], snapshot: tuple[str, bytes] | None
     ) -> None:
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._writer, self._store.commit, episode, events, snapshot)
+        await loop.run_in_executor(self._writers, self._store.commit, episode, events, snapshot)
         self._breaker.record(episode)
         self._scored += episode.scored
         self._passing_faults += episode.fault in PASSING
