@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agemem_eval.harness.errors import DataError, ModelError
@@ -174,13 +174,14 @@ requests = st.builds(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(requests, requests)
 def test_two_requests_have_one_key_if_and_only_if_they_are_equal_but_for_who_asks(
     one: Request, other: Request
 ) -> None:
     model = Numbering()
-    same = dataclasses.replace(one, role=Role.AGENT) == dataclasses.replace(other, role=Role.AGENT)
+    said = [repr(dataclasses.replace(asked, role=Role.AGENT)) for asked in (one, other)]
+    same = said[0] == said[1]  # by their texts, since the order of arguments reaches a model
     assert (request_digest(model, one) == request_digest(model, other)) == same
     assert request_digest(model, one) == request_digest(model, dataclasses.replace(one))
 
@@ -240,7 +241,7 @@ class Saying(Numbering):
         return self.said
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(completions)
 def test_every_field_of_a_reply_comes_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, said: Completion
