@@ -2,117 +2,78 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
+from kills import (
+    Found,
+    KilledRun,
+    children,
+    compare,
+    kill_runner,
+    kill_workers,
+    play_whole,
+)
+from load_bench import wait_gone
 
-KILLS = 10
-EPISODES = 200
-
-
-def command(*extra: str) -> list[str]:
-    return [
-        sys.executable, "-m", "agemem_eval", "run", "--env", "alfworld", "--memory", "agemem",
-        "--episodes", str(EPISODES), "--json", "--name", "r", *extra,
-    ]  # fmt: skip
-
-
-def table(cwd: Path, *extra: str) -> dict[str, Any]:
-    done = subprocess.run(command(*extra), cwd=cwd, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    (row,) = json.loads(done.stdout)["rows"]
-    row.pop("wall_s")  # the one thing that no two runs share
-    row.pop("memory_wall_s")
-    return row
-
-
-def committed(cwd: Path) -> Counter[str]:
-    """How often each episode's line was written, over all files."""
-    found: Counter[str] = Counter()
-    for path in (cwd / "runs/r/episodes").glob("*.jsonl"):
-        for line in path.read_bytes().split(b"\n")[:-1]:
-            found[json.loads(line)["key"]["task"]] += 1
-    return found
+EPISODES = 60
+ALWAYS = ("--env", "alfworld", "--memory", "agemem", "--workers", "2")
+STREAM = ("--memory-scope", "run", "--order-seeds", "0,1")
+SCOPES = {
+    "episode": (*ALWAYS, "--episodes", str(EPISODES)),
+    "run": (*ALWAYS, "--episodes", str(EPISODES // 2), *STREAM),
+}
+MOMENTS = ("start", "midway", "midway", "midway", "end")
 
 
-def kill_and_resume(cwd: Path, rng: random.Random, extra: tuple[str, ...]) -> int:
-    """Kill the runner at random moments; how many kills hit it between first and last commit.
-
-    Every other kill waits for the run's next commit first: by the clock alone, a busy machine would
-    be hit at its start every time.
-    """
-    hits, seen = 0, Counter[str]()
-    for kill in range(KILLS):
-        process = subprocess.Popen(
-            command(*extra), cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 60 * (kill % 2)
-        while committed(cwd) == seen and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.2) if kill % 2 else rng.uniform(0.5, 1.8))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        now = committed(cwd)
-        hits += 0 < len(now) < EPISODES
-        assert not seen - now, "a finished episode was lost"
-        seen = now
-    return hits
+def nothing_wrong(found: Found) -> None:
+    assert (found.lost, found.doubled) == (0, 0), "a finished episode was lost or played again"
+    assert (found.hung, found.orphans) == (0, 0)
+    assert found.differing == 0, "the table, a record or a trace is not the uninterrupted one's"
 
 
-@pytest.mark.parametrize("scope", ["episode", "run"])
-def test_ten_kills_and_a_resume_give_the_uninterrupted_table(tmp_path: Path, scope: str) -> None:
-    extra = ("--memory-scope", scope)
-    for name in ("whole", "killed"):
-        (tmp_path / name).mkdir()
-    whole = table(tmp_path / "whole", *extra)
-    hits = kill_and_resume(tmp_path / "killed", random.Random(scope), extra)
-    assert hits >= 2, "too few kills hit a run at work for this to mean anything"
-    assert table(tmp_path / "killed", *extra) == whole
-    counts = committed(tmp_path / "killed")
-    assert len(counts) == EPISODES
-    assert set(counts.values()) == {1}
+@pytest.mark.parametrize("scope", list(SCOPES))
+def test_kills_and_a_resume_give_the_uninterrupted_table(tmp_path: Path, scope: str) -> None:
+    whole = play_whole(KilledRun(tmp_path / "whole", EPISODES, SCOPES[scope]))
+    run, found = KilledRun(tmp_path / "killed", EPISODES, SCOPES[scope]), Found()
+    rng = random.Random(scope)
+    for moment in MOMENTS:
+        kill_runner(run, moment, whole.start_s, rng, found)
+    assert found.kills["midway"] >= 1, "no kill hit a run at work, so this means nothing"
+    compare(run, whole, set(), found)
+    assert len(run.committed()) == EPISODES
+    nothing_wrong(found)
+
+
+def test_killed_workers_cost_no_episode_and_change_none(tmp_path: Path) -> None:
+    whole = play_whole(KilledRun(tmp_path / "whole", EPISODES, SCOPES["episode"]))
+    many = (*SCOPES["episode"], "--retries", "10")
+    run, found = KilledRun(tmp_path / "killed", EPISODES, many), Found()
+    kill_workers(run, 5, False, random.Random(5), found)
+    assert found.kills.total() >= 1
+    compare(run, whole, {"tokens_lost"}, found)
+    assert len(run.committed()) == EPISODES
+    nothing_wrong(found)
 
 
 def test_a_killed_runner_leaves_no_worker_behind(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        command("--workers", "2"),
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    workers: set[int] = set()
-    deadline = time.monotonic() + 30
-    while not workers and process.poll() is None and time.monotonic() < deadline:
-        workers = children(process.pid)
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert workers
-    deadline = time.monotonic() + 10
-    while any(alive(pid) for pid in workers) and time.monotonic() < deadline:
+    run = KilledRun(tmp_path, EPISODES, SCOPES["episode"])
+    process = run.start()
+    run.wait(process, lambda: bool(children(process.pid)))
+    assert children(process.pid)
+    process.kill()
+    process.communicate()
+    assert wait_gone(run.mark, 10) == 0
+
+
+def test_a_process_that_outlives_its_run_is_seen(tmp_path: Path) -> None:
+    run = KilledRun(tmp_path, EPISODES, SCOPES["episode"])
+    process = run.start()
+    try:
         time.sleep(0.05)
-    assert not [pid for pid in workers if alive(pid)]
-
-
-def children(pid: int) -> set[int]:
-    try:
-        return {int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
-    except OSError:
-        return set()
-
-
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z" and os.path.exists(f"/proc/{pid}")
+        assert wait_gone(run.mark, 0.1) >= 1
+    finally:
+        process.kill()
+        process.communicate()

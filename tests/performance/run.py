@@ -12,7 +12,8 @@ from pathlib import Path
 NEEDS_MORE = ("inspect", "ray")  # have a tox environment of their own
 BENCHES = (
     "cli", "loop", "store", "memory", "vectors", "backends",
-    "engine", "pddl", "scienceworld", "babyai", "hotpotqa", "load", "faults", "kills", "rss", "observe", "stalls",
+    "engine", "pddl", "scienceworld", "babyai", "hotpotqa",
+    "load", "faults", "kills", "rss", "observe", "stalls",
 )  # fmt: skip
 
 
