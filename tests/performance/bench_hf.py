@@ -6,7 +6,8 @@ Models are made here, with random weights: only sizes count. `turn` is one turn 
 rows have a prompt and get new tokens. `episode` is four turns in a row, each prompt the last one
 with its reply and an observation after it, as an agent's context grows; there a prefix may be
 reused. `ragged` has prompts of different lengths and replies that end at different times, which
-`generate` pads and waits for; its useful tokens count. What is compared is interleaved.
+`generate` pads and waits for; its useful tokens count. What is compared is interleaved, on one core,
+and the time is the processor's, so that a busy machine changes little.
 """
 
 from __future__ import annotations
@@ -131,9 +132,9 @@ def measure(rounds: int, chosen: str) -> Iterator[tuple[str, ...]]:
                         way: Way = by_generate
                         if name != "generate":
                             way = Ours(rows, reuse=name != "hf")
-                        start = time.perf_counter()
+                        start = time.process_time()
                         tokens = work(model, way, rows, random.Random(number))
-                        rates[name].append(tokens / (time.perf_counter() - start))
+                        rates[name].append(tokens / (time.process_time() - start))
                 yield (size, work.__name__, str(rows), *_cells(rates))
 
 
@@ -151,7 +152,9 @@ def main(rounds: str = "5", size: str = "") -> None:
     torch.set_num_threads(1)  # the same for all, and no waiting for busy cores
     transformers.utils.logging.set_verbosity_error()
     columns = ("model", "work", "rows", "generate", "hf", "hf, prefix reuse")
-    table = Table(*columns, title=f"tokens/s, float32, one core, prompts {LONG}, new {NEW}")
+    table = Table(
+        *columns, title=f"tokens per CPU second, float32, one core, prompts {LONG}, new {NEW}"
+    )
     for row in measure(int(rounds), size):
         print(" | ".join(row), flush=True)
         table.add_row(*row)
