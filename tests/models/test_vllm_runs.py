@@ -56,7 +56,7 @@ def test_a_server_that_cannot_start_ends_the_run_in_one_line(command, tmp_path, 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_is_ended_ends_its_server(command, tmp_path, end, monkeypatch):
-    monkeypatch.setenv("FAKE_VLLM", '{"slow_s": 3600, "stubborn": true}')
+    monkeypatch.setenv("FAKE_VLLM", '{"slow_s": 3600}')
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     until(lambda: (tmp_path / "runs/.cache/vllm").is_dir() and processes(tmp_path))
     process.send_signal(end)
