@@ -6,8 +6,8 @@ Models are made here, with random weights: only sizes count. `turn` is one turn 
 rows have a prompt and get new tokens. `episode` is four turns in a row, each prompt the last one
 with its reply and an observation after it, as an agent's context grows; there a prefix may be
 reused. `ragged` has prompts of different lengths and replies that end at different times, which
-`generate` pads and waits for; its useful tokens count. What is compared is interleaved, on one core,
-and the time is the processor's, so that a busy machine changes little.
+`generate` pads and waits for; its useful tokens count. What is compared is interleaved, on one
+core, and the time is the processor's, so that a busy machine changes little.
 """
 
 from __future__ import annotations
