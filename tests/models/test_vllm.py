@@ -18,7 +18,7 @@ import pytest
 
 from agemem_eval.harness import registry
 from agemem_eval.harness.errors import ModelError, UsageError
-from agemem_eval.harness.models import guard, make_model
+from agemem_eval.harness.models import make_model
 from agemem_eval.harness.models.supervisor import MOST_DEATHS, ServerGivenUp
 from agemem_eval.harness.models.vllm import VllmModel
 from agemem_eval.harness.types import ChatMessage, Request, Sampling
@@ -392,15 +392,3 @@ async def test_a_run_builds_it_by_name(tmp_path):
     reply = await model.generate(Request([ChatMessage("user", "hi")], sampling))
     assert "--max-model-len 64" in " ".join(said(reply)["arguments"])
     await model.close()
-
-
-def test_the_guard_says_what_it_could_not_start(tmp_path):
-    theirs, ours = os.pipe()
-    done = subprocess.run(
-        [sys.executable, guard.__file__, str(theirs), "1", str(tmp_path / "nothing")],
-        capture_output=True, text=True, pass_fds=(theirs,), timeout=60,
-    )  # fmt: skip
-    os.close(theirs)
-    os.close(ours)
-    assert done.stdout == "exit 127\n"
-    assert "cannot start" in done.stderr

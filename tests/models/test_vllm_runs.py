@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from agemem_eval.harness.models import guard
+
 from .test_vllm import FAKE, is_alive, processes, until
 from .weights_fakes import write_model
 
@@ -88,3 +90,15 @@ def test_an_engine_that_keeps_dying_ends_the_run_in_one_line(command, tmp_path, 
     assert "given up after 3 deaths in a row" in done.stderr
     assert deaths.read_text() == "96"
     assert os.listdir(tmp_path / "runs")
+
+
+def test_the_guard_says_what_it_could_not_start(tmp_path):
+    theirs, ours = os.pipe()
+    done = subprocess.run(
+        [sys.executable, guard.__file__, str(theirs), "1", str(tmp_path / "nothing")],
+        capture_output=True, text=True, pass_fds=(theirs,), timeout=60,
+    )  # fmt: skip
+    os.close(theirs)
+    os.close(ours)
+    assert done.stdout == "exit 127\n"
+    assert "cannot start" in done.stderr
