@@ -148,7 +148,7 @@ class AdaptiveLimit:
             self._cut(used, share)
         elif self._limit < self._threshold:
             if not (holds or more):
-                self._limit = self._threshold = used * max(0.5, TOLERANCE / slower)
+                self._limit = self._threshold = max(1.0, used * max(0.5, TOLERANCE / slower))
         elif self._scarce and holds:
             self._grow()
         self._limit = min(self._limit, self.most)

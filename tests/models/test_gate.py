@@ -146,6 +146,14 @@ def test_what_was_never_tried_proves_nothing():
     assert max(limits) == START
 
 
+@pytest.mark.parametrize("callers", [1, 2, 3])
+def test_an_endpoint_that_gets_slower_goes_on_being_asked_however_few_ask(callers):
+    endpoint = Endpoint(lambda _: 0.2 if now() < 20 else 0.9)
+    limits = driven(endpoint, callers, 120)  # a deadlock is an error there
+    assert min(limits) >= 1
+    assert endpoint.served > 200
+
+
 def test_calls_that_started_before_a_cut_are_not_held_against_it():
     async def main():
         through = Gate()
