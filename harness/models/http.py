@@ -163,8 +163,8 @@ class JsonClient:
         return self._joined
 
     async def _pause(self, failure: _Failure, attempt: int) -> None:
-        """Wait before the next try; what Retry-After asked for is waited for at the gate."""
-        wait = 0.0 if failure.retry_after is not None else self._backoff(attempt)
+        """Wait before the next try; at the gate for Retry-After, which may ask for no wait: 0."""
+        wait = 0.0 if failure.retry_after else self._backoff(attempt)
         log.info(
             "%s: %s; try %d of %d follows", self.base_url, failure.problem, attempt + 1,
             self.limits.max_retries + 1,

@@ -71,6 +71,22 @@ async def test_no_call_starts_before_retry_after_has_passed():
     assert server.served.calls == 2
 
 
+@pytest.mark.parametrize("header", ["0", "Thu, 01 Jan 1970 00:00:00 GMT"])
+async def test_retry_after_that_asks_for_no_wait_leaves_backoff_in_force(header):
+    arrived = []
+
+    def faults(_):
+        arrived.append(asyncio.get_running_loop().time())
+        return "503"
+
+    options = {"backoff_s": 0.2, "max_retries": 2}
+    async with endpoint(faults=faults, retry_after=header, options=options) as (_, model):
+        with pytest.raises(ModelError, match="gave up after 3 tries"):
+            await model.generate(request())
+    assert arrived[1] - arrived[0] >= 0.1
+    assert arrived[2] - arrived[1] >= 0.2
+
+
 def test_backoff_doubles_with_jitter_up_to_the_cap():
     one = client(backoff_s=1, max_wait_s=8)
     for attempt, full in enumerate([1, 2, 4, 8, 8, 8], 1):
