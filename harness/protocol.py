@@ -9,6 +9,7 @@ what can be understood is used, and everything that was not as it should be is n
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from .types import Completion
 _TAG = re.compile(r"<(/?)(think|tool_call|tool_calls|answer)>", re.IGNORECASE)
 _THINK = re.compile(r"</?think>", re.IGNORECASE)
 _FENCE = re.compile(r"^\s*```[a-zA-Z]*\s*|\s*```\s*$")
+_DEEPEST = 64  # levels of a call's arguments; much of what handles them later is recursive
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ def make_call(name: Any, arguments: Any, call_id: str = "") -> ToolCall | str:
         arguments = {}
     if not isinstance(arguments, dict):
         return f"the arguments of {name} are not a JSON object"
+    if unfit := _unfit(arguments):
+        return f"the arguments of {name} {unfit}"
     return ToolCall(name.strip(), arguments, call_id)
 
 
@@ -190,6 +194,21 @@ def _refuse_constant(name: str) -> Any:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _unfit(arguments: Any) -> str | None:
+    """What of some arguments no record could hold: depth, and numbers that JSON has not."""
+    level = [arguments]
+    for _ in range(_DEEPEST):
+        if not level:
+            return None
+        if any(isinstance(value, float) and not math.isfinite(value) for value in level):
+            return "hold a number that is too large"
+        inner = (
+            v.values() if isinstance(v, dict) else v for v in level if isinstance(v, dict | list)
+        )
+        level = [value for values in inner for value in values]
+    return "are nested too deeply"
 
 
 def _loads(text: str) -> Any:

@@ -23,7 +23,9 @@ _FINISH = {
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
+_BROKEN_OFF = ("abort", "error")  # as vLLM and OpenRouter say that the server failed midway
 _MOST_TOKENS = 10**9  # usage beyond it is nonsense
+_LARGEST = 1e9  # of log-probabilities, without their sign
 _CACHED_LENGTH = 4000  # characters; longer messages would fill memory
 _NOTHING: Json = {}
 _BY_ID = "token_id:"  # how vLLM writes a token by its id
@@ -120,15 +122,17 @@ def read_reply(reply: Json, request: Request, count: Callable[[str], int]) -> Co
         count: Counts tokens where the reply has no credible usage.
 
     Raises:
-        MalformedReply: if there is no message in it.
+        MalformedReply: if there is no message in it, or one that the server did not finish.
     """
     choice = _first_choice(reply)
+    finish: Any = choice.get("finish_reason")
+    if choice.get("error") or finish in _BROKEN_OFF:
+        raise MalformedReply(f"the server broke it off: {choice.get('error') or finish}")
     message = choice.get("message")
     if not isinstance(message, dict):
         raise MalformedReply("the choice has no message")
     text = _text(message.get("content")) or _text(message.get("refusal"))
     calls, malformed = read_calls(message.get("tool_calls"), request)
-    finish: Any = choice.get("finish_reason")
     logprobs, token_ids = _tokens(choice) if request.want_tokens else (None, None)
     return Completion(
         text,
@@ -203,8 +207,8 @@ def _tokens(choice: Json) -> tuple[tuple[float, ...] | None, tuple[int, ...] | N
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
     content = content if isinstance(content, list) else []
     items = [item for item in content if isinstance(item, dict)]
-    values = [item.get("logprob") for item in items]
-    numbers = tuple(float(value) for value in values if isinstance(value, int | float))
+    values: list[Any] = [item.get("logprob") for item in items]
+    numbers = tuple(float(value) for value in values if _is_number(value))
     if not numbers or len(numbers) != len(content):
         return None, None
     ids = choice.get("token_ids")
@@ -216,5 +220,10 @@ def _tokens(choice: Json) -> tuple[tuple[float, ...] | None, tuple[int, ...] | N
     return numbers, tuple(ids)
 
 
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < _LARGEST  # never so of what is not finite
+
+
 def _is_token_id(name: str) -> bool:
-    return name.startswith(_BY_ID) and name.removeprefix(_BY_ID).isdecimal()
+    number = name.removeprefix(_BY_ID)
+    return name.startswith(_BY_ID) and len(number) < 19 and number.isdecimal()

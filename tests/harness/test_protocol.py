@@ -92,6 +92,11 @@ def test_arguments_written_as_a_json_string_are_decoded() -> None:
         '<tool_call>[{"name": 3, "arguments": {}}]</tool_call>',
         '<tool_call>[{"name": "Add_memory", "arguments": [1]}]</tool_call>',
         '<tool_call>[{"name": "Add_memory", "arguments": NaN}]</tool_call>',
+        '<tool_call>[{"name": "Add_memory", "arguments": {"a": 1e999}}]</tool_call>',
+        '<tool_call>[{"name": "Add_memory", "arguments": {"a": '
+        + "[" * 200
+        + "]" * 200
+        + "}}]</tool_call>",
         "<tool_call>" + "[" * 100_000 + "</tool_call>",
         "</answer>",
     ],

@@ -170,6 +170,53 @@ def test_vllm_token_names_are_ids():
     assert words.token_ids is None
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"token": "x", "logprob": float("nan")},
+        {"token": "x", "logprob": -float("inf")},
+        {"token": "x", "logprob": True},
+        {"token": "x", "logprob": -(10**400)},
+    ],
+)
+def test_log_probabilities_that_are_no_numbers_are_not_taken(item):
+    assert read_reply(reply(logprobs={"content": [item]}), WANTED, len).logprobs is None
+
+
+@pytest.mark.parametrize("name", ["token_id:" + "9" * 5000, "token_id:²", "token_id:-1"])
+def test_names_that_are_no_token_ids_are_not_taken(name):
+    content = [{"token": name, "logprob": -0.25}]
+    completion = read_reply(reply(logprobs={"content": content}), WANTED, len)
+    assert (completion.logprobs, completion.token_ids) == ((-0.25,), None)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"finish_reason": "abort"},
+        {"finish_reason": "error"},
+        {"finish_reason": "stop", "error": {"code": 502, "message": "the provider is gone"}},
+    ],
+)
+def test_a_reply_that_the_server_broke_off_is_nobodys_answer(said):
+    with pytest.raises(MalformedReply, match="broke it off"):
+        read_reply(reply({"content": "go to"}, **said), request(), len)
+
+
+def test_arguments_that_no_record_could_hold_are_malformed():
+    nested = json.loads("[" * 200 + "]" * 200)
+    for arguments in (
+        '{"a": 1e999}',
+        {"a": [float("nan")]},
+        {"a": nested},
+        json.dumps({"a": nested}),
+    ):
+        calls = [{"id": "a", "function": {"name": "Add_memory", "arguments": arguments}}]
+        completion = read_reply(reply({"tool_calls": calls}), request(), len)
+        assert not completion.tool_calls
+        assert len(completion.malformed) == 1
+
+
 def sent(asked, **options):
     return json.loads(request_json("m", asked, **options))
 
