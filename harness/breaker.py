@@ -29,7 +29,8 @@ class Breaker:
         limit: Failed episodes in a row that open it.
         patience_s: How long a run waits for an endpoint that has worked before; an endpoint that
             never did is not waited for.
-        halted: Whether the run is being ended anyway; awaited with a timeout as a wait.
+        halted: Whether the run is being ended; awaited with a timeout as a wait, and set by this
+            too, so that nobody waits once it gave up.
         clock: Seconds.
     """
 
@@ -57,7 +58,7 @@ class Breaker:
     def record(self, episode: Episode) -> None:
         """Learn how an episode ended."""
         if episode.scored:
-            if self.open:
+            if self.open and self.gave_up is None:
                 log.warning("an episode was scored again: going on", extra=_fields("recovered"))
             self._in_a_row, self._worked, self._wait_s = 0, True, FIRST_WAIT_S
             return
@@ -69,6 +70,7 @@ class Breaker:
         waited = self._clock() - self._since
         if not self._worked or episode.fault not in PASSING or waited >= self._patience_s:
             self.gave_up = f"{self._in_a_row} episodes in a row failed: {episode.reason}"
+            self._halted.set()
         elif self._in_a_row == self._limit:
             log.warning(
                 f"{self._in_a_row} episodes in a row failed, trying one at a time for up to "

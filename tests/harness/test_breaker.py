@@ -99,3 +99,27 @@ def test_a_run_that_ends_cuts_the_wait_short() -> None:
         await asyncio.wait_for(player(), module.FIRST_WAIT_S / 2)
 
     asyncio.run(go())
+
+
+def test_nobody_waits_for_what_was_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    clock = [0.0]
+
+    async def go() -> None:
+        b = breaker(clock)
+        for fault in (None, "server", "server", "server"):
+            b.record(episode(fault))
+
+        async def player() -> None:
+            async with b.turn():
+                assert b.gave_up is not None
+
+        players = [asyncio.create_task(player()) for _ in range(8)]
+        await asyncio.sleep(0)  # the first one waits, the others for it
+        clock[0] = 100.0
+        b.record(episode("server"))
+        async with asyncio.timeout(module.FIRST_WAIT_S / 2):
+            await asyncio.gather(*players)
+        b.record(episode())  # one that was in play
+
+    asyncio.run(go())
+    assert not [record for record in caplog.records if "going on" in record.message]
