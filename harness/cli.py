@@ -246,7 +246,7 @@ def run(
     given = {key: value for key, value in locals().items() if value is not None}
     from .commands import run_command
 
-    raise typer.Exit(run_command(given))
+    sys.exit(run_command(given))  # past `main`, to which 130 would be an interruption
 
 
 @app.command("list")

@@ -28,11 +28,20 @@ from .watch import Watcher
 
 FORMATS = ("terminal", "markdown", "json")
 GROUPS: tuple[registry.Group, ...] = ("envs", "memories", "models", "embedders")
-STOPPED = {"Ctrl-C": 130, "SIGTERM": 143}  # the shell's exit codes
+INTERRUPTED, TERMINATED = "Ctrl-C", "SIGTERM"  # why a run is stopped
+STOPPED = {INTERRUPTED: 130, TERMINATED: 143}  # the shell's exit codes
 TERM_S, DRAIN_S = 10.0, 6.0  # after SIGTERM all is over; episodes in play are cut off before
 
 log = logging.getLogger("agemem_eval.run")
 _DRAINING = {"fields": {"event": "drain"}}
+
+
+class CutOffError(AgememError):
+    """The run was stopped before its episodes in play were finished."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__("stopped; the same command resumes")
+        self.exit_code = STOPPED[why]
 
 
 def run_command(given: dict[str, Any]) -> int:
@@ -166,7 +175,7 @@ async def _stoppable(
 
     def interrupted() -> None:
         if stop.playing and stop.reason is None:
-            stop.drain("Ctrl-C")
+            stop.drain(INTERRUPTED)
             log.warning(
                 "stopping after the episodes in play; Ctrl-C again stops now", extra=_DRAINING
             )
@@ -175,7 +184,7 @@ async def _stoppable(
             task.cancel()
 
     def terminated() -> None:
-        stop.drain("SIGTERM")
+        stop.drain(TERMINATED)
         log.warning(
             f"SIGTERM: stopping within {TERM_S:g} s; what is finished is kept", extra=_DRAINING
         )
@@ -187,7 +196,7 @@ async def _stoppable(
     try:
         return await run(config, execution, watchers, stop)
     except asyncio.CancelledError as error:
-        raise KeyboardInterrupt from error
+        raise CutOffError(stop.reason or INTERRUPTED) from error
 
 
 def _say_how_it_went(result: RunResult) -> None:
