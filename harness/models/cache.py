@@ -317,12 +317,13 @@ class ReplyCache:
                 extra={"fields": {"event": "cache_refused", "problem": str(error)}},
             )
 
-    def _unusable(self, error: Exception) -> DataError:
-        files = f"{self.path}, {FILE}-wal and {FILE}-shm"
-        return DataError(
-            f"the cache of replies {self.path} cannot be used ({error}): delete {files}, or name "
-            "another --cache-dir"
-        )
+    def _unusable(self, error: sqlite3.Error) -> DataError:
+        problem = f"the cache of replies {self.path} cannot be used ({error})"
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _BROKEN or code == sqlite3.SQLITE_ERROR:  # as of a table that is not ours
+            files = f"{self.path}, {FILE}-wal and {FILE}-shm"
+            return DataError(f"{problem}: delete {files}, or name another --cache-dir")
+        return DataError(f"{problem}: see to that, or name another --cache-dir")  # a full disk, …
 
 
 def _pack(completion: Completion) -> bytes:

@@ -294,7 +294,8 @@ def checked_url(url: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise UsageError(f"the base url {url!r} is not of the form http(s)://host[:port]/v1")
+        shown = "" if "@" in text else f" {url!r}"  # there may be a password before it
+        raise UsageError(f"the base url{shown} is not of the form http(s)://host[:port]/v1")
     if parts.username is not None or parts.query or parts.fragment:
         raise UsageError(
             "the base url must hold no user, password, query or fragment: put the key into the "

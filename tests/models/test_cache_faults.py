@@ -278,6 +278,18 @@ async def test_a_disk_that_is_full_ends_the_keeping_and_not_the_run(
     await cached.close()
 
 
+def test_nobody_is_told_to_delete_a_cache_that_is_only_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agemem_eval.harness.models.cache.LOCK_TIMEOUT_S", 0.05)
+    other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(DataError, match="locked") as caught:
+        ReplyCache(tmp_path)
+    assert f"delete {tmp_path}" not in str(caught.value)
+    other.close()
+
+
 def test_a_folder_that_cannot_be_made_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(DataError, match="cannot keep files in"):

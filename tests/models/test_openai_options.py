@@ -22,6 +22,8 @@ def no_key(monkeypatch):
         ({"base_url": "http://host:99999/v1"}, "not of the form http"),
         ({"base_url": "http://[::1/v1"}, "not of the form http"),
         ({"base_url": "http://user:secret@host/v1"}, "no user, password"),
+        ({"base_url": "http://user:secret@host:99999/v1"}, "not of the form http"),
+        ({"base_url": "user:secret@host/v1"}, "not of the form http"),
         ({"base_url": "http://host/v1?key=secret"}, "no user, password"),
         ({"base_url": "http://host/v1/chat/completions/"}, "must end before"),
         ({}, r"needs a key: set \$OPENAI_API_KEY"),
