@@ -19,7 +19,7 @@ from rich.table import Table
 
 HARNESSES = ("ours", "inspect")
 AT_ONCE = 64
-PER_SLOT = {16: 3, AT_ONCE: 4, 256: 2}  # episodes a slot plays one after the other
+PER_SLOT = {16: 3, AT_ONCE: 3, 256: 2}  # episodes a slot plays one after the other
 LATENCY_S = 0.5
 BETTER, CHEAPER = 1.3, 5.0  # targets at 64: times the utilisation, times less CPU
 
