@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -40,7 +40,7 @@ class Endpoint:
         self.has_key = bool(key)
         self.proxy = _proxy(url)
         password = urlsplit(self.proxy).password if self.proxy is not None else None
-        self.redactor = Redactor(key, password or "")
+        self.redactor = Redactor(key, password or "", unquote(password or ""))
         headers = {"Content-Type": "application/json", "User-Agent": f"agemem-eval/{__version__}"}
         if key:
             headers["Authorization"] = f"Bearer {key}"
@@ -125,9 +125,13 @@ def is_loopback(url: str) -> bool:
 
 
 def _proxy(url: str) -> str | None:
-    """The proxy that the environment asks for; proxies are for other machines."""
+    """The proxy that the environment asks for; proxies are for other machines.
+
+    As for other tools, `host:port` is an http:// one; https:// and SOCKS ones are not used.
+    """
     parts = urlsplit(url)
-    if is_loopback(url) or proxy_bypass(parts.hostname or ""):
+    if is_loopback(url) or proxy_bypass(parts.netloc):
         return None
-    proxy = getproxies().get(parts.scheme)
-    return proxy if proxy and proxy.startswith("http://") else None
+    proxy = getproxies().get(parts.scheme, "")
+    scheme, found, rest = proxy.rpartition("://")
+    return f"http://{rest}" if rest and (not found or scheme.lower() == "http") else None

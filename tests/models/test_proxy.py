@@ -67,6 +67,21 @@ async def test_another_machine_is_reached_by_the_proxy_with_its_password(monkeyp
     assert f"Proxy-Authorization: Basic {expected}" in heads[0]
 
 
+@pytest.mark.parametrize("scheme", ["", "HTTP://"])
+async def test_a_proxy_may_be_named_as_other_tools_take_it(monkeypatch, scheme):
+    async with proxy(REPLY) as (address, _):
+        monkeypatch.setenv("http_proxy", f"{scheme}{address}")
+        assert (await ask("http://no-such-host.invalid/v1")).text == "by proxy"
+
+
+async def test_a_password_that_urls_write_otherwise_is_kept_secret_as_it_is(monkeypatch):
+    echo = b'HTTP/1.1 400 No\r\nContent-Length: 37\r\n\r\n{"message": "not by p@ss/word+0123!"}'
+    async with proxy(echo) as (address, _):
+        monkeypatch.setenv("http_proxy", f"http://user:p%40ss%2Fword%2B0123!@{address}")
+        with pytest.raises(ModelError, match=r"not by \*\*\*"):
+            await ask("http://no-such-host.invalid/v1")
+
+
 @pytest.mark.parametrize(("scheme", "kind"), [("http", "refused"), ("https", "connection")])
 async def test_a_proxy_that_refuses_is_a_failure_without_its_password(monkeypatch, scheme, kind):
     refusal = f"HTTP/1.1 407 Give {PASSWORD}\r\nContent-Length: 0\r\n\r\n".encode()
@@ -93,6 +108,8 @@ async def test_this_machine_and_excepted_hosts_are_reached_without(monkeypatch, 
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_tcp_port}")
     async with ChatServer() as server:
         assert (await ask(server.url)).text == PLAY
-    monkeypatch.setenv("no_proxy", "no-such-host.invalid")
-    with pytest.raises(ModelError, match="cannot connect"):
-        await ask("http://no-such-host.invalid/v1")
+    for excepted in ("no-such-host.invalid", "no-such-host.invalid:8000"):
+        monkeypatch.setenv("no_proxy", excepted)
+        with pytest.raises(ModelError, match="cannot connect") as caught:
+            await ask("http://no-such-host.invalid:8000/v1")
+        assert "127.0.0.1" not in str(caught.value)
