@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from . import registry
 from .build import build, takes
 from .config import Execution, RunConfig, split_model
-from .errors import DataError, MemoryBackendError, UsageError, backend_errors
+from .errors import DataError, InfraError, UsageError, backend_errors
 from .ledger import Ledger, Role
 from .metering import Embedder, Meter, MeteredEmbedder, MeteredModel, SharedEmbedder
 from .prompts import PROMPT_VERSION
@@ -199,7 +199,7 @@ def make_embedder(name: str) -> SharedEmbedder:
 
 async def close_memory(memory: Memory) -> None:
     """Close a memory; one that fails at that takes nothing with it: its episodes are committed."""
-    with contextlib.suppress(MemoryBackendError), backend_errors("close"):
+    with contextlib.suppress(InfraError), backend_errors("close"):
         await memory.close()
 
 

@@ -28,6 +28,11 @@ from .types import EnvClient, Gold, Memory, Scope, Task
 from .watch import Watchers
 from .workers import EnvPool
 
+# After these the next try is in a worker of its own, so that its environment harms nobody else.
+# After others it is not: an endpoint that is down breaks all episodes in play, and as many workers
+# would be started.
+ISOLATED = frozenset({"worker", "timeout"})
+
 Commit = Callable[[Episode, list[Event], tuple[str, bytes] | None], Awaitable[None]]
 
 
@@ -46,21 +51,25 @@ class Stage:
     stopped: Callable[[], bool]  # no further try then
 
 
+class NotBegun(Exception):
+    """The run was ended while the episode waited for an environment."""
+
+
 async def play_alone(stage: Stage, cell: Cell, job: Job) -> Episode:
-    """One episode with a memory of its own."""
-    lost = stage.store.spent(job.key)
+    """One episode with a memory of its own.
+
+    Raises:
+        NotBegun: if the run was ended before.
+    """
+    lost, fault = stage.store.spent(job.key), None
     retries = stage.execution.retries
     for attempt in range(1, retries + 2):
-        memory, meter = make_memory(stage.config, cell.memory_name, stage.models)
-        try:
-            episode = await _try(stage, cell, job, memory, meter, None, attempt)
-            episode.tokens_lost = lost
-            if episode.scored or attempt > retries or stage.stopped():
-                await stage.commit(episode, meter.trace.events, None)
-                return episode
-            add_usages(lost, episode.tokens)
-        finally:
-            await close_memory(memory)
+        episode, events = await _try_alone(stage, cell, job, attempt, fault)
+        episode.tokens_lost, fault = lost, episode.fault
+        if episode.scored or attempt > retries or stage.stopped():
+            await stage.commit(episode, events, None)
+            return episode
+        add_usages(lost, episode.tokens)
     raise AssertionError("the last try is always committed")
 
 
@@ -69,24 +78,22 @@ async def play_next(stage: Stage, cell: Cell, job: Job, stream: Stream) -> Episo
 
     The memory starts from the snapshot of the last committed episode, whatever its own files
     say: a killed process may have left them in the middle of an episode.
+
+    Raises:
+        NotBegun: if the run was ended before.
     """
-    if stream.memory is None or stream.meter is None:
-        _open(stage, cell, stream)
-    assert stream.memory is not None
-    assert stream.meter is not None
-    lost = stage.store.spent(job.key)
+    lost, fault = stage.store.spent(job.key), None
     retries = stage.execution.retries
     for attempt in range(1, retries + 2):
-        episode, after = await _try_next(stage, cell, job, stream, attempt)
-        episode.tokens_lost = lost
-        if episode.scored or stage.stopped():
-            break
-        if attempt <= retries:
-            add_usages(lost, episode.tokens)
-    snapshot = (stream.name, after) if episode.scored else None
-    await stage.commit(episode, stream.meter.trace.events, snapshot)
-    stream.snapshot = after
-    return episode
+        episode, events, after = await _try_next(stage, cell, job, stream, attempt, fault)
+        episode.tokens_lost, fault = lost, episode.fault
+        if episode.scored or attempt > retries or stage.stopped():
+            snapshot = (stream.name, after) if episode.scored else None
+            await stage.commit(episode, events, snapshot)
+            stream.snapshot = after
+            return episode
+        add_usages(lost, episode.tokens)
+    raise AssertionError("the last try is always committed")
 
 
 async def close_stream(stream: Stream) -> None:
@@ -96,34 +103,52 @@ async def close_stream(stream: Stream) -> None:
         await close_memory(memory)
 
 
-def _open(stage: Stage, cell: Cell, stream: Stream) -> None:
-    if stream.at:
-        before = stream.jobs[stream.at - 1].key.id
-        stream.snapshot = stage.store.read_snapshot(stream.name, before)
-    directory = stage.store.live_dir(stream.name)
-    made = make_memory(stage.config, cell.memory_name, stage.models, directory)
-    stream.memory, stream.meter = made
+def _open(stage: Stage, cell: Cell, stream: Stream) -> tuple[Memory, Meter]:
+    if stream.memory is None or stream.meter is None:
+        if stream.at:
+            before = stream.jobs[stream.at - 1].key.id
+            stream.snapshot = stage.store.read_snapshot(stream.name, before)
+        directory = stage.store.live_dir(stream.name)
+        made = make_memory(stage.config, cell.memory_name, stage.models, directory)
+        stream.memory, stream.meter = made
+    return stream.memory, stream.meter
+
+
+async def _try_alone(
+    stage: Stage, cell: Cell, job: Job, attempt: int, fault: str | None
+) -> tuple[Episode, list[Event]]:
+    """One try of a lone episode, and its trace."""
+    try:
+        memory, meter = make_memory(stage.config, cell.memory_name, stage.models)
+    except InfraError as error:  # a store in a server that is away
+        return _not_tried(stage, job, error, attempt), []
+    try:
+        episode = await _try(stage, cell, job, memory, meter, None, attempt, fault)
+        return episode, meter.trace.events
+    finally:
+        await close_memory(memory)
 
 
 async def _try_next(
-    stage: Stage, cell: Cell, job: Job, stream: Stream, attempt: int
-) -> tuple[Episode, bytes]:
-    """One try of a stream's next episode, and the memory after it."""
-    memory, meter, before = stream.memory, stream.meter, stream.snapshot
-    assert memory is not None
-    assert meter is not None
-    meter.point_to(Ledger(), Trace())  # what fails before it begins is no cost of the last one
+    stage: Stage, cell: Cell, job: Job, stream: Stream, attempt: int, fault: str | None
+) -> tuple[Episode, list[Event], bytes]:
+    """One try of a stream's next episode, its trace, and the memory after it."""
+    meter = Meter(Ledger(), Trace())
     try:
+        memory, meter = _open(stage, cell, stream)
+        meter.point_to(Ledger(), Trace())  # what fails before it begins is no cost of the last one
+        before = stream.snapshot
         with backend_errors("begin and restore"):
             await memory.begin(Scope(stream.name, "", Trace()))
             memory.restore(before)
-        episode = await _try(stage, cell, job, memory, meter, stream.name, attempt)
+        episode = await _try(stage, cell, job, memory, meter, stream.name, attempt, fault)
         if not episode.scored:
-            return episode, before
+            return episode, meter.trace.events, before
         with backend_errors("snapshot"):
-            return episode, memory.snapshot()
+            return episode, meter.trace.events, memory.snapshot()
     except InfraError as error:
-        return _failed(job, error, meter), before
+        episode = _not_tried(stage, job, error, attempt, meter)
+        return episode, meter.trace.events, stream.snapshot
 
 
 async def _try(
@@ -134,15 +159,21 @@ async def _try(
     meter: Meter,
     stream: str | None,
     attempt: int,
+    fault: str | None,
 ) -> Episode:
-    """One try of an episode; whatever the infrastructure did is its status."""
+    """One try of an episode; whatever the infrastructure did is its status.
+
+    `fault` is what ended the try before.
+    """
     meter.point_to(Ledger(), Trace(stage.watchers.listener(job.key)))
     options = env_options(stage.config, stage.execution, cell.base.env)
     limit = stage.execution.episode_timeout_s
     stage.watchers.begins(job.key, attempt)
     try:
-        env = await stage.pool.acquire(cell.base.env, options, alone=attempt > 1)
+        env = await stage.pool.acquire(cell.base.env, options, alone=fault in ISOLATED)
         try:
+            if attempt == 1 and stage.stopped():
+                raise NotBegun
             async with asyncio.timeout(limit):  # waiting for an environment is not playing
                 gold = await env.gold(job.task)
                 episode = await run_episode(
@@ -179,6 +210,16 @@ async def _told(memory: Memory, env: EnvClient, gold: Gold | None, other: Task) 
         case "other":
             return await env.gold(other)
     return None
+
+
+def _not_tried(
+    stage: Stage, job: Job, error: InfraError, attempt: int, meter: Meter | None = None
+) -> Episode:
+    """The record of a try that failed before or after the episode: its memory did."""
+    episode = _failed(job, error, meter or Meter(Ledger(), Trace()))
+    episode.attempt, episode.order = attempt, job.order
+    stage.watchers.ends(episode)
+    return episode
 
 
 def _failed(job: Job, error: InfraError, meter: Meter) -> Episode:

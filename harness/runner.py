@@ -17,7 +17,7 @@ from .config import Execution, RunConfig
 from .errors import UsageError
 from .metrics import Row, cell_row
 from .plan import Cell, Models, make_plan
-from .play import Stage, close_stream, play_alone, play_next
+from .play import NotBegun, Stage, close_stream, play_alone, play_next
 from .records import Episode
 from .schedule import Schedule, Work
 from .services import Scoring, make_models
@@ -226,7 +226,10 @@ class _Part:
                 work = schedule.take()
                 if work is None:
                     return
-                episode = await self._play(work)
+                try:
+                    episode = await self._play(work)
+                except NotBegun:
+                    return
             if work.stream is not None and episode.scored:
                 schedule.give_back(work)
 

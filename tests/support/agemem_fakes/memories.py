@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from agemem_eval.harness.errors import InfraError
 from agemem_eval.harness.types import Outcome, Scope, Services
 
 
@@ -60,3 +61,21 @@ class Diary:
 
     async def close(self) -> None:
         self._check("close")
+
+
+class FarAway(Diary):
+    """Kept in a server that is away when it is made the 2nd and 3rd time, and at each close."""
+
+    made = 0
+
+    def __init__(self, services: Services) -> None:
+        type(self).made += 1
+        self._answer(self.made not in (2, 3))
+        super().__init__(services)
+
+    def _answer(self, here: bool) -> None:
+        if not here:
+            raise InfraError("the server of the memory is away")
+
+    async def close(self) -> None:
+        self._answer(here=False)

@@ -1,0 +1,110 @@
+"""What becomes of an episode whose try fails, or that still waits when its run is ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agemem_fakes.memories import FarAway
+
+from agemem_eval.harness.config import Execution, RunConfig, make_config
+from agemem_eval.harness.errors import WorkerError
+from agemem_eval.harness.records import Episode
+from agemem_eval.harness.runner import RunResult, Stop, run
+from agemem_eval.harness.store import RunStore
+from agemem_eval.harness.watch import Watcher
+from agemem_eval.harness.workers import WorkerEnv, WorkerPool
+
+COUNT, SINGLE = "agemem_fakes.envs:CountEnv", "agemem_fakes.envs:SingleEnv"
+INC = "agemem_fakes.models:Inc"
+
+
+def config(env: str = COUNT, **values: Any) -> RunConfig:
+    given = {"envs": [env], "memories": ["none"], "episodes": 4, "model": INC, **values}
+    return make_config(given)
+
+
+def go(directory: Path, what: RunConfig, **execution: Any) -> RunResult:
+    return asyncio.run(run(what, Execution(runs_dir=directory, name="r", **execution)))
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each environment that is asked for is to be in a worker of its own."""
+    asked: list[bool] = []
+    real = WorkerPool.acquire
+
+    async def acquire(
+        pool: WorkerPool, env: str, options: Mapping[str, str], *, alone: bool = False
+    ) -> WorkerEnv:
+        asked.append(alone)
+        return await real(pool, env, options, alone=alone)
+
+    monkeypatch.setattr(WorkerPool, "acquire", acquire)
+    return asked
+
+
+def test_an_endpoint_that_fails_costs_no_further_workers(tmp_path: Path, alone: list[bool]) -> None:
+    result = go(tmp_path, config(options={INC: {"fail": "3"}}), concurrency=4, retries=3)
+    assert result.complete
+    assert len(alone) == 1 + 4 + 3, "the plan, the episodes, and their further tries"
+    assert not any(alone)
+
+
+def test_after_a_worker_was_lost_the_next_try_is_in_a_worker_of_its_own(
+    tmp_path: Path, alone: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = WorkerPool.acquire
+
+    async def acquire(pool: WorkerPool, *what: Any, **how: Any) -> WorkerEnv:
+        if len(alone) == 1:  # the first one after the plan's
+            alone.append(how["alone"])
+            raise WorkerError("it was lost")
+        return await inner(pool, *what, **how)
+
+    monkeypatch.setattr(WorkerPool, "acquire", acquire)
+    assert go(tmp_path, config(), concurrency=1, retries=1).complete
+    assert alone == [False, False, True, False, False, False]
+
+
+@pytest.mark.parametrize("scope", ["episode", "run"])
+def test_a_memory_whose_server_is_away_costs_tries_and_not_the_run(
+    tmp_path: Path, scope: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FarAway, "made", 0)  # the first one is for the plan
+    what = config(memories=["agemem_fakes.memories:FarAway"], memory_scope=scope)
+    result = go(tmp_path, what, concurrency=1, retries=2)
+    assert result.complete
+    found = RunStore.open(tmp_path / "r").records()
+    assert [episode.attempt for episode in found] == [3, 1, 1, 1]
+
+
+class EndsAtTheFirst(Watcher):
+    """Asks for the end of the run when an episode is committed."""
+
+    def __init__(self, stop: Stop) -> None:
+        self.stop = stop
+
+    def committed(self, episode: Episode) -> None:
+        self.stop.drain("enough")
+
+
+@pytest.mark.parametrize("scope", ["episode", "run"])
+def test_what_waits_for_an_environment_when_a_run_is_ended_is_not_begun(
+    tmp_path: Path, scope: str
+) -> None:
+    many = {"repeats": 16, "episodes": 1} if scope == "run" else {"episodes": 16}
+    what = config(SINGLE, memory_scope=scope, options={INC: {"delay": "0.1"}}, **many)
+    execution = Execution(runs_dir=tmp_path, name="r", concurrency=16, workers=1)
+
+    async def ended() -> RunResult:
+        stop = Stop()
+        return await run(what, execution, [EndsAtTheFirst(stop)], stop)
+
+    result = asyncio.run(ended())
+    assert result.stopped == "enough"
+    assert 1 <= result.scored <= 2, "that one, and one that may have begun meanwhile"
+    assert go(tmp_path, what).complete
