@@ -10,11 +10,10 @@ import sys
 from pathlib import Path
 
 from .errors import WorkerError
-from .remote import HEARTBEAT_S, OPEN_TIMEOUT_S, Activity, Worker, forget
+from .remote import HEARTBEAT_S, OPEN_TIMEOUT_S, Worker, forget
 from .wire import pack
 
 STDERR_BYTES = 16_384  # kept of what a worker prints
-BUSY = 0.05  # share of a core from which a silent process counts as working
 
 
 class WorkerProcess(Worker, asyncio.SubprocessProtocol):
@@ -23,7 +22,6 @@ class WorkerProcess(Worker, asyncio.SubprocessProtocol):
     def __init__(self, number: int, alone: bool = False, heartbeat_s: float = HEARTBEAT_S) -> None:
         super().__init__(number, alone, heartbeat_s)
         self._stderr = b""
-        self._cpu_s = 0.0  # used when last looked at
         self._lifeline: int | None = None  # open as long as this process wants the worker alive
         self._transport: asyncio.SubprocessTransport | None = None
 
@@ -96,20 +94,14 @@ class WorkerProcess(Worker, asyncio.SubprocessProtocol):
         assert isinstance(pipe, asyncio.WriteTransport)
         pipe.write(frame)
 
-    def _activity(self) -> Activity:
+    def _stopped(self) -> bool:
         """What the kernel says of it (Linux: proc(5), /proc/PID/stat)."""
-        if self._transport is None:
-            return None
+        assert self._transport is not None
         try:
             stat = Path(f"/proc/{self._transport.get_pid()}/stat").read_text()
-            state, *rest = stat.rpartition(")")[2].split()
-            cpu_s = (int(rest[10]) + int(rest[11])) / os.sysconf("SC_CLK_TCK")
-        except (OSError, ValueError, IndexError):
-            return None
-        used, self._cpu_s = cpu_s - self._cpu_s, cpu_s
-        if state in "Tt":
-            return "stopped"
-        return "working" if state == "R" or used > BUSY * self.beat_s else "waiting"
+        except OSError:
+            return False
+        return stat.rpartition(")")[2].split()[0] in {"T", "t"}
 
     def _report_exit(self) -> None:
         self.ended.set()
@@ -135,7 +127,10 @@ class WorkerProcess(Worker, asyncio.SubprocessProtocol):
             return f"killed by signal {-code}"
 
     def _kill(self) -> None:
-        """Kill the process and its children: it leads a group of its own."""
-        if self._transport is not None:
+        """Kill the process and its children: it leads a group of its own.
+
+        Not once that was done and it is gone: its number may be another's by now.
+        """
+        if self._transport is not None and not self.ended.is_set():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._transport.get_pid(), signal.SIGKILL)

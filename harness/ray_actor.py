@@ -43,14 +43,19 @@ class WorkerActor:
         problem = "the runner does not listen"
         for host, port in addresses:
             try:
-                self._wire = _connection(host, port, greeting, "frames")
-                lifeline = _connection(host, port, greeting, "lifeline")
+                # Both before a word is said: with one alone the parent could do nothing.
+                frames, lifeline = (
+                    socket.create_connection((host, port), CONNECT_TIMEOUT_S) for _ in range(2)
+                )
+                _greet(frames, greeting, "frames")
+                _greet(lifeline, greeting, "lifeline")
             except OSError as error:
                 problem = f"{host}:{port}: {error}"
                 continue
+            self._wire = frames
             with contextlib.suppress(OSError):  # as leader it and its children can be ended as one
                 os.setpgid(0, 0)
-            end_with_parent(self._wire.fileno(), lifeline.detach())
+            end_with_parent(lifeline.detach())
             return ""
         return problem
 
@@ -68,10 +73,8 @@ class WorkerActor:
         self._host.close()
 
 
-def _connection(host: str, port: int, greeting: str, line: str) -> socket.socket:
-    made = socket.create_connection((host, port), CONNECT_TIMEOUT_S)
+def _greet(made: socket.socket, greeting: str, line: str) -> None:
     made.settimeout(None)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a parent that lost its power
     made.sendall(pack({**json.loads(greeting), "line": line}))
-    return made

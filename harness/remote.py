@@ -4,11 +4,10 @@ A worker answers one call at a time, in order. It is given up when it dies, when
 longer than it may, or when it gives no sign for `heartbeat_s`; every call that waits then fails
 with an `InfraError`, and the pool starts another.
 
-What no sign means: a thread of the worker beats while the process is scheduled, its interpreter
-lock is free and not all its threads wait for locks that only they could release. Code that keeps
-the interpreter lock is silent and yet not dead, so within a step the step's own timeout decides,
-and within a call that may take minutes (building an environment) whether the silent process works.
-A process that somebody stopped is given up in either. Silence is counted in beats that this
+What no sign means: a thread of the worker beats while the process is scheduled and its interpreter
+lock is free. Code that keeps the interpreter lock is silent and yet not dead (a large library that
+is loaded over a network does so for minutes), so within a call the call's own timeout decides.
+A process that is known to be stopped is given up even then. Silence is counted in beats that this
 process itself waited for, so time during which it was stopped or blocked is not held against a
 worker.
 """
@@ -18,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from .errors import AgememError, EpisodeTimeout, WorkerError
 from .wire import BEAT, Frames, error_from, pack
@@ -30,7 +29,6 @@ BEATS = 6  # signs that a worker gives in that time
 LATE_S = 1.0  # a timer this late says that this process was stopped or blocked
 
 Kind = tuple[str, str]  # environment name and its options as JSON: instances alike
-Activity = Literal["stopped", "working", "waiting"] | None  # None: cannot be told
 
 
 class _Call:
@@ -125,9 +123,9 @@ class Worker:
         """End it and what it started, at once; may be called again and again."""
         raise NotImplementedError
 
-    def _activity(self) -> Activity:
-        """What a silent worker seems to be doing; asked once a missed beat."""
-        return None
+    def _stopped(self) -> bool:
+        """Whether somebody stopped the worker's process, as far as that can be told."""
+        return False
 
     def _opened(self, beats: bool = True) -> None:
         """The worker can be reached: send what waits, start the clocks."""
@@ -186,6 +184,9 @@ class Worker:
     def _receive(self, reply: dict[str, Any]) -> None:
         if self.failure is not None:
             return
+        # Read before its call is taken off: if it is no reply, the call has to fail with the rest.
+        error = error_from(reply) if "error" in reply else None
+        value = reply["value"] if error is None else None
         call = self._calls.popleft()
         if self._timer is not None:
             self._timer.cancel()
@@ -193,10 +194,10 @@ class Worker:
             self._start_clock()
         if call.reply.done():  # whoever asked has gone
             return
-        if "error" in reply:
-            call.reply.set_exception(error_from(reply))
+        if error is not None:
+            call.reply.set_exception(error)
         else:
-            call.reply.set_result(reply["value"])
+            call.reply.set_result(value)
 
     def _start_clock(self) -> None:
         if self._unsent is None:
@@ -218,22 +219,14 @@ class Worker:
     def _miss(self) -> None:
         """A beat's time has passed; between two of these the loop has read what there was."""
         self._missed += 1
-        doing = self._activity() if self._missed > 1 else None
-        if self._missed > BEATS and not self._excused(doing):
+        stopped = self._missed > BEATS and self._stopped()
+        if stopped or (self._missed > BEATS and not self._calls):
             during = f" during {self._calls[0].operation}" if self._calls else ""
-            why = {"stopped": ": it is stopped", "waiting": ": it hangs"}.get(doing or "", "")
+            why = ": it is stopped" if stopped else ""
             silent = f"{self._name} gave no sign for {self._heartbeat_s:g} s{during}{why}"
             self._die(WorkerError(f"{silent}; it was killed"))
             return
         self._pulse = self._loop.call_later(self.beat_s, self._miss)
-
-    def _excused(self, doing: Activity) -> bool:
-        """Whether a worker may be silent for this long; see the top of the module."""
-        if doing in ("stopped", "working"):
-            return doing == "working"
-        if not self._calls:
-            return False
-        return doing is None or self._calls[0].timeout < OPEN_TIMEOUT_S
 
 
 def forget(reply: asyncio.Future[Any]) -> None:

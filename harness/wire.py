@@ -79,7 +79,11 @@ class Frames:
                 return
             body = bytes(buffer[_LENGTH.size : end])
             del buffer[:end]
-            yield json.loads(body)
+            try:
+                message = json.loads(body)
+            except RecursionError as error:
+                raise ValueError("a frame nested too deeply") from error
+            yield message
 
 
 def plain(value: Any) -> Any:

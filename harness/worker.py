@@ -7,9 +7,9 @@ environment code prints goes to standard error. A thread beats every so many sec
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
-import select
 import signal
 import sys
 import threading
@@ -19,9 +19,6 @@ from typing import Any
 from .build import build
 from .types import Environment, Observation, StepResult, Task
 from .wire import BEAT, Frames, failure, knows_gold, pack, plain, sound, sound_gold
-
-_own_threads: set[str] = set()  # those that serve the parent, not the environments
-_FUTEX = {"x86_64": 202, "aarch64": 98}  # Linux's number of the system call that waits for locks
 
 
 class Host:
@@ -137,36 +134,11 @@ class _Sender:
 
 
 def _beat(send: _Sender, beat_s: float) -> None:
-    _own_threads.add(str(threading.get_native_id()))
     frame = pack(BEAT)
-    while True:
-        time.sleep(beat_s)
-        if not _deadlocked():
-            try:
-                send(frame)
-            except OSError:  # the parent is gone, which others notice and act on
-                return
-
-
-def _deadlocked() -> bool:
-    """Whether all other threads wait without limit for locks: there is nobody to release them.
-
-    Linux only (proc(5): in `/proc/PID/task/TID/syscall` the call's number and its arguments, of
-    which futex(2) has its time limit fourth). A process with children is never called deadlocked.
-    """
-    number = str(_FUTEX.get(os.uname().machine))
-    try:
-        for thread in os.listdir("/proc/self/task"):
-            with open(f"/proc/self/task/{thread}/children") as file:
-                if file.read().strip():
-                    return False
-            with open(f"/proc/self/task/{thread}/syscall") as file:
-                call = file.read().split()
-            if thread not in _own_threads and (call[0] != number or int(call[4], 16) != 0):
-                return False
-    except (OSError, ValueError, IndexError):  # no such file, or a thread that runs or has ended
-        return False
-    return True
+    with contextlib.suppress(OSError):  # the parent is gone, which others notice and act on
+        while True:
+            time.sleep(beat_s)
+            send(frame)
 
 
 def _take_pipes() -> tuple[int, int]:
@@ -178,7 +150,7 @@ def _take_pipes() -> tuple[int, int]:
     return source, target
 
 
-def end_with_parent(source: int, lifeline: int) -> None:
+def end_with_parent(lifeline: int) -> None:
     """Leave no orphan: this process and its children end when the parent is gone.
 
     Nothing is ever written to the lifeline; that its other end closes is the parent's end. Linux
@@ -191,15 +163,12 @@ def end_with_parent(source: int, lifeline: int) -> None:
         fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
         flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
         fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
-    threading.Thread(target=_wait_for_hangup, args=(source,), daemon=True).start()
+    threading.Thread(target=_wait_for_hangup, args=(lifeline,), daemon=True).start()
 
 
-def _wait_for_hangup(source: int) -> None:
-    _own_threads.add(str(threading.get_native_id()))
-    poll = select.poll()
-    # Nothing else is asked for: a pipe's hang-up is always reported, a connection's if told to.
-    poll.register(source, getattr(select, "POLLRDHUP", 0))
-    poll.poll()
+def _wait_for_hangup(lifeline: int) -> None:
+    with contextlib.suppress(OSError):  # a connection that broke
+        os.read(lifeline, 1)  # not poll, which does not tell of a hang-up alone on macOS
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(1)
@@ -208,7 +177,7 @@ def _wait_for_hangup(source: int) -> None:
 def main() -> None:
     """Run one worker process; its arguments: descriptor of the lifeline, seconds between beats."""
     source, target = _take_pipes()
-    end_with_parent(source, int(sys.argv[1]))
+    end_with_parent(int(sys.argv[1]))
     serve(source, target, float(sys.argv[2]))
 
 

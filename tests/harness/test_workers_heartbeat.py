@@ -23,7 +23,6 @@ from agemem_eval.harness.workers import WorkerEnv, WorkerPool
 SUPPORT = Path(__file__).resolve().parent.parent / "support"
 BAD = "agemem_fakes.envs:BadEnv"
 HANGING = "agemem_fakes.envs:HangingEnv"
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux's kernel")
 
 
 @pytest.fixture
@@ -70,19 +69,21 @@ async def test_a_worker_that_is_stopped_while_idle_is_replaced_before_anybody_as
     assert "no sign" in record.getMessage()
 
 
-@LINUX
-@pytest.mark.parametrize("how", ["lock", "interpreter"])
-async def test_an_environment_that_deadlocks_while_it_is_built_is_given_up(
-    pool: WorkerPool, how: str
+async def test_a_worker_that_is_stopped_while_it_builds_an_environment_is_replaced(
+    pool: WorkerPool,
 ) -> None:
-    async with asyncio.timeout(60):
-        with pytest.raises(WorkerError, match="no sign for 1 s during open"):
-            await pool.acquire(HANGING, {"how": how})
-    assert await pid_of(await pool.acquire(BAD, {}))
+    env = await pool.acquire(BAD, {})
+    pid = await pid_of(env)
+    building = asyncio.create_task(pool.acquire(HANGING, {"seconds": "1000"}))
+    await asyncio.sleep(0)
+    os.kill(pid, signal.SIGSTOP)
+    async with asyncio.timeout(30):
+        with pytest.raises(WorkerError, match="no sign for 1 s during open: it is stopped"):
+            await building
+    assert await pid_of(await pool.acquire(BAD, {})) != pid
 
 
-@LINUX
-@pytest.mark.parametrize("how", ["busy", "wait"])
+@pytest.mark.parametrize("how", ["hold", "wait"])
 async def test_an_environment_that_takes_long_to_build_is_not_given_up(
     pool: WorkerPool, how: str
 ) -> None:
@@ -96,15 +97,15 @@ async def test_code_that_keeps_the_interpreter_within_its_step_timeout_is_not_de
     pool: WorkerPool,
 ) -> None:
     env = await pool.acquire(BAD, {})
-    assert (await env.step("spin 3")).observation == "done"
+    assert (await env.step("spin 2")).observation == "done"
 
 
 async def test_a_parent_whose_loop_was_blocked_blames_nobody(pool: WorkerPool) -> None:
     env = await pool.acquire(BAD, {})
     pid = await pid_of(env)
     for _ in range(2):
-        time.sleep(3)  # the point
-        await asyncio.sleep(0.3)
+        time.sleep(1.2)  # the point
+        await asyncio.sleep(0.2)
     assert await pid_of(env) == pid
 
 
@@ -112,9 +113,9 @@ async def test_a_step_is_not_timed_out_by_a_parent_that_could_not_have_read_its_
     pool = WorkerPool(workers=1, step_timeout_s=1.0)
     try:
         env = await pool.acquire(BAD, {})
-        step = asyncio.create_task(env.step("hang 3.3"))
+        step = asyncio.create_task(env.step("hang 2.5"))
         await asyncio.sleep(0.1)
-        time.sleep(3)  # the point
+        time.sleep(2.2)  # the point
         assert (await step).observation == "done"
     finally:
         await pool.close()
@@ -135,7 +136,7 @@ async def test_a_worker_nobody_uses_lives_on(pool: WorkerPool) -> None:
     env = await pool.acquire(BAD, {})
     pid = await pid_of(env)
     await env.close()
-    await asyncio.sleep(3)  # three times as long as it may be silent
+    await asyncio.sleep(2)  # twice as long as it may be silent
     again = await pool.acquire(BAD, {})
     assert (await pid_of(again), again.session) == (pid, env.session)
 
@@ -143,7 +144,7 @@ async def test_a_worker_nobody_uses_lives_on(pool: WorkerPool) -> None:
 def test_a_run_that_was_stopped_and_goes_on_loses_no_worker(tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "agemem_eval", "run", "--env", "agemem_fakes.envs:CountEnv",
-        "--memory", "none", "-o", "agemem_fakes.envs:CountEnv.slow=0.1", "--episodes", "12",
+        "--memory", "none", "-o", "agemem_fakes.envs:CountEnv.slow=0.05", "--episodes", "8",
         "--workers", "2", "--heartbeat", "1", "--name", "r", "--json",
     ]  # fmt: skip
     environ = {**os.environ, "PYTHONPATH": str(SUPPORT)}
@@ -157,11 +158,11 @@ def test_a_run_that_was_stopped_and_goes_on_loses_no_worker(tmp_path: Path) -> N
 
         assert wait_for(records)
         process.send_signal(signal.SIGSTOP)
-        time.sleep(3)  # three times as long as a worker may be silent
+        time.sleep(2)  # twice as long as a worker may be silent
         before = len(records())
         process.send_signal(signal.SIGCONT)
         told, _ = process.communicate(timeout=120)
-    assert before < 12, "it was done before it was stopped, so this shows nothing"
+    assert before < 8, "it was done before it was stopped, so this shows nothing"
     assert json.loads(told)["complete"]
     assert {json.loads(line)["attempt"] for line in records()} == {1}
     assert "worker_lost" not in (tmp_path / "runs/r/log.jsonl").read_text()

@@ -9,7 +9,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from typing import ClassVar
@@ -144,9 +143,9 @@ class BadEnv(CountEnv):
 
 
 class SlowEnv(BadEnv):
-    """Whose calls may take three seconds."""
+    """Whose calls may take two seconds."""
 
-    spec: ClassVar[EnvSpec] = dataclasses.replace(SPEC, name="slow", slowest_call_s=3.0)
+    spec: ClassVar[EnvSpec] = dataclasses.replace(SPEC, name="slow", slowest_call_s=2.0)
 
 
 class TwinTasks(CountEnv):
@@ -177,17 +176,11 @@ class Flaky(CountEnv):
 
 
 class HangingEnv(CountEnv):
-    """Which never gets built, or not soon."""
+    """Which does not get built soon."""
 
-    def __init__(self, how: str = "lock") -> None:
+    def __init__(self, how: str = "wait", seconds: str = "2") -> None:
         super().__init__()
-        if how == "lock":
-            lock = threading.Lock()
-            lock.acquire()
-            lock.acquire()
-        elif how == "interpreter":
-            ctypes.PyDLL(None).sleep(1000)
-        elif how == "busy":  # one call of C that keeps the interpreter lock and works
-            sum(range(100_000_000))
-        elif how == "wait":
-            time.sleep(3)
+        if how == "hold":  # as a large library does that is loaded over a network
+            ctypes.PyDLL(None).sleep(int(seconds))
+        else:
+            time.sleep(int(seconds))
