@@ -3,10 +3,10 @@
 Of one endpoint only its replies are known, so the limit is found as TCP finds a path's capacity:
 
 - *Slow start* (RFC 5681, 3.1): from `START` on, each reply raises the limit by one, so it doubles
-  per round. It ends when a tenth of a round is rejected, or when latency no longer holds and a
-  round brought hardly more replies a second than the one before: a server that batches gets slower
-  and yet serves more. A *round* is as many outcomes as calls were in flight when it began: about
-  one round trip.
+  per round. It ends when a tenth of a round is rejected, or when, of a limit that was reached,
+  latency no longer holds and a round brought hardly more replies a second than the one before: a
+  server that batches gets slower and yet serves more. A *round* is as many outcomes as calls were
+  in flight when it began: about one round trip.
 - Then it grows by its square root per round while latency holds (the step of Netflix's
   concurrency-limits): while it is within `TOLERANCE` times the least of the last 30 to 60 rounds.
   Medians are compared, of calls with requests and replies of like lengths alone, with twice their
@@ -147,7 +147,7 @@ class AdaptiveLimit:
         if self._has_cut:
             self._cut(used, share)
         elif self._limit < self._threshold:
-            if not (holds or more):
+            if self._scarce and not (holds or more):
                 self._limit = self._threshold = max(1.0, used * max(0.5, TOLERANCE / slower))
         elif self._scarce and holds:
             self._grow()

@@ -146,12 +146,19 @@ def test_what_was_never_tried_proves_nothing():
     assert max(limits) == START
 
 
-@pytest.mark.parametrize("callers", [1, 2, 3])
-def test_an_endpoint_that_gets_slower_goes_on_being_asked_however_few_ask(callers):
+@pytest.mark.parametrize(("callers", "most"), [(1, 9), (3, 9), (3, 1)])
+def test_an_endpoint_that_gets_slower_goes_on_being_asked_however_few_may(callers, most):
     endpoint = Endpoint(lambda _: 0.2 if now() < 20 else 0.9)
-    limits = driven(endpoint, callers, 120)  # a deadlock is an error there
-    assert min(limits) >= 1
+    limits = driven(endpoint, callers, 120, lambda: gate(max_in_flight=most))
+    assert min(limits) >= 1  # a deadlock is an error in `driven`
     assert endpoint.served > 200
+
+
+@pytest.mark.parametrize("callers", [8, 31, 64])
+def test_who_gets_slower_for_others_sake_is_not_asked_for_less(callers):
+    endpoint = Endpoint(lambda _: 0.3 if now() < 20 else 1.5)
+    limits = driven(endpoint, callers, 80)
+    assert min(limits[10:]) >= callers
 
 
 def test_calls_that_started_before_a_cut_are_not_held_against_it():
