@@ -6,6 +6,7 @@ last of them first, so that whatever is left reads as the same records.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -145,5 +146,10 @@ def temporary(directory: Path) -> Iterator[Path]:
 
 
 def size_of(directory: Path) -> int:
-    """Bytes of all files below."""
-    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    """Bytes of all files below; a run may be written meanwhile, so that some are gone again."""
+    total = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.stat(os.path.join(folder, name)).st_size
+    return total

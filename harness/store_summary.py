@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -75,7 +76,10 @@ def _look(directory: Path, found: dict[str, Any]) -> tuple[str, str]:
 def _last(directory: Path) -> str | None:
     """When something was last written for good: a record, or the configuration."""
     paths = [*(directory / "episodes").glob("*.jsonl"), directory / "config.json"]
-    times = [path.stat().st_mtime for path in paths if path.exists()]
+    times = []
+    for path in paths:
+        with contextlib.suppress(OSError):  # it was compacted just now
+            times.append(path.stat().st_mtime)
     if not times:
         return None
     return datetime.fromtimestamp(max(times), UTC).isoformat(timespec="seconds")

@@ -8,6 +8,7 @@ and observations are left out unless they are asked for.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import time
@@ -312,10 +313,11 @@ def _servers(execution: Execution) -> dict[str, dict[str, Value]]:
     }
     found: dict[str, dict[str, Value]] = {}
     for role, url in urls.items():
-        parts = urlsplit(url or "")
-        if parts.hostname:
-            port = parts.port or (443 if parts.scheme == "https" else 80)
-            found[role.value] = {"server.address": parts.hostname, "server.port": port}
+        with contextlib.suppress(ValueError):  # it is no address: the model says so in one line
+            parts = urlsplit(url or "")
+            if parts.hostname:
+                port = parts.port or (443 if parts.scheme == "https" else 80)
+                found[role.value] = {"server.address": parts.hostname, "server.port": port}
     return found
 
 

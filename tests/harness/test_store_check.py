@@ -37,7 +37,7 @@ from agemem_eval.harness.ledger import RoleUsage
 from agemem_eval.harness.runner import rows_of, run
 from agemem_eval.harness.store import RunStore
 from agemem_eval.harness.store_check import Finding, verify
-from agemem_eval.harness.store_compact import compact
+from agemem_eval.harness.store_compact import compact, size_of
 from agemem_eval.harness.store_index import read_lines, record_body, record_line, sealed
 
 DIARY = "agemem_fakes.memories:Diary"
@@ -306,3 +306,22 @@ def test_runs_of_before_there_were_seals_are_read_and_compacted(copied: Path) ->
     compact(RunStore.open(copied))
     assert list(RunStore.open(copied).records()) == before
     assert lines_of(copied)[1] == [record_line(one) for one in before]
+
+
+def test_a_file_that_goes_while_sizes_are_summed_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("kept", "half.tmp"):
+        (tmp_path / name).write_bytes(b"12345")
+    real, looks = os.stat, []
+
+    def stat(path: Any, **options: Any) -> os.stat_result:
+        if str(path).endswith(".tmp"):
+            looks.append(path)
+            if len(looks) > 1:
+                raise FileNotFoundError(path)
+        return real(path, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    assert size_of(tmp_path) == 10, "as it was when it was looked at first"
+    assert size_of(tmp_path) == 5

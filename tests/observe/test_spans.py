@@ -324,6 +324,15 @@ def test_an_address_with_a_password_is_told_by_host_and_port_alone() -> None:
     assert "hunter22" not in json.dumps(about)
 
 
+@pytest.mark.parametrize("url", ["http://localhost:99999/v1", "http://[::1/v1"])
+def test_an_address_that_is_none_is_left_to_the_model_to_refuse(url: str) -> None:
+    kept = Kept()
+    made = Tracer(kept, Execution(base_url=url, judge_base_url="http://judge"))
+    made.begins(key_of(), 1)
+    made.event(key_of(), completion())
+    assert "server.address" not in kept.spans[0].attributes
+
+
 def test_a_run_is_seen_by_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
 
