@@ -87,7 +87,7 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(text) or text.split()
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=16_384)
 def _word_features(word: str) -> Features:
     marked = f"<{word[:_MAX_WORD]}>"
     grams = sorted({marked[i : i + n] for n in (3, 4, 5) for i in range(len(marked) - n + 1)})
@@ -96,7 +96,7 @@ def _word_features(word: str) -> Features:
     return _hashed([f"w {word}", *(f"c {gram}" for gram in grams)], [weight] + [each] * len(grams))
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=8_192)
 def _pair_features(first: str, second: str) -> Features:
     stop = first in _STOP or second in _STOP
     return _hashed([f"p {first} {second}"], [_PAIR_WEIGHT * (_STOP_WEIGHT if stop else 1.0)])

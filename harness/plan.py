@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from . import registry
 from .build import build, takes
 from .config import Execution, RunConfig, split_model
-from .errors import DataError, InfraError, UsageError, backend_errors
+from .errors import DataError, InfraError, UsageError, WorkerError, backend_errors
 from .ledger import Ledger, Role
 from .metering import Embedder, Meter, MeteredEmbedder, MeteredModel, SharedEmbedder
 from .prompts import PROMPT_VERSION
@@ -26,6 +26,8 @@ from .workers import EnvPool
 
 if TYPE_CHECKING:
     from .models.cache import ReplyCache
+
+DESCRIBE_RETRIES = 2  # of a listing of tasks whose worker died
 
 _SHORT_TERM = "agemem_eval.baselines.shortterm:WithShortTerm"
 
@@ -222,7 +224,7 @@ async def make_plan(
     cells: list[Cell] = []
     for env in config.envs:
         options = env_options(config, execution, env)
-        found = await pool.describe(env, options, config.split or "")
+        found = await _described(pool, env, options, config.split or "")
         tasks = _tasks(config, env, found)
         _check_told(config, env, found)
         after = (*found.tasks[1 : len(tasks) + 1], found.tasks[0])
@@ -248,6 +250,16 @@ async def make_plan(
             orders = config.order_seeds
             cells.append(Cell(name, base, tasks, config.repeats, shares, orders, lifelong, others))
     return cells
+
+
+async def _described(
+    pool: EnvPool, env: str, options: dict[str, str], split: str
+) -> EnvDescription:
+    """The tasks of a split; a worker that dies of it is replaced, as in an episode."""
+    for _ in range(DESCRIBE_RETRIES):
+        with contextlib.suppress(WorkerError):
+            return await pool.describe(env, options, split)
+    return await pool.describe(env, options, split)
 
 
 def _check_told(config: RunConfig, env: str, found: EnvDescription) -> None:

@@ -41,6 +41,6 @@ def _count(text: str) -> int:
     return len(_PIECE.findall(text))
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=4096)
 def _cached(text: str) -> int:
     return _count(text)

@@ -73,6 +73,12 @@ def test_what_an_outage_took_is_played_again_at_the_end(tmp_path: Path) -> None:
     assert all(e.scored for e in episodes(tmp_path))
 
 
+def test_a_worker_that_dies_while_tasks_are_listed_costs_a_try_not_the_run(tmp_path: Path) -> None:
+    env = "agemem_fakes.envs:DiesListing"
+    what = config(envs=[env], options={env: {"mark": str(tmp_path / "mark")}})
+    assert go(tmp_path, what).complete
+
+
 @pytest.mark.parametrize("fail", ["before_turn", "after_turn", "end_episode"])
 def test_a_memory_that_raises_in_an_episode_is_no_score(tmp_path: Path, fail: str) -> None:
     result = go(tmp_path, config(memories=[DIARY], options={DIARY: {"fail": fail}}), retries=0)

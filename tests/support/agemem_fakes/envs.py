@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from agemem_eval.harness.errors import DataError, MissingExtraError, UsageError
@@ -184,3 +185,17 @@ class HangingEnv(CountEnv):
             ctypes.PyDLL(None).sleep(int(seconds))
         else:
             time.sleep(int(seconds))
+
+
+class DiesListing(CountEnv):
+    """Takes its process with it when it first lists its tasks, and leaves a mark."""
+
+    def __init__(self, mark: str) -> None:
+        super().__init__()
+        self._mark = Path(mark)
+
+    def tasks(self, split: str) -> Sequence[Task]:
+        if not self._mark.exists():
+            self._mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().tasks(split)
