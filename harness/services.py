@@ -17,6 +17,7 @@ from .trace import Trace
 from .types import Gold, Json, Memory, Model, Scorer, Scores
 
 HEURISTIC = "heuristic"  # writes for a memory where no model can
+ABLE = "openai:NAME, vllm:MODEL, hf:PATH"  # models that can write for a memory, and judge
 MAX_JUDGE_FAILURES = 3  # episodes in a row, after which the judge is asked no more in this run
 
 
@@ -44,15 +45,13 @@ def make_models(config: RunConfig, execution: Execution) -> Models:
         _takes_url("--memory-base-url", chosen, elsewhere)
         memory = made(chosen, elsewhere or execution.base_url)
     if memory is None or not memory.info.writes:
-        raise UsageError(
-            f"--memory-model {chosen} cannot write texts: use openai:NAME or {HEURISTIC}"
-        )
+        raise UsageError(f"--memory-model {chosen} cannot write texts: use {ABLE} or {HEURISTIC}")
     judge = None
     _takes_url("--judge-base-url", config.judge, execution.judge_base_url)
     if config.judge is not None:
         judge = made(config.judge, execution.judge_base_url or execution.base_url, keep=True)
         if not judge.info.writes or judge.info.name.startswith(HEURISTIC):
-            raise UsageError(f"--judge {config.judge} cannot judge: use openai:NAME")
+            raise UsageError(f"--judge {config.judge} cannot judge: use {ABLE}")
     return Models(agent, memory, judge, embedder, cache)
 
 

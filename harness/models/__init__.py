@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -51,8 +52,9 @@ def make_model(spec: str, options: Mapping[str, str] | None = None) -> Model:
     """Build a model from its name.
 
     Args:
-        spec: `openai:NAME`, `scripted`, `scripted:EXPERT`, `random`, `replay:RUN`, a name that a
-            plug-in registers, or `package.module:Class` and perhaps `:NAME` after it.
+        spec: `openai:NAME`, `vllm:MODEL`, `hf:PATH`, `scripted`, `scripted:EXPERT`, `random`,
+            `replay:RUN`, a name that a plug-in registers, or `package.module:Class` and perhaps
+            `:NAME` after it.
         options: Strings of `-o model.key=value`; `-` in a key counts as `_`.
 
     Raises:
@@ -94,6 +96,12 @@ def _call_tokens(calls: Sequence[ToolCall], count: Callable[[str], int]) -> int:
     return sum(count(call.name) + count(json.dumps(call.arguments)) for call in calls)
 
 
+def in_hurry() -> bool:
+    """Whether the calling task is being cancelled, as by SIGTERM: then nothing may take long."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def last_of(messages: Sequence[ChatMessage], role: str) -> str:
     """Content of the newest message of a role; empty if there is none."""
     return next((m.content for m in reversed(messages) if m.role == role), "")
@@ -104,7 +112,7 @@ def refuse_writing(info: ModelInfo, request: Request) -> None:
     if request.role is not Role.AGENT:
         raise UsageError(
             f"{info.name} cannot write texts for a memory ({request.role.value}): choose "
-            "another memory, or --model openai:NAME"
+            "another memory, or --model openai:NAME, vllm:MODEL or hf:PATH"
         )
 
 

@@ -19,15 +19,22 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 SWEEP_S = 5.0  # for children to end in good order after their server has
 POLL_S = 0.05
+_PROC = Path("/proc")
+_TOLD = (_PROC / "self/stat").exists()  # the system lists processes there
 
 
 def main(arguments: list[str]) -> int:
     """Run the command until it ends, or until the lifeline closes."""
     lifeline, grace_s, command = int(arguments[0]), float(arguments[1]), arguments[2:]
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # A scheduler sends these to every process at once. The server hears them too, and is to
+        # have its time. Not SIG_IGN, which the server would inherit.
+        signal.signal(number, lambda *_: None)
     os.set_inheritable(lifeline, False)  # or the server would keep its own pipe open
     try:
         server = subprocess.Popen(  # noqa: S603 - what the parent asks for
@@ -70,7 +77,7 @@ def _sweep(group: int) -> None:
     for end in steps:
         end()
         deadline = time.monotonic() + SWEEP_S
-        while signal_group(group, 0) and time.monotonic() < deadline:
+        while lives(group) and time.monotonic() < deadline:
             time.sleep(POLL_S)
     signal_group(group, signal.SIGKILL)
 
@@ -80,15 +87,28 @@ def kill_group(group: int) -> None:
 
     A tracker ends by itself after the processes it serves, and frees their shared memory then.
     """
-    proc = Path("/proc")
-    if not (proc / "self/stat").exists():
+    if not _TOLD:
         signal_group(group, signal.SIGKILL)
-    for entry in proc.glob("[0-9]*"):
+    for entry in _members(group):
+        with contextlib.suppress(OSError):
+            if b"multiprocessing.resource_tracker" not in (entry / "cmdline").read_bytes():
+                os.kill(int(entry.name), signal.SIGKILL)
+
+
+def lives(group: int) -> bool:
+    """Whether a process group has a process that runs.
+
+    A zombie is none: the first process of many containers never waits for its orphans.
+    """
+    return any(_members(group)) if _TOLD else signal_group(group, 0)
+
+
+def _members(group: int) -> Iterator[Path]:
+    for entry in _PROC.glob("[0-9]*"):
         with contextlib.suppress(OSError):
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            tracker = b"multiprocessing.resource_tracker" in (entry / "cmdline").read_bytes()
-            if int(fields[2]) == group and not tracker:
-                os.kill(int(entry.name), signal.SIGKILL)
+            if int(fields[2]) == group and fields[0] not in "ZX":
+                yield entry
 
 
 def signal_group(group: int, number: int) -> bool:

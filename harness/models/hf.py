@@ -21,7 +21,7 @@ from .openai import Training, checked_options, read_card
 if TYPE_CHECKING:
     from .hf_draw import Prompt
 
-CARD = "card.json"  # beside the weights, or the adapter's, where no other is named
+CARD = "card.json"  # in the adapter's folder, else the weights', where no other is named
 _RULE = 1  # how tokens are drawn; raised whenever the same seed gives another text
 _CACHE_BYTES = 4 * 2**30  # of keys and values, where nothing else is said; less where less is free
 
@@ -68,7 +68,7 @@ class HfModel(ModelBase):
         chat_template: A file with a chat template (Jinja) instead of the tokenizer's own.
         chat_template_kwargs: A JSON object of further variables of the template.
         card: A JSON file that says what the weights are: `{"training": "agemem" | "none"}`;
-            without it `card.json` beside the adapter or the weights.
+            without it `card.json` of the adapter, or of the weights where there is none.
 
     Raises:
         UsageError: for an option's bad value, a name that is not found, no chat template.
@@ -125,9 +125,10 @@ class HfModel(ModelBase):
             from . import hf_chat, hf_generate, hf_schedule, hf_weights
         except ImportError as error:
             raise MissingExtraError("transformers with torch", "hf") from error
-        folder, lora = hf_weights.find(name, options.revision), options.lora
+        folder = hf_weights.find(name, options.revision)
+        lora = options.lora.expanduser() if options.lora is not None else None
         files = hf_weights.identity(folder, lora)
-        training, said = _card(options.card, [lora, folder])
+        training, said = _card(options.card, lora or folder)
         loaded = hf_weights.load(folder, lora, options.dtype, options.device, options.threads)
         self._positions = loaded.positions
         arguments = options.chat_template_kwargs
@@ -205,13 +206,13 @@ def _shown(name: str, adapter: Path | None) -> str:
     return f"hf:{last}" + (f"+{adapter.resolve().name}" if adapter is not None else "")
 
 
-def _card(given: Path | None, folders: list[Path | None]) -> tuple[Training, str]:
-    """What is said of the training, by the card given or the first that lies beside weights."""
-    if given is not None:
-        return read_card(given)
-    beside = [folder / CARD for folder in folders if folder is not None]
-    found = next((card for card in beside if card.is_file()), None)
-    return read_card(found) if found is not None else ("none", "")
+def _card(given: Path | None, folder: Path) -> tuple[Training, str]:
+    """What is said of the training, by the card given or the one in a folder.
+
+    With an adapter that is the adapter's: a model's card does not speak of what became of it.
+    """
+    card = given or folder / CARD
+    return read_card(card) if given is not None or card.is_file() else ("none", "")
 
 
 def _prompt(tokens: tuple[int, ...], request: Request) -> Prompt:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -18,8 +19,12 @@ from dataclasses import dataclass, field
 import torch
 
 from ..errors import ModelError
+from . import in_hurry
 from .hf_draw import Generated, Prompt
 from .hf_generate import Decoder, Row
+
+HURRY_S = 1.0  # for a forward to end where this process is told to end
+POLL_S = 0.005
 
 _log = logging.getLogger("agemem_eval.hf")
 
@@ -82,12 +87,21 @@ class Batcher:
         return await asyncio.wrap_future(job.future)
 
     async def close(self) -> None:
-        """End the thread; requests under way fail. A later request starts another."""
+        """End the thread; requests under way fail. A later request starts another.
+
+        Where the calling task is itself being cancelled, as by SIGTERM, a forward that takes long
+        is not waited for: it ends with the process.
+        """
         with self._changed:
             thread, self._closing = self._thread, True
             self._changed.notify()
-        if thread is not None:
-            await asyncio.to_thread(thread.join)
+        patience_s = HURRY_S if in_hurry() else math.inf
+        begun = time.monotonic()
+        # not joined by a thread of the loop's, which the loop's own end would wait for
+        while thread is not None and thread.is_alive():
+            if time.monotonic() - begun > patience_s:
+                return
+            await asyncio.sleep(POLL_S)
         with self._changed:
             self._closing = False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 from functools import lru_cache
@@ -21,6 +20,7 @@ from .chat import read_reply, request_json
 from .endpoint import read_key
 from .gate import GateLimits
 from .http import HttpLimits, Json, JsonClient
+from .weights import file_hash
 
 DEFAULT_URL = "https://api.openai.com/v1"
 _OURS = frozenset({"model", "messages", "tools", "stream", "n"})  # not for extra_body to change
@@ -147,7 +147,7 @@ class OpenAIModel(ModelBase):
                 "provider": "openai",
                 "model": name,
                 "decoding": self._decoding.model_dump(mode="json"),
-                "tokens": _digest(Path(tokenizer)) if tokenizer else ESTIMATOR,
+                "tokens": file_hash(Path(tokenizer)) if tokenizer else ESTIMATOR,
                 "card": revision,
             },
         )
@@ -237,7 +237,3 @@ def _load_tokenizer(path: Path) -> Any:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -114,7 +114,9 @@ class ServerProcess:
         self._log_start = os.fstat(output).st_size
         theirs, self._lifeline = os.pipe()
         self._status, saying = os.pipe()
-        command = (sys.executable, guard.__file__, str(theirs), str(GRACE_S), *launch.command)
+        # isolated and without packages: that starts at once, and imports nothing of others
+        own = (sys.executable, "-I", "-S", guard.__file__)
+        command = (*own, str(theirs), str(GRACE_S), *launch.command)
         try:
             # not asyncio's: its transport kills a process that is left to itself
             self._guard = subprocess.Popen(  # noqa: S603 - what the launch asks for

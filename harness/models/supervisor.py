@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ..errors import AgememError, ModelError, UsageError
+from . import in_hurry
 from .server_process import Launch, ServerFailed, ServerProcess
 
 MOST_DEATHS = 3  # in a row, without an answered call between them
@@ -99,8 +100,7 @@ class Supervisor:
 
         Where the calling task is itself being cancelled, as by SIGTERM, its guard ends the server.
         """
-        task = asyncio.current_task()
-        self._hurry = task is not None and task.cancelling() > 0
+        self._hurry = in_hurry()
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)

@@ -50,11 +50,14 @@ class VllmModel(ModelBase):
         python: An interpreter that has vLLM, where this one does not.
         tokenizer: A `tokenizer.json` to count with; the directory's own, if it has one.
         card: A JSON file that says what the weights are: `{"training": "agemem" | "none"}`;
-            `card.json` of the adapter or the model, if it has one.
+            without it `card.json` of the adapter, or of the model where there is none.
         seed: Sent where a request has none of its own.
         extra_body: A JSON object of further fields of each request.
         timeout_s: Of one try of a call.
         max_retries: Further tries of a call after one that failed and may pass.
+        max_in_flight: The most calls at once, of all who share the server; likewise the next two.
+        rpm: The most requests a minute.
+        tpm: The most tokens a minute.
         runs_dir: Where runs are; the server's log is in `.cache/vllm` there.
 
     Raises:
@@ -66,7 +69,7 @@ class VllmModel(ModelBase):
     cacheable = True
     execution_options = (
         "max_model_len", "gpu_memory_utilization", "tensor_parallel", "port", "startup_timeout_s",
-        "python", "timeout_s", "max_retries",
+        "python", "timeout_s", "max_retries", "max_in_flight", "rpm", "tpm",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +94,9 @@ class VllmModel(ModelBase):
         extra_body: str = "{}",
         timeout_s: str | float = 300.0,
         max_retries: str | int = 5,
+        max_in_flight: str | int | None = None,
+        rpm: str | float | None = None,
+        tpm: str | float | None = None,
         runs_dir: str = "runs",
     ) -> None:
         if not name:
@@ -124,6 +130,9 @@ class VllmModel(ModelBase):
             "extra_body": extra_body,
             "timeout_s": timeout_s,
             "max_retries": max_retries,
+            "max_in_flight": max_in_flight,
+            "rpm": rpm,
+            "tpm": tpm,
             "token_ids": True,
             "tokenizer": tokenizer or _within(folder, "tokenizer.json"),
             "card": card or _within(Path(lora).expanduser() if lora else folder, "card.json"),

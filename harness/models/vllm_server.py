@@ -30,10 +30,11 @@ _OURS = (
     "--disable-log-stats", "--disable-uvicorn-access-log", "--ssl-keyfile", "--ssl-certfile",
 )  # fmt: skip
 _MEMORY = re.compile(
-    r"out of memory|OutOfMemory|No available memory|less than desired GPU memory|"
-    r"KV cache is needed|Cannot allocate memory|killed by SIGKILL",
+    r"out of memory|OutOfMemory|less than desired [CG]PU memory|Cannot allocate memory|"
+    r"killed by SIGKILL",
     re.IGNORECASE,
 )
+_NO_CACHE = re.compile(r"No available memory|KV cache is needed")  # the weights fit, no more does
 
 
 class ServerSpec(BaseModel):
@@ -152,7 +153,8 @@ class VllmServer:
             said = " ".join(text.split())[:400]
             if status >= 500 and not await process.healthy():
                 raise ModelError(f"the adapter cannot be loaded: {said}", "server")
-            if status != 200:
+            # One call may have gone while the server loaded it: the name holds the adapter's hash.
+            if status != 200 and "has already been loaded" not in said:
                 raise UsageError(f"vLLM refused the adapter {adapter.folder}: {said}")
             self._loaded[1].add(name)
 
@@ -169,6 +171,8 @@ def _is_secret(name: str) -> bool:
 
 def _hint(problem: str) -> str:
     """What to do about a server's failure."""
+    if _NO_CACHE.search(problem):
+        return "raise -o gpu_memory_utilization, or lower -o max_model_len"
     if _MEMORY.search(problem):
         return "if memory was short: lower -o gpu_memory_utilization or -o max_model_len"
     if "No module named 'vllm'" in problem:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import random
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "vllm"))
 HERE = importlib.util.find_spec("torch") and importlib.util.find_spec("transformers")
 
 

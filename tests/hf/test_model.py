@@ -326,6 +326,17 @@ async def test_an_adapter_changes_replies_as_peft_says(
     assert plain.token_ids != completion.token_ids
 
 
+def test_a_models_card_does_not_speak_of_its_adapters(
+    make: Any, tiny: Path, adapter: Path, tmp_path: Path
+) -> None:
+    carded = changed_copy(tiny, tmp_path / "carded")
+    (carded / "card.json").write_text('{"training": "agemem"}')
+    bare = shutil.copytree(adapter, tmp_path / "bare")
+    (bare / "card.json").unlink()
+    assert make(carded, lora=str(bare)).info.training == "none"
+    assert make(carded, lora=str(adapter)).info.training == "agemem"
+
+
 def test_a_card_that_is_named_counts_and_a_broken_one_is_refused(make: Any, tmp_path: Path) -> None:
     card = tmp_path / "mine.json"
     card.write_text('{"training": "agemem", "steps": 10}')

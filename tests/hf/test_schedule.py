@@ -197,6 +197,30 @@ async def test_closing_ends_the_thread_and_fails_who_waits(make: Any) -> None:
     assert reply.usage.completion_tokens == 24
 
 
+async def test_a_run_that_is_ended_does_not_wait_for_a_long_forward(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agemem_eval.harness.models.hf_schedule.HURRY_S", 0.05)
+    watched, goes_on = make(), threading.Event()
+    watched.before = lambda: goes_on.wait(DEADLINE)
+
+    async def asks_until_it_is_ended() -> None:
+        try:
+            await watched.model.generate(ask())
+        finally:
+            await watched.model.close()
+
+    asking = asyncio.create_task(asks_until_it_is_ended())
+    await until(lambda: len(watched.shapes) > 0)
+    asking.cancel()
+    await asyncio.wait({asking}, timeout=DEADLINE / 2)
+    assert asking.cancelled()
+    assert not goes_on.is_set()  # the forward is not over, and no thread of the loop waits for it
+    with pytest.raises(ModelError, match="was closed"):
+        await watched.model.generate(ask())
+    goes_on.set()
+
+
 async def test_closing_after_a_failure_or_before_any_use_does_nothing(make: Any) -> None:
     watched = make()
     await watched.model.close()

@@ -11,10 +11,10 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
+from processes import alive, come_true, wait_for
 
 from agemem_eval.harness import registry
 from agemem_eval.harness.errors import ModelError, UsageError
@@ -63,30 +63,15 @@ def said(completion) -> dict:
 
 
 def log_of(tmp_path: Path) -> str:
-    (log,) = (tmp_path / "runs/.cache/vllm").glob("*.log")
-    return log.read_text()
+    logs = list((tmp_path / "runs/.cache/vllm").glob("*.log"))
+    assert len(logs) <= 1
+    return logs[0].read_text() if logs else ""
 
 
 def processes(tmp_path: Path) -> list[int]:
     """Server and engine of each start, from what the stand-in prints."""
     lines = [line.split() for line in log_of(tmp_path).splitlines() if line.startswith("engine")]
     return [int(line[n]) for line in lines for n in (1, 3)]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
-def until(condition, seconds: float = 60.0):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-    return found
 
 
 # --- one server, from the first call to the last close -------------------------------------------
@@ -99,9 +84,9 @@ async def test_the_server_starts_with_the_first_call_and_ends_with_the_model(mod
     assert said(reply)["model"] == "tiny"
     pids = processes(tmp_path)
     assert len(pids) == 2
-    assert all(map(is_alive, pids))
+    assert all(map(alive, pids))
     await model.close()
-    assert not any(map(is_alive, pids))
+    assert not any(map(alive, pids))
 
 
 async def test_all_models_of_one_spec_share_a_server_and_the_last_ends_it(model_of, tmp_path):
@@ -111,7 +96,7 @@ async def test_all_models_of_one_spec_share_a_server_and_the_last_ends_it(model_
     await agent.close()
     assert said(await judge.generate(request()))["pid"] == said(replies[0])["pid"]
     await judge.close()
-    assert not any(map(is_alive, processes(tmp_path)))
+    assert not any(map(alive, processes(tmp_path)))
 
 
 async def test_a_model_may_be_used_again_after_its_close(model_of):
@@ -130,18 +115,18 @@ async def test_a_server_that_ignores_sigterm_is_killed_with_its_children(
     model = model_of()
     await model.generate(request())
     await model.close()
-    assert not any(map(is_alive, processes(tmp_path)))
+    assert not any(map(alive, processes(tmp_path)))
 
 
 async def test_a_cancelled_start_leaves_nothing(model_of, tmp_path, fake_vllm):
     fake_vllm(slow_s=3600)
     model = model_of()
     asking = asyncio.create_task(model.generate(request()))
-    await asyncio.to_thread(until, lambda: (tmp_path / "runs").exists() and processes(tmp_path))
+    assert await come_true(lambda: (tmp_path / "runs").exists() and processes(tmp_path))
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     await model.close()
-    assert not any(map(is_alive, processes(tmp_path)))
+    assert not any(map(alive, processes(tmp_path)))
 
 
 PARENT = """
@@ -171,11 +156,11 @@ def test_no_server_outlives_its_parent(end, tmp_path):
     if end != "raise":
         assert process.stdout.readline() == b"asked\n"
         pids = processes(tmp_path)
-        assert all(map(is_alive, pids))
+        assert all(map(alive, pids))
         process.send_signal(end)
     process.wait(60)
     process.stdout.close()
-    until(lambda: not any(map(is_alive, processes(tmp_path))))
+    assert wait_for(lambda: not any(map(alive, processes(tmp_path))))
 
 
 async def test_no_server_outlives_its_guard(model_of, tmp_path):
@@ -184,7 +169,7 @@ async def test_no_server_outlives_its_guard(model_of, tmp_path):
     server = processes(tmp_path)[1]
     its_guard = int(Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(its_guard, signal.SIGKILL)
-    await asyncio.to_thread(until, lambda: not any(map(is_alive, processes(tmp_path))))
+    assert await come_true(lambda: not any(map(alive, processes(tmp_path))))
     assert said(await model.generate(request()))["pid"] != server
     await model.close()
 
@@ -202,6 +187,10 @@ async def test_no_server_outlives_its_guard(model_of, tmp_path):
             "CUDA out of memory. (log: ",
         ),
         ("torch.OutOfMemoryError: CUDA out of memory.", "lower -o gpu_memory_utilization"),
+        (
+            "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory…",
+            "; raise -o gpu_memory_utilization, or lower -o max_model_len",
+        ),
         (
             "pydantic.ValidationError: 1 validation error for ModelConfig\n  Value error, the "
             "length is too great [type=value_error, input_value=1]",
@@ -229,16 +218,16 @@ async def test_a_failed_start_is_one_line_with_its_cause(
 
 async def test_a_start_that_takes_too_long_is_ended_and_told(model_of, fake_vllm, tmp_path):
     fake_vllm(slow_s=3600)
-    model = model_of(startup_timeout_s=1.5)
-    with pytest.raises(UsageError, match=r"did not answer within 1\.5 s"):
+    model = model_of(startup_timeout_s=0.3)
+    with pytest.raises(UsageError, match=r"did not answer within 0\.3 s"):
         await model.generate(request())
-    assert not any(map(is_alive, processes(tmp_path)))
+    assert not any(map(alive, processes(tmp_path)))
     await model.close()
 
 
 async def test_a_long_start_says_that_it_goes_on(model_of, fake_vllm, monkeypatch, caplog):
-    monkeypatch.setattr("agemem_eval.harness.models.server_process.TELL_S", 0.2)
-    fake_vllm(slow_s=1.5)
+    monkeypatch.setattr("agemem_eval.harness.models.server_process.TELL_S", 0.0)
+    fake_vllm(slow_s=0.5)
     model = model_of()
     with caplog.at_level(logging.INFO, "agemem_eval.server"):
         await model.generate(request())
@@ -268,21 +257,14 @@ async def test_a_server_that_died_is_started_again_by_the_next_call(
 async def test_all_calls_in_flight_fail_at_once_when_the_server_is_killed(model_of, tmp_path):
     model = model_of(extra_body='{"hang": true}', timeout_s=600)
     calls = [asyncio.create_task(model.generate(request())) for _ in range(3)]
-    await asyncio.to_thread(until, lambda: (tmp_path / "runs").exists() and processes(tmp_path))
-    await until_ready(model)
+    assert await come_true(lambda: (tmp_path / "runs").exists() and processes(tmp_path))
+    assert await come_true(lambda: model._endpoint is not None)
     os.kill(processes(tmp_path)[1], signal.SIGKILL)
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert [getattr(outcome, "kind", outcome) for outcome in outcomes] == ["server"] * 3
     assert "killed by SIGKILL" in str(outcomes[0])
-    assert not any(map(is_alive, processes(tmp_path)))
+    assert not any(map(alive, processes(tmp_path)))
     await model.close()
-
-
-async def until_ready(model: VllmModel) -> None:
-    deadline = time.monotonic() + 60
-    while model._endpoint is None:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
 
 
 async def test_a_server_that_dies_three_times_in_a_row_is_given_up_in_one_line(
@@ -360,10 +342,32 @@ async def test_an_adapter_is_loaded_before_the_first_call_of_each_server(model_o
     assert log_of(tmp_path).count(f"loaded {name}") == 1
     assert "--max-lora-rank 16 " in " ".join(replies[0]["arguments"])
     os.kill(replies[0]["pid"], signal.SIGKILL)
-    await asyncio.to_thread(until, lambda: not is_alive(replies[0]["pid"]))
+    assert await come_true(lambda: not alive(replies[0]["pid"]))
     await model._server.supervisor._process.ended.wait()
     assert said(await model.generate(request()))["model"] == name
     assert log_of(tmp_path).count(f"loaded {name}") == 2
+    await model.close()
+
+
+async def test_a_call_that_goes_while_the_adapter_loads_costs_the_next_one_nothing(
+    model_of, fake_vllm, tmp_path
+):
+    fake_vllm(load_s=0.5)
+    model = model_of(lora=str(write_adapter(tmp_path / "a")))
+    asking = asyncio.create_task(model.generate(request()))
+    assert await come_true(lambda: "loading" in log_of(tmp_path))
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    assert said(await model.generate(request()))["model"].startswith("tiny-")
+    assert log_of(tmp_path).count("loading") == 1
+    await model.close()
+
+
+async def test_no_more_calls_are_in_flight_than_are_allowed(model_of, fake_vllm):
+    fake_vllm(answer_s=0.1)
+    model = model_of(max_in_flight="2", rpm="100000", tpm="10000000")
+    replies = await asyncio.gather(*(model.generate(request()) for _ in range(8)))
+    assert max(said(reply)["calls"] for reply in replies) == 2
     await model.close()
 
 

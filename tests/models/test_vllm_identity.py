@@ -74,7 +74,7 @@ def test_decoding_counts_and_execution_does_not(folder, tmp_path):
     free = {
         "port": 8123, "timeout_s": 1, "startup_timeout_s": 2, "max_retries": 1,
         "max_model_len": 99, "gpu_memory_utilization": 0.1, "tensor_parallel": 2,
-        "runs_dir": str(tmp_path),
+        "max_in_flight": 3, "rpm": 60, "tpm": 1e5, "runs_dir": str(tmp_path),
     }  # fmt: skip
     assert of(folder, **free) == of(folder)
     assert set(free) - {"runs_dir"} <= set(VllmModel.execution_options)
@@ -121,6 +121,8 @@ def test_the_card_beside_the_weights_says_what_they_are(folder, tmp_path):
         ("org/model", {"args": '["--config", "f.yaml"]'}, "is not for it to set"),
         ("org/model", {"chat_template": "/no/such.jinja"}, "cannot read /no/such.jinja"),
         ("org/model", {"max_retries": "-1"}, "option max_retries"),
+        ("org/model", {"max_in_flight": "0"}, "option max_in_flight"),
+        ("org/model", {"rpm": "-1"}, "option rpm"),
         ("org/model", {"extra_body": "[]"}, "option extra_body"),
     ],
 )

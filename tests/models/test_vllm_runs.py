@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import alive, wait_for
 
 from agemem_eval.harness.models import guard
 
-from .test_vllm import FAKE, is_alive, processes, until
+from .test_vllm import FAKE, processes
 from .weights_fakes import write_model
 
 
@@ -27,7 +28,7 @@ def command(tmp_path, monkeypatch):
     return [
         sys.executable, "-m", "agemem_eval", "run", "--env", "alfworld", "--memory", "agemem",
         "--model", f"agemem_eval.harness.models.vllm:VllmModel:{folder}", "--episodes", "2",
-        "--max-steps", "2", "--workers", "1",
+        "--max-steps", "2", "--workers", "0",
     ]  # fmt: skip
 
 
@@ -37,7 +38,7 @@ def test_a_run_starts_one_server_for_all_roles_and_ends_it(command, tmp_path):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["complete"]
     assert len(processes(tmp_path)) == 2  # one start: a server and its engine
-    assert not any(map(is_alive, processes(tmp_path)))
+    assert not any(map(alive, processes(tmp_path)))
 
 
 def test_a_run_whose_replies_are_all_cached_starts_no_server(command, tmp_path):
@@ -59,11 +60,13 @@ def test_a_server_that_cannot_start_ends_the_run_in_one_line(command, tmp_path, 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_is_ended_ends_its_server(command, tmp_path, end, monkeypatch):
     monkeypatch.setenv("FAKE_VLLM", '{"slow_s": 3600}')
+    soon = "from agemem_eval.harness import cli, commands; commands.DRAIN_S = 0.1; cli.main()"
+    command = [sys.executable, "-c", soon, *command[3:]]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    until(lambda: (tmp_path / "runs/.cache/vllm").is_dir() and processes(tmp_path))
+    assert wait_for(lambda: (tmp_path / "runs/.cache/vllm").is_dir() and processes(tmp_path))
     process.send_signal(end)
     process.wait(60)
-    until(lambda: not any(map(is_alive, processes(tmp_path))))
+    assert wait_for(lambda: not any(map(alive, processes(tmp_path))))
 
 
 def test_an_engine_that_dies_in_a_run_costs_no_episode(command, tmp_path, monkeypatch):
@@ -77,7 +80,7 @@ def test_an_engine_that_dies_in_a_run_costs_no_episode(command, tmp_path, monkey
     assert "the next call starts it again" in done.stderr
     assert "2 of 2" in done.stderr
     assert len(processes(tmp_path)) == 6
-    assert not any(map(is_alive, processes(tmp_path)))
+    assert not any(map(alive, processes(tmp_path)))
 
 
 def test_an_engine_that_keeps_dying_ends_the_run_in_one_line(command, tmp_path, monkeypatch):
@@ -92,13 +95,42 @@ def test_an_engine_that_keeps_dying_ends_the_run_in_one_line(command, tmp_path, 
     assert os.listdir(tmp_path / "runs")
 
 
-def test_the_guard_says_what_it_could_not_start(tmp_path):
+def guarded(*command: str) -> subprocess.CompletedProcess[str]:
     theirs, ours = os.pipe()
     done = subprocess.run(
-        [sys.executable, guard.__file__, str(theirs), "1", str(tmp_path / "nothing")],
+        [sys.executable, guard.__file__, str(theirs), "1", *command],
         capture_output=True, text=True, pass_fds=(theirs,), timeout=60,
     )  # fmt: skip
     os.close(theirs)
     os.close(ours)
+    return done
+
+
+def test_a_dead_process_that_nobody_waits_for_is_no_life():
+    code = "print(flush=True); input()"
+    process = subprocess.Popen(
+        [sys.executable, "-ISc", code],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    process.stdout.readline()
+    assert guard.lives(process.pid)
+    process.stdin.close()
+    assert wait_for(lambda: not guard.lives(process.pid))
+    assert guard.signal_group(process.pid, 0)  # it is there still, waited for by nobody
+    process.wait()
+    process.stdout.close()
+
+
+def test_the_guard_says_what_it_could_not_start(tmp_path):
+    done = guarded(str(tmp_path / "nothing"))
     assert done.stdout == "exit 127\n"
     assert "cannot start" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_all_processes_leaves_the_guard_at_its_post(number):
+    n = int(number)
+    code = f"import os, signal; os.kill(os.getppid(), {n}); print(signal.getsignal({n}).name)"
+    done = guarded(sys.executable, "-ISc", code)
+    assert done.stdout.splitlines()[-1] == "exit 0"
+    assert "SIG_DFL" in done.stderr  # the server is to hear it

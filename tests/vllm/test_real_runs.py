@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_model import make_model
 
 from .processes import alive, engines, needs_vllm, shared_memory, wait_for
-from .tiny_model import make_model
 
 pytestmark = [pytest.mark.vllm, needs_vllm]
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 import pytest_asyncio
+from tiny_model import CHAT_TEMPLATE, make_adapter, make_model
 
 from agemem_eval.harness.errors import ModelError, UsageError
 from agemem_eval.harness.models.openai import OpenAIModel
@@ -17,7 +18,6 @@ from agemem_eval.harness.tools import Tool, ToolArguments, ToolCall
 from agemem_eval.harness.types import ChatMessage, Request, Sampling
 
 from .processes import alive, needs_vllm, shared_memory
-from .tiny_model import CHAT_TEMPLATE, make_adapter, make_model
 
 pytestmark = [
     pytest.mark.vllm,

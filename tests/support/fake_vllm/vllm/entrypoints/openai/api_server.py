@@ -1,8 +1,9 @@
 """Takes vLLM's command line and answers as its server does, beside the tests of the real one.
 
 What it is to do stands in JSON in $FAKE_VLLM: `fail` (print this and end), `deaths` (a file with
-the number of starts that shall die at their first call), `slow_s` (before it listens), `stubborn`
-(ignores SIGTERM). It has a child in its group, as vLLM has its engine. Standard library only.
+the number of starts that shall die at their first call), `slow_s` (before it listens), `load_s`
+(of an adapter), `answer_s` (of a call), `refuse_adapter`, `stubborn` (ignores SIGTERM). It has a
+child in its group, as vLLM has its engine. Standard library only.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 WISH = json.loads(os.environ.get("FAKE_VLLM", "{}"))
 ARGUMENTS = sys.argv[1:]
+LOADED: set[str] = set()
+LOADING = threading.Lock()  # as vLLM's own: of two loads of one name the second waits
+CALLS: set[int] = set()  # those being answered
 
 
 def value(flag: str) -> str:
@@ -45,7 +50,11 @@ class Handler(BaseHTTPRequestHandler):
             deaths.write_text(str(left - 1))
             print("RuntimeError: the engine core has died", flush=True)
             os._exit(1)
+        CALLS.add(threading.get_ident())
+        time.sleep(WISH.get("answer_s", 0))
         said = {"pid": os.getpid(), "model": body["model"], "arguments": ARGUMENTS}
+        said["calls"] = len(CALLS)
+        CALLS.discard(threading.get_ident())
         self.answer(
             200,
             {
@@ -60,8 +69,19 @@ class Handler(BaseHTTPRequestHandler):
         elif WISH.get("refuse_adapter"):
             self.answer(500, {"error": {"message": "shapes differ"}})
         else:
-            print("loaded", body["lora_name"], flush=True)
-            self.answer(200, "Success")
+            self.load_once(body["lora_name"])
+
+    def load_once(self, name: str) -> None:
+        with LOADING:
+            if name in LOADED:
+                problem = f"The lora adapter '{name}' has already been loaded. If you want to …"
+                self.answer(400, {"error": {"message": problem}})
+                return
+            print("loading", name, flush=True)
+            time.sleep(WISH.get("load_s", 0))
+            LOADED.add(name)
+            print("loaded", name, flush=True)
+        self.answer(200, "Success")
 
     def allowed(self) -> bool:
         allowed = self.headers["Authorization"] == f"Bearer {os.environ['VLLM_API_KEY']}"
@@ -86,7 +106,7 @@ def main() -> None:
         sys.exit(1)
     if WISH.get("stubborn"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+    child = subprocess.Popen([sys.executable, "-ISc", "import time; time.sleep(3600)"])
     print("engine", child.pid, "server", os.getpid(), flush=True)
     time.sleep(WISH.get("slow_s", 0))
     ThreadingHTTPServer((value("--host"), int(value("--port"))), Handler).serve_forever()
