@@ -367,7 +367,7 @@ def _parse(body: bytes, endpoint: Endpoint | None = None) -> Any:
     What escapes may hide goes: a key, and lone surrogates, which no file can hold.
     """
     try:
-        value = json.loads(body)
+        value = json.loads(body.decode("utf-8-sig"))  # of bytes, `loads` takes other encodings too
         if b"\\u" in body:
             plain = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
             value = json.loads(endpoint.redactor.body(plain) if endpoint is not None else plain)

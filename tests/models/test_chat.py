@@ -81,6 +81,15 @@ def test_lone_surrogates_do_not_survive():
     assert _parse(rb'{"a": "\uD83D\uDE00"}') == {"a": "\U0001f600"}
 
 
+@pytest.mark.parametrize(
+    "body", ['{"a": "x"}'.encode("utf-16"), b'{"a": "\xed\xa0\x80"}', b'{"a": "\xff"}']
+)
+def test_json_in_another_encoding_is_none(body):
+    """A key in it would not be found, and half a surrogate pair fits into no file."""
+    assert _parse(body) is None
+    assert _parse(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
+
+
 def reply(message=None, usage=None, **choice):
     return {"choices": [{"message": message or {"content": "hi"}, **choice}], "usage": usage}
 
