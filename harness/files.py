@@ -97,6 +97,35 @@ def write_all(descriptor: int, content: bytes) -> None:
         left = left[taken:]
 
 
+class LineFile:
+    """A file that lines are appended to; what a full disk cut short is taken back.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    def write(self, line: bytes) -> None:
+        """Append a line, whole or not at all.
+
+        Raises:
+            OSError: if the disk refuses.
+        """
+        end = os.lseek(self._descriptor, 0, os.SEEK_END)
+        try:
+            write_all(self._descriptor, line)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, end)
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+
 def remove(*paths: Path) -> None:
     """Remove files that nothing needs; one that is gone, or cannot be removed, does no harm."""
     for path in paths:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -114,3 +115,6 @@ class Watchers(Watcher):
                 name = type(watcher).__name__
                 problem = f"{name} failed in {what} and is dropped: {type(error).__name__}: {error}"
                 log.warning(problem, extra={"fields": {"event": "watcher_dropped", "name": name}})
+                if what != "close":  # else it would keep the terminal, or what it has open
+                    with contextlib.suppress(Exception):
+                        watcher.close()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..files import LineFile
 from ..records import Episode
 from ..watch import Planned, Watcher
 from .text import Cleaner, clip, escape, message_of
@@ -128,16 +128,16 @@ class _Lines(logging.Handler):
         self._clean, self._lowest, self._tell = clean, ours, tell
         self._kept: deque[bytes] = deque(maxlen=_KEPT)
         self._path: Path | None = None
-        self._file: int | None = None
+        self._file: LineFile | None = None
 
     def open(self, path: Path) -> None:
         """Write to this file from now on."""
         self.acquire()
         try:
             self._path = path
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            self._file = LineFile(path)
             while self._kept:
-                os.write(self._file, self._kept.popleft())
+                self._file.write(self._kept.popleft())
         except OSError as error:
             self._stop(error)
         finally:
@@ -159,20 +159,20 @@ class _Lines(logging.Handler):
             self._kept.append(line)
         elif self._file is not None:
             try:
-                os.write(self._file, line)
+                self._file.write(line)
             except OSError as error:
                 self._stop(error)
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
         super().close()
 
     def _stop(self, error: OSError) -> None:
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
         self._tell(
             f"cannot write {self._path} ({error.strerror}): no more is logged, the run goes on"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from ..files import LineFile
 from ..watch import Planned
 
 FILE = "spans.jsonl"
@@ -99,14 +99,14 @@ class JsonLines:
     """Appends spans to `spans.jsonl` in the run's folder, one line each."""
 
     def __init__(self) -> None:
-        self._file: int | None = None
+        self._file: LineFile | None = None
         self._path = Path()
 
     def open(self, plan: Planned) -> None:
         """See `Sink`."""
         self._path = plan.directory / FILE
         try:
-            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            self._file = LineFile(self._path)
         except OSError as error:
             self._stop(error)
 
@@ -116,14 +116,14 @@ class JsonLines:
             return
         line = json.dumps(span.to_json(), ensure_ascii=False, separators=(",", ":"))
         try:
-            os.write(self._file, line.encode(errors="replace") + b"\n")
+            self._file.write(line.encode(errors="replace") + b"\n")
         except OSError as error:
             self._stop(error)
 
     def close(self) -> None:
         """See `Sink`."""
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
 
     def _stop(self, error: OSError) -> None:

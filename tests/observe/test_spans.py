@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -299,6 +300,22 @@ def test_a_full_disk_costs_spans_and_one_warning(
     made.close()
     assert [record.message for record in caplog.records if "No space left" in record.message]
     assert len(caplog.records) == 1
+
+
+def test_a_span_that_a_full_disk_cuts_short_is_taken_back(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    made = Tracer(JsonLines(), Execution())
+    made.planned(plan(tmp_path))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    try:
+        for n in range(20):
+            made.begins(key_of(f"t{n}"), 1)
+            made.ends(episode(f"t{n}"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    made.close()
+    lines = (tmp_path / "spans.jsonl").read_text().splitlines()
+    assert 0 < len(list(map(json.loads, lines))) < 20
 
 
 def test_a_planted_secret_in_a_failure_is_in_no_span() -> None:
