@@ -7,20 +7,45 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from processes import alive, wait_for
 
+from agemem_eval.harness.cli import main
 from agemem_eval.harness.models import guard
 
 from .test_vllm import FAKE, processes
 from .weights_fakes import write_model
 
 
+@dataclass(frozen=True)
+class Played:
+    """How a run in this process ended: the same as in its own, and sooner."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def play(command, capsys):
+    def play_it(*extra: str) -> Played:
+        code = 0
+        try:
+            main([*command[3:], *extra])
+        except SystemExit as end:
+            code = end.code
+        return Played(code, *capsys.readouterr())
+
+    return play_it
+
+
 @pytest.fixture
 def command(tmp_path, monkeypatch):
     """A run's command line, played in `tmp_path`."""
+    monkeypatch.syspath_prepend(str(FAKE))
     monkeypatch.setenv("PYTHONPATH", str(FAKE))
     monkeypatch.setenv("FAKE_VLLM", "{}")
     monkeypatch.chdir(tmp_path)
@@ -32,25 +57,24 @@ def command(tmp_path, monkeypatch):
     ]  # fmt: skip
 
 
-def test_a_run_starts_one_server_for_all_roles_and_ends_it(command, tmp_path):
-    judge = ("--judge", command[command.index("--model") + 1])
-    done = subprocess.run([*command, *judge, "--json"], capture_output=True, text=True, timeout=120)
+def test_a_run_starts_one_server_for_all_roles_and_ends_it(command, play, tmp_path):
+    done = play("--judge", command[command.index("--model") + 1], "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["complete"]
     assert len(processes(tmp_path)) == 2  # one start: a server and its engine
     assert not any(map(alive, processes(tmp_path)))
 
 
-def test_a_run_whose_replies_are_all_cached_starts_no_server(command, tmp_path):
+def test_a_run_whose_replies_are_all_cached_starts_no_server(play, tmp_path):
     for name in ("first", "second"):
-        done = subprocess.run([*command, "--cache", "--name", name], stderr=subprocess.PIPE)
+        done = play("--cache", "--name", name)
         assert done.returncode == 0, done.stderr
         assert len(processes(tmp_path)) == 2
 
 
-def test_a_server_that_cannot_start_ends_the_run_in_one_line(command, tmp_path, monkeypatch):
+def test_a_server_that_cannot_start_ends_the_run_in_one_line(play, tmp_path, monkeypatch):
     monkeypatch.setenv("FAKE_VLLM", '{"fail": "ValueError: no such architecture"}')
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = play()
     assert done.returncode == 2
     assert "ValueError: no such architecture (log: " in done.stderr
     assert "Traceback" not in done.stderr
@@ -69,12 +93,11 @@ def test_a_run_that_is_ended_ends_its_server(command, tmp_path, end, monkeypatch
     assert wait_for(lambda: not any(map(alive, processes(tmp_path))))
 
 
-def test_an_engine_that_dies_in_a_run_costs_no_episode(command, tmp_path, monkeypatch):
+def test_an_engine_that_dies_in_a_run_costs_no_episode(play, tmp_path, monkeypatch):
     deaths = tmp_path / "deaths"
     deaths.write_text("2")
     monkeypatch.setenv("FAKE_VLLM", json.dumps({"deaths": str(deaths)}))
-    options = ("--concurrency", "1", "-o", "max_retries=0")
-    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=240)
+    done = play("--concurrency", "1", "-o", "max_retries=0")
     assert done.returncode == 0, done.stderr
     assert "2 of 2 episodes scored" in done.stderr
     assert "the next call starts it again" in done.stderr
@@ -83,12 +106,11 @@ def test_an_engine_that_dies_in_a_run_costs_no_episode(command, tmp_path, monkey
     assert not any(map(alive, processes(tmp_path)))
 
 
-def test_an_engine_that_keeps_dying_ends_the_run_in_one_line(command, tmp_path, monkeypatch):
+def test_an_engine_that_keeps_dying_ends_the_run_in_one_line(play, tmp_path, monkeypatch):
     deaths = tmp_path / "deaths"
     deaths.write_text("99")
     monkeypatch.setenv("FAKE_VLLM", json.dumps({"deaths": str(deaths)}))
-    options = ("--concurrency", "1", "-o", "max_retries=0", "--retries", "9")
-    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=240)
+    done = play("--concurrency", "1", "-o", "max_retries=0", "--retries", "9")
     assert done.returncode == 1, done.stderr
     assert "given up after 3 deaths in a row" in done.stderr
     assert deaths.read_text() == "96"

@@ -128,6 +128,11 @@ async def test_an_adapter_changes_the_logprobs(model, base):
     assert model.info.name == "vllm:base+adapter"
 
 
+async def test_an_adapter_that_is_loaded_already_is_no_failure(model):
+    model._server._loaded = None  # as where the call that loaded it was cancelled meanwhile
+    assert (await model.generate(ask())).usage.completion_tokens > 0
+
+
 async def test_a_seed_reproduces_a_draw_and_another_seed_does_not(model):
     first, again, other = [
         (await model.generate(ask(seed=seed, temperature=1.0))).text for seed in (1, 1, 2)
