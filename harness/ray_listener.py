@@ -58,15 +58,22 @@ class Listener:
         """Whether a greeting is good; if so the connection is its worker's now."""
         if not isinstance(message, dict):
             return False
-        key, token = (message.get("worker"), message.get("line")), message.get("token")
-        worker = self._expected.get(key)  # type: ignore[arg-type]
-        if worker is None or not isinstance(token, str):
+        number, line, token = (message.get(name) for name in ("worker", "line", "token"))
+        if not (isinstance(number, int) and isinstance(line, str) and isinstance(token, str)):
+            return False
+        worker = self._expected.get((number, line))
+        if worker is None:
             return False
         if not hmac.compare_digest(worker.token.encode(), token.encode(errors="replace")):
             return False
-        del self._expected[worker.number, str(key[1])]
-        worker.attach(str(key[1]), transport)
+        del self._expected[number, line]
+        worker.attach(line, transport)
         return True
+
+    def forget(self, worker: Expected) -> None:
+        """A worker that was ended: whatever still connects for it is cut off."""
+        for line in ("frames", "lifeline"):
+            self._expected.pop((worker.number, line), None)
 
     async def close(self) -> None:
         """Stop listening."""

@@ -172,10 +172,14 @@ class RayWorker(Worker, asyncio.Protocol):
             self._lost(why)
             self._kill()
 
-    def _kill(self) -> None:
-        """End the actor; that its lifeline closes ends what it started (see `end_with_parent`)."""
+    def _hang_up(self) -> None:
+        self._pool.listener.forget(self)
         for line in self._lines.values():
             line.abort()
+
+    def _kill(self) -> None:
+        """End the actor; that its lifeline closes ends what it started (see `end_with_parent`)."""
+        self._hang_up()
         if self._actor is not None:
             self._pool.cluster.kill(self._actor)
         self.ended.set()

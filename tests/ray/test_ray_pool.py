@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -185,7 +186,9 @@ async def test_a_pool_makes_do_with_what_others_leave_free(address: str) -> None
         await pool.close()
 
 
-async def test_only_who_knows_the_token_is_listened_to(address: str) -> None:
+async def test_only_who_knows_the_token_is_listened_to(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
     pool = RayPool(address=address, workers=1)
     try:
         env = await pool.acquire(BAD, {})
@@ -194,6 +197,7 @@ async def test_only_who_knows_the_token_is_listened_to(address: str) -> None:
         for sent in (
             b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
             b"\xff" * 5000,
+            (1000).to_bytes(4, "big") + b"[" * 1000,
             pack({**good, "token": "0" * 32}),
             pack({**good, "token": "\u00e9"}),
             pack({**good, "worker": 99}),
@@ -209,6 +213,23 @@ async def test_only_who_knows_the_token_is_listened_to(address: str) -> None:
                 await asyncio.wait_for(reader.readexactly(1), 20)
             writer.close()
         assert (await env.step("echo still here")).observation == "still here"
+        assert not [r.getMessage() for r in caplog.records if r.name == "asyncio"]
+    finally:
+        await pool.close()
+
+
+async def test_an_actor_that_was_given_up_is_not_listened_to(address: str) -> None:
+    pool = RayPool(address=address, workers=1)
+    try:
+        await pool.acquire(BAD, {})
+        late: Any = pool._make(99, True)
+        late._kill()
+        ((host, port),) = pool.listener.addresses
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(pack({"worker": 99, "token": late.token, "line": "frames"}))
+        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+            await asyncio.wait_for(reader.readexactly(1), 20)
+        writer.close()
     finally:
         await pool.close()
 
@@ -288,6 +309,29 @@ async def test_data_that_a_node_does_not_have_is_the_environments_own_error(two:
 def test_without_workers_there_is_nothing_for_ray_to_place() -> None:
     with pytest.raises(UsageError, match="--workers 0"):
         make_pool(Execution(backend="ray", workers=0))
+
+
+def test_an_actor_that_gets_only_one_of_its_connections_says_nothing_on_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from agemem_eval.harness.ray_actor import WorkerActor
+
+    connect, made = socket.create_connection, []
+
+    def once(place: tuple[str, int], timeout: float) -> socket.socket:
+        if made:
+            raise TimeoutError("timed out")
+        made.append(connect(place, timeout))
+        return made[0]
+
+    monkeypatch.setattr(socket, "create_connection", once)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        told = WorkerActor().connect([server.getsockname()[:2]], '{"worker": 1}')
+        assert told["problem"].endswith("timed out")
+        heard, _ = server.accept()
+        made[0].close()
+        with heard:
+            assert heard.recv(100) == b""
 
 
 def test_frames_are_what_they_are_on_a_pipe() -> None:

@@ -29,7 +29,7 @@ def start(directory: Path, *extra: str, slow: str = "0.03") -> subprocess.Popen[
         "--concurrency", "4", "--workers", "2", *extra,
     ]  # fmt: skip
     directory.mkdir(exist_ok=True)
-    environ = {**os.environ, "PYTHONPATH": str(SUPPORT)}
+    environ = {**os.environ, "PYTHONPATH": str(SUPPORT), "HOME": str(directory)}
     pipe = subprocess.PIPE
     return subprocess.Popen(
         command,
@@ -126,6 +126,7 @@ def test_a_run_in_a_cluster_of_its_own_leaves_no_process_and_a_quiet_terminal(
     assert finish(process)["complete"]
     assert len(seen) > 3
     assert wait_for(lambda: not any(map(alive, seen)))
+    assert not (tmp_path / ".ray").exists(), "Ray's token, for anybody to read"
 
 
 def test_a_driver_killed_at_a_cluster_of_others_leaves_no_actor_there(tmp_path: Path) -> None:
