@@ -138,7 +138,9 @@ class VllmModel(ModelBase):
             "card": card or _within(Path(lora).expanduser() if lora else folder, "card.json"),
         }
         # Checks the options of calls and counts tokens; it is never asked, since no server runs.
-        self._unasked = OpenAIModel("m", base_url="http://127.0.0.1:1/v1", **self._calling)
+        self._unasked = OpenAIModel(
+            "m", base_url="http://127.0.0.1:1/v1", api_key_env="AGEMEM_VLLM_KEY", **self._calling
+        )
         self.info = self._about(folder)
         self._endpoint: tuple[ServerProcess, OpenAIModel] | None = None
         self._server: VllmServer | None = None

@@ -154,11 +154,12 @@ def check_base(adapter: Adapter, model: str) -> None:
     else:
         config = read_json(Path(model).expanduser() / "config.json")
         config = config if isinstance(config, dict) else {}
-        config = {**config, **config.get("text_config", {})}
+        of_text = config.get("text_config")
+        config = {**config, **of_text} if isinstance(of_text, dict) else config
         hidden, layers = config.get("hidden_size"), config.get("num_hidden_layers")
         if None not in (hidden, adapter.hidden) and hidden != adapter.hidden:
             problem = f"is for a hidden size of {adapter.hidden}, the model's is {hidden}"
-        elif layers is not None and adapter.layers > layers:
+        elif isinstance(layers, int) and adapter.layers > layers:
             problem = f"is for {adapter.layers} layers or more, the model has {layers}"
     if problem:
         raise UsageError(f"the adapter {adapter.folder} {problem}: it does not belong to {model}")
@@ -191,8 +192,9 @@ def _tensors(path: Path) -> list[tuple[str, Json]]:
         header.pop("__metadata__", None)
         for entry in header.values():
             first, last = entry["data_offsets"]
-            if not 0 <= first <= last or not all(type(n) is int for n in entry["shape"]):
+            numbers = all(type(n) is int for n in (first, last, *entry["shape"]))
+            if not numbers or not 0 <= first <= last:
                 raise ValueError("a tensor without a place")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path} is not a safetensors file: {error}") from error
     return sorted(header.items())

@@ -32,6 +32,11 @@ def folder(tmp_path) -> Path:
     return write_model(tmp_path / "tiny")
 
 
+def with_header(folder: Path, header: bytes) -> None:
+    size = len(header).to_bytes(8, "little")
+    (folder / "model.safetensors").write_bytes(size + header + b"a")
+
+
 def test_a_copy_is_the_same_model_and_other_weights_are_not(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "copy/tiny")
     same = {of(folder), of(tmp_path / "copy/tiny")}
@@ -158,12 +163,25 @@ def test_without_vllm_the_error_says_what_serves_as_well(monkeypatch):
             lambda f: (f / "model.safetensors").write_bytes(b"\x02" + b"\0" * 7 + b"[]"),
             "not a safetensors file",
         ),
+        (lambda f: with_header(f, b'{"w": {"shape": [1], "data_offsets": [0.0, 1]}}'), "without a"),
+        (lambda f: with_header(f, b"[" * 100_000), "not a safetensors file"),
     ],
 )
 def test_a_directory_that_is_no_model_is_refused(folder, break_it, says):
     break_it(folder)
     with pytest.raises(DataError, match=says):
         of(folder)
+
+
+def test_a_key_for_others_is_not_looked_at(folder, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "one\nand another")
+    assert of(folder)
+
+
+@pytest.mark.parametrize("config", ['{"text_config": null}', '{"num_hidden_layers": "2"}', "[]"])
+def test_a_config_that_says_nothing_refuses_no_adapter(folder, tmp_path, config):
+    (folder / "config.json").write_text(config)
+    assert of(folder, lora=str(write_adapter(tmp_path / "a")))
 
 
 def test_an_adapter_of_another_base_is_refused(folder, tmp_path):
