@@ -74,7 +74,7 @@ class Breaker:
         elif self._in_a_row == self._limit:
             log.warning(
                 f"{self._in_a_row} episodes in a row failed, trying one at a time for up to "
-                f"{self._patience_s / 60:.0f} minutes: {episode.reason}",
+                f"{self._patience_s:g} s: {episode.reason}",
                 extra=_fields("outage"),
             )
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from .breaker import PASSING, Breaker
@@ -26,7 +27,7 @@ from .trace import Event
 from .watch import CellPlan, Planned, Watcher, Watchers
 from .workers import EnvPool, make_pool
 
-MAX_PASSES = 3  # over what an outage left owed
+MAX_PASSES = 3  # over what failures that may pass left owed, once the outage is over
 WRITERS = 8  # threads that commit episodes
 
 log = logging.getLogger("agemem_eval.run")
@@ -183,9 +184,9 @@ class _Part:
 
     async def play(self) -> None:
         """Play what is owed; what an outage took is played again once the rest is done."""
-        for number in range(MAX_PASSES):
+        for number in count(1):
             schedule = Schedule(self._cells, self._store.scored, self._lifelong)
-            if number == 0:
+            if number == 1:
                 self._tell_plan(schedule)
             before, self._passing_faults = self._scored, 0
             self._stop.playing = True
@@ -193,7 +194,11 @@ class _Part:
                 await self._pass(schedule)
             finally:
                 self._stop.playing = False
-            if self._ending() or not self._passing_faults or self._scored == before:
+            if self._ending() or not self._passing_faults:
+                return
+            # While an outage lasts, the breaker says how long it is waited for. Without one, what
+            # fails again and again while others are scored will not pass.
+            if not self._breaker.open and (self._scored == before or number >= MAX_PASSES):
                 return
             log.info(
                 f"{self._passing_faults} episodes were lost to failures that may have passed: "

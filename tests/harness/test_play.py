@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from agemem_fakes.memories import FarAway
+from agemem_fakes.models import Outage
 
+from agemem_eval.harness import breaker
 from agemem_eval.harness.config import Execution, RunConfig, make_config
 from agemem_eval.harness.errors import WorkerError
 from agemem_eval.harness.records import Episode
@@ -80,6 +82,33 @@ def test_a_memory_whose_server_is_away_costs_tries_and_not_the_run(
     assert result.complete
     found = RunStore.open(tmp_path / "r").records()
     assert [episode.attempt for episode in found] == [3, 1, 1, 1]
+
+
+class BreaksBeforeTheLast(Watcher):
+    """Takes the endpoint away for some calls when one episode of four is left."""
+
+    def __init__(self, calls: int) -> None:
+        self.left, self.calls = 3, calls
+
+    def committed(self, episode: Episode) -> None:
+        self.left -= 1
+        if self.left == 0:
+            Outage.calls_down = self.calls
+
+
+@pytest.mark.parametrize("calls", [2, 10**9])
+def test_an_outage_of_the_last_episodes_is_waited_for_as_any_other(
+    tmp_path: Path, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Outage, "calls_down", 0)
+    monkeypatch.setattr(breaker, "FIRST_WAIT_S", 0.01)
+    execution = Execution(
+        runs_dir=tmp_path, concurrency=1, retries=0, max_infra_errors=2, patience_s=1.0
+    )
+    what = config(model="agemem_fakes.models:Outage")
+    result = asyncio.run(run(what, execution, [BreaksBeforeTheLast(calls)]))
+    assert result.complete == (calls == 2)
+    assert (result.stopped is None) == (calls == 2), "it was waited for in vain"
 
 
 class EndsAtTheFirst(Watcher):

@@ -36,3 +36,15 @@ class Down(Inc):
 
     def __init__(self, name: str = "", **options: Any) -> None:
         super().__init__(name, fail="1000000000")
+
+
+class Outage(Inc):
+    """An endpoint that is down for the next `calls_down` calls, over all instances."""
+
+    calls_down = 0
+
+    async def generate(self, request: Request) -> Completion:
+        if self.calls_down > 0:
+            type(self).calls_down -= 1
+            raise ModelError("the endpoint is down")
+        return await super().generate(request)
