@@ -43,17 +43,14 @@ class Cluster:
     """
 
     def __init__(self, address: str | None, cpus: float) -> None:
-        self._address = address or os.environ.get("RAY_ADDRESS") or None
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
-        if self._address is None and "RAY_AUTH_TOKEN_PATH" not in os.environ:
-            # Ray would keep one in ~/.ray, readable to all; it keeps strangers off its open ports.
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         try:
             import ray
         except ImportError as error:
             raise MissingExtraError("Ray", "ray") from error
         self._ray: Any = ray
+        self._address = address or os.environ.get("RAY_ADDRESS") or None
         self._cpus = cpus
         self._connected = self._ours = False
         self._guard: Guard | None = None
@@ -172,6 +169,8 @@ class Cluster:
                 raise UsageError("Ray starts a cluster only from the main thread of a program")
             quiet |= {"address": "local", "num_cpus": 1, "include_dashboard": False}
             quiet["object_store_memory"] = STORE_BYTES
+            if "RAY_AUTH_TOKEN_PATH" not in os.environ:  # Ray would write one, for all to read
+                os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
             what = "Ray cannot start a cluster here"
         try:
             logging.getLogger("ray").setLevel(logging.ERROR)
