@@ -33,8 +33,9 @@ def main(arguments: list[str]) -> int:
     lifeline, grace_s, command = int(arguments[0]), float(arguments[1]), arguments[2:]
     for number in (signal.SIGTERM, signal.SIGHUP):
         # A scheduler sends these to every process at once. The server hears them too, and is to
-        # have its time. Not SIG_IGN, which the server would inherit.
-        signal.signal(number, lambda *_: None)
+        # have its time. Not SIG_IGN, which the server would inherit, unless that is wanted (nohup).
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     os.set_inheritable(lifeline, False)  # or the server would keep its own pipe open
     try:
         server = subprocess.Popen(  # noqa: S603 - what the parent asks for
