@@ -49,7 +49,11 @@ def run_command(given: dict[str, Any]) -> int:
     as_json = given.pop("as_json")
     config, execution = resolve(given)
     watchers = watchers_for(execution, as_json, config)
-    result = asyncio.run(_stoppable(config, execution, watchers))
+    stop = Stop()
+    try:
+        result = asyncio.run(_stoppable(config, execution, watchers, stop))
+    except (asyncio.CancelledError, KeyboardInterrupt) as error:
+        raise CutOffError(stop.reason or INTERRUPTED) from error
     if as_json:
         about = {
             "run": result.directory.name,
@@ -161,7 +165,7 @@ def _about(group: registry.Group, plugin: registry.Plugin) -> dict[str, Any]:
 
 
 async def _stoppable(
-    config: RunConfig, execution: Execution, watchers: Sequence[Watcher]
+    config: RunConfig, execution: Execution, watchers: Sequence[Watcher], stop: Stop
 ) -> RunResult:
     """The run; it ends when asked to, and what is finished is kept.
 
@@ -171,7 +175,7 @@ async def _stoppable(
     task = asyncio.current_task()
     if task is None:
         raise UsageError("a run needs an event loop")
-    loop, stop = asyncio.get_running_loop(), Stop()
+    loop = asyncio.get_running_loop()
 
     def interrupted() -> None:
         if stop.playing and stop.reason is None:
@@ -193,10 +197,7 @@ async def _stoppable(
     if os.name == "posix":
         loop.add_signal_handler(signal.SIGINT, interrupted)
         loop.add_signal_handler(signal.SIGTERM, terminated)
-    try:
-        return await run(config, execution, watchers, stop)
-    except asyncio.CancelledError as error:
-        raise CutOffError(stop.reason or INTERRUPTED) from error
+    return await run(config, execution, watchers, stop)
 
 
 def _say_how_it_went(result: RunResult) -> None:

@@ -67,7 +67,8 @@ def test_ctrl_c_finishes_what_is_in_play_and_the_same_command_resumes(tmp_path: 
     assert f"{len(kept)} of them earlier" in err
 
 
-def test_ctrl_c_twice_stops_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [2, 4])
+def test_ctrl_c_twice_stops_at_once_and_more_do_no_harm(tmp_path: Path, times: int) -> None:
     process = start(tmp_path, "0.2")
     wait_for(lambda: len(committed(tmp_path)) >= 1, process)
     process.kill()
@@ -80,9 +81,12 @@ def test_ctrl_c_twice_stops_at_once(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     assert process.poll() in (None, 130)
-    process.send_signal(signal.SIGINT)
+    for _ in range(times - 1):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)  # else the system makes one of several
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    # the last ones may find an interpreter that is ending, for which the system's way is left
+    assert process.returncode in ((130,) if times == 2 else (130, -signal.SIGINT)), err
     assert time.monotonic() - clock < 30
     assert "Traceback" not in err
     assert len(committed(tmp_path)) == before
