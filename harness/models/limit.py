@@ -36,6 +36,7 @@ SLACK_S = 0.1  # latencies below it are all alike: the rest is noise of this mac
 OVERLOADED = 0.1  # share of rejected calls that ends slow start
 BACKGROUND = 0.15  # the largest share of rejections that may have nothing to do with load
 GAIN = 1.1  # times the replies a second that make a round of slow start worth it
+ENOUGH = 16  # outcomes that make a share of rejections: of eight, a stray one were a large share
 MARGIN = 1.25  # times the share of rejected calls that a cut takes off, so as to end them
 NO_SHARE = 0.01  # of rejections: where cuts end them, they are about load
 PATIENCE = 8  # rounds before a limit that has failed again and again is tried once more
@@ -129,7 +130,9 @@ class AdaptiveLimit:
             return
         self._outcomes += 1
         self._rejections += rejections
-        if self._round and self._outcomes >= self._round:
+        # Rounds of four and fewer end as they are: so small a capacity is found by trying alone.
+        least = ENOUGH if self._rejections and self._round > 4 else 0
+        if self._round and self._outcomes >= max(self._round, least):
             self._end_round()
 
     def _end_round(self) -> None:

@@ -78,7 +78,7 @@ def test_an_endpoint_that_takes_so_many_is_held_there(takes):
 
 
 @pytest.mark.parametrize(("share", "least"), [(0.03, 0.9), (0.1, 0.75)])
-@pytest.mark.parametrize("callers", [16, 64, 256])
+@pytest.mark.parametrize("callers", [8, 16, 64, 256])
 def test_faults_that_have_nothing_to_do_with_load_do_not_slow_it_down(share, callers, least):
     draw = random.Random(0)
     endpoint = Endpoint(flat, refuses=lambda _: draw.random() < share)
