@@ -68,12 +68,12 @@ class Cluster:
             return
         if not self._ray.is_initialized():
             self._guard = None if self.counted else Guard()
+            self._ours = True  # what a start that fails leaves half made too
             try:
                 self._init()
             finally:
                 if self._guard is not None:
                     self._guard.watch()
-            self._ours = True
         self._connected = True
         self._hush()
         client = self._address is not None and "://" in self._address

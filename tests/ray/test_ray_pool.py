@@ -276,6 +276,7 @@ async def test_a_cluster_of_another_version_is_told_apart(
             await pool.acquire(COUNT, {})
     finally:
         await pool.close()
+    assert ray._private.worker.global_worker.node is None, "a half made connection is left"
 
 
 async def test_a_node_that_cannot_import_the_worker_says_what_to_do(
