@@ -22,6 +22,8 @@ _LOCAL: dict[Path, list[Any]] = {}  # open folders: the client, which locks one,
 class StoreUnavailable(InfraError):
     """The Qdrant server is gone, or fails: the episode is owed again."""
 
+    kind = "connection"
+
 
 class Collection:
     """The collection of a directory, in a server or in this process.

@@ -31,7 +31,9 @@ Memory = Annotated[str | None, typer.Option("--memory", help="Memories, comma-se
 Model = Annotated[
     str | None,
     typer.Option(
-        "--model", help="scripted (default), scripted:explorer, openai:NAME, random, replay:RUN."
+        "--model",
+        help="scripted (default), scripted:explorer, openai:NAME, vllm:MODEL, hf:DIR, random, "
+        "replay:RUN.",
     ),
 ]
 Split = Annotated[str | None, typer.Option(help="Split; default: the environment's own.")]

@@ -22,6 +22,9 @@ EXTRAS = {  # extra -> the modules it brings, and what it is for
     "babyai": (("minigrid",), "--env babyai"),
     "datasets": (("datasets",), "--env hotpotqa with a Hugging Face data set"),
     "vllm": (("vllm",), "--model vllm:MODEL; or give -o python=PATH of an interpreter that has it"),
+    "hf": (("torch", "transformers", "peft"), "--model hf:DIR"),
+    "ray": (("ray",), "--backend ray"),
+    "otlp": (("opentelemetry.sdk",), "--trace otlp"),
     "reference": (("textworld", "alfworld"), "-o engine=textworld"),
 }
 
@@ -68,12 +71,19 @@ def _plugins() -> list[Check]:
 def _extras() -> list[Check]:
     found = []
     for extra, (modules, purpose) in EXTRAS.items():
-        missing = [name for name in modules if importlib.util.find_spec(name) is None]
+        missing = [name for name in modules if not _found(name)]
         detail = f"for {purpose}"
         if missing:
             detail += f": pip install 'agemem-eval[{extra}]'"
         found.append(Check(f"extra {extra}", not missing, detail))
     return found
+
+
+def _found(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package it lies in
+        return False
 
 
 def _alfworld() -> Check:

@@ -28,6 +28,7 @@ from .watch import CellPlan, Planned, Watcher, Watchers
 from .workers import EnvPool, make_pool
 
 MAX_PASSES = 3  # over what failures that may pass left owed, once the outage is over
+MAX_OPEN_STREAMS = 64  # whose memories stay open between their episodes
 WRITERS = 8  # threads that commit episodes
 
 log = logging.getLogger("agemem_eval.run")
@@ -236,6 +237,8 @@ class _Part:
                 except NotBegun:
                     return
             if work.stream is not None and episode.scored:
+                if len(schedule.streams) > MAX_OPEN_STREAMS:  # it begins again from its snapshot
+                    await close_stream(work.stream)
                 schedule.give_back(work)
 
     async def _play(self, work: Work) -> Episode:

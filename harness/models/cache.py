@@ -41,7 +41,7 @@ from . import ModelBase, tool_schemas
 
 FILE = "replies.sqlite"
 SCHEMA = 1  # of key and value; changes whenever one of them does, so that old entries are not found
-LOCK_TIMEOUT_S = 30.0  # how long a write waits for another process's
+LOCK_TIMEOUT_S = 5.0  # how long a write waits for another process's
 _TABLE = """
 CREATE TABLE IF NOT EXISTS replies (
     key BLOB PRIMARY KEY,

@@ -16,8 +16,9 @@ VALUES: dict[str, Any] = {
     "episodes": 4,
     "agent": {"max_steps": 8, "context_tokens": 4096},
 }
-PATIENT = {"backoff_s": "0.01", "max_retries": "8", "timeout_s": "0.5"}
-HASTY = {**PATIENT, "max_retries": "0"}  # each failed call is a failed try of its episode
+PATIENT = {"backoff_s": "0.01", "max_retries": "8", "timeout_s": "60"}
+BRIEF = {**PATIENT, "timeout_s": "0.5"}  # for what hangs; a busy machine may be as late, too
+HASTY = {**BRIEF, "max_retries": "0"}  # each failed call is a failed try of its episode
 MIXES = {
     "refused": ("429", "500", "503"),
     "cut off": ("disconnect", "disconnect_mid_body", "long_length"),
@@ -49,10 +50,12 @@ def test_calls_that_failed_and_were_tried_again_leave_no_mark(
     tmp_path: Path, clean: Played, mix: str
 ) -> None:
     faults = at_random(0.2, MIXES[mix], seed=3)
-    found = play(tmp_path, faults, limits=PATIENT, **VALUES)
+    hangs = "hang" in MIXES[mix]
+    found = play(tmp_path, faults, limits=BRIEF if hangs else PATIENT, **VALUES)
     assert found.failed >= 10
     assert found.replayed == 0, "the calls were tried again, not the episodes"
-    assert found.booked == found.served == clean.served
+    assert found.booked == clean.served
+    assert found.served == clean.served or hangs, "a reply that came too late was served in vain"
     same(found, clean)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ import pytest
 import zstandard
 
 from agemem_eval.baselines.none import NoMemory
+from agemem_eval.harness import runner
 from agemem_eval.harness.config import Execution, RunConfig, make_config
 from agemem_eval.harness.errors import UsageError
 from agemem_eval.harness.metrics import cell_row
@@ -269,3 +271,26 @@ def test_the_scripted_agent_notes_what_it_is_told_and_not_what_its_memory_shows(
 def test_a_control_that_needs_gold_says_where_there_is_none(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="gold-store needs supporting facts, and alfworld tells"):
         go(tmp_path, stream(memories=["gold-store"], memory_scope="episode"), name="r")
+
+
+def test_streams_that_are_closed_between_their_episodes_are_played_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = make_config(
+        {
+            "envs": ["alfworld"],
+            "memories": ["agemem", "rag"],
+            "episodes": 3,
+            "memory_scope": "run",
+            "order_seeds": [0, 1],
+        }
+    )
+    kept = go(tmp_path / "kept", what)
+    monkeypatch.setattr(runner, "MAX_OPEN_STREAMS", 0)
+    closed = go(tmp_path / "closed", what)
+    assert kept.complete
+    assert closed.complete
+    times: dict[str, Any] = {"wall_s": None, "memory_wall_s": {}}
+    assert [replace(row, **times) for row in kept.rows] == [
+        replace(row, **times) for row in closed.rows
+    ]
