@@ -21,8 +21,8 @@ from .prompts import PROMPT_VERSION
 from .records import HARNESS_SCHEMA, EpisodeKey, stable_hash
 from .trace import Trace
 from .types import Json, Memory, Model, ModelInfo, Services, Task
-from .wire import EnvDescription
-from .workers import EnvPool
+from .workers.pool import EnvPool
+from .workers.wire import EnvDescription
 
 if TYPE_CHECKING:
     from .models.cache import ReplyCache

@@ -26,7 +26,7 @@ from .store import RunStore
 from .trace import Event, Trace
 from .types import EnvClient, Gold, Memory, Scope, Task
 from .watch import Watchers
-from .workers import EnvPool
+from .workers.pool import EnvPool
 
 # After these the next try is in a worker of its own, so that its environment harms nobody else.
 # After others it is not: an endpoint that is down breaks all episodes in play, and as many workers

@@ -25,7 +25,7 @@ from .services import Scoring, make_models
 from .store import RunStore, check_name
 from .trace import Event
 from .watch import CellPlan, Planned, Watcher, Watchers
-from .workers import EnvPool, make_pool
+from .workers.pool import EnvPool, make_pool
 
 MAX_PASSES = 3  # over what failures that may pass left owed, once the outage is over
 MAX_OPEN_STREAMS = 64  # whose memories stay open between their episodes

@@ -19,9 +19,9 @@ from .ledger import RoleUsage
 from .observe.text import escape
 from .records import Episode
 from .store import RunStore
-from .store_check import Finding, verify
-from .store_compact import Freed, compact
-from .store_summary import CellDetail, Detail, detail, summaries
+from .store.check import Finding, verify
+from .store.compact import Freed, compact
+from .store.summary import CellDetail, Detail, detail, summaries
 from .trace import Event
 from .types import Status
 

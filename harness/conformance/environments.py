@@ -17,8 +17,8 @@ from unittest import SkipTest
 from ..build import build
 from ..errors import AgememError
 from ..types import Environment, Observation, StepResult, Task
-from ..wire import plain, sound
-from ..workers import WorkerPool
+from ..workers.pool import WorkerPool
+from ..workers.wire import plain, sound
 from .suite import HUGE, ODD_TEXTS, Suite, expect, shown, standard_output, wait
 
 NONSENSE = "frobnicate the wobbly zork 17"

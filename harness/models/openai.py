@@ -17,9 +17,9 @@ from ..tokens import ESTIMATOR
 from ..types import Completion, ModelInfo, Request
 from . import ModelBase
 from .chat import read_reply, request_json
-from .endpoint import read_key
-from .gate import GateLimits
 from .http import HttpLimits, Json, JsonClient
+from .http.endpoint import read_key
+from .http.gate import GateLimits
 from .weights import file_hash
 
 DEFAULT_URL = "https://api.openai.com/v1"

@@ -28,7 +28,7 @@ from agemem_eval.envs.babyai.game import Game
 from agemem_eval.envs.babyai.view import WALL
 from agemem_eval.harness.errors import EpisodeTimeout, WorkerError
 from agemem_eval.harness.types import Task
-from agemem_eval.harness.workers import WorkerPool
+from agemem_eval.harness.workers.pool import WorkerPool
 
 pytestmark = pytest.mark.babyai
 

@@ -18,7 +18,7 @@ from agemem_eval.harness.records import Episode
 from agemem_eval.harness.runner import RunResult, Stop, run
 from agemem_eval.harness.store import RunStore
 from agemem_eval.harness.watch import Watcher
-from agemem_eval.harness.workers import WorkerEnv, WorkerPool
+from agemem_eval.harness.workers.pool import WorkerEnv, WorkerPool
 
 COUNT, SINGLE = "agemem_fakes.envs:CountEnv", "agemem_fakes.envs:SingleEnv"
 INC = "agemem_fakes.models:Inc"

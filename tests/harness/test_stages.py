@@ -34,7 +34,7 @@ from agemem_eval.harness.types import (
     StepResult,
     Task,
 )
-from agemem_eval.harness.wire import EnvDescription
+from agemem_eval.harness.workers.wire import EnvDescription
 
 KEY = EpisodeKey("staged", "1", "d", "test", "t", "none", "m", "fake", "f", "p", 0, 0)
 SPEC = EnvSpec(

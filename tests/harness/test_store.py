@@ -16,7 +16,7 @@ from agemem_eval.harness.errors import ConfigMismatchError, DataError, UsageErro
 from agemem_eval.harness.ledger import RoleUsage
 from agemem_eval.harness.records import Episode, EpisodeKey
 from agemem_eval.harness.store import RunStore, check_name
-from agemem_eval.harness.store_index import record_line
+from agemem_eval.harness.store.index import record_line
 
 CONFIG = make_config({"envs": ["alfworld"], "memories": ["none"]})
 

@@ -36,9 +36,9 @@ from agemem_eval.harness.files import take_lock
 from agemem_eval.harness.ledger import RoleUsage
 from agemem_eval.harness.runner import rows_of, run
 from agemem_eval.harness.store import RunStore
-from agemem_eval.harness.store_check import Finding, verify
-from agemem_eval.harness.store_compact import compact, size_of
-from agemem_eval.harness.store_index import read_lines, record_body, record_line, sealed
+from agemem_eval.harness.store.check import Finding, verify
+from agemem_eval.harness.store.compact import compact, size_of
+from agemem_eval.harness.store.index import read_lines, record_body, record_line, sealed
 
 DIARY = "agemem_fakes.memories:Diary"
 

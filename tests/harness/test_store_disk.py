@@ -20,7 +20,7 @@ from store_bench import CONFIG, TASKS, Killed, failing, full, held, play, scored
 from agemem_eval.harness.errors import DataError
 from agemem_eval.harness.files import write_whole
 from agemem_eval.harness.store import RunStore
-from agemem_eval.harness.store_check import verify
+from agemem_eval.harness.store.check import verify
 
 RUN = ("run", "--env", "alfworld", "--memory", "agemem", "--episodes", "20", "--name", "r")
 

@@ -18,7 +18,7 @@ from agemem_eval.harness import store as store_module
 from agemem_eval.harness.config import RunConfig
 from agemem_eval.harness.errors import ConfigMismatchError, DataError, UsageError
 from agemem_eval.harness.store import RunStore
-from agemem_eval.harness.store_header import differences
+from agemem_eval.harness.store.header import differences
 
 CONFIG = RunConfig(envs=("count",), memories=("none",))
 PLAN: list[dict[str, Any]] = [{"memory": "none", "tasks": [["t0", "even"]]}]

@@ -18,7 +18,7 @@ from agemem_eval.harness.errors import (
     WorkerError,
 )
 from agemem_eval.harness.types import Task
-from agemem_eval.harness.workers import LocalPool, WorkerEnv, WorkerPool
+from agemem_eval.harness.workers.pool import LocalPool, WorkerEnv, WorkerPool
 
 BAD = "agemem_fakes.envs:BadEnv"
 COUNT = "agemem_fakes.envs:CountEnv"

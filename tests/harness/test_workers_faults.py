@@ -16,8 +16,8 @@ from processes import alive, wait_for
 
 from agemem_eval.harness.errors import EpisodeTimeout, InfraError, WorkerError
 from agemem_eval.harness.types import Task
-from agemem_eval.harness.wire import Frames, pack
-from agemem_eval.harness.workers import WorkerEnv, WorkerPool
+from agemem_eval.harness.workers.pool import WorkerEnv, WorkerPool
+from agemem_eval.harness.workers.wire import Frames, pack
 
 SUPPORT = Path(__file__).resolve().parent.parent / "support"
 BAD = "agemem_fakes.envs:BadEnv"
@@ -27,7 +27,7 @@ TASK = Task("t0001", "test")
 ORPHAN = """
 import asyncio, sys
 from agemem_eval.harness.types import Task
-from agemem_eval.harness.workers import WorkerPool
+from agemem_eval.harness.workers.pool import WorkerPool
 
 async def main():
     pool = WorkerPool(workers=1)
@@ -215,7 +215,7 @@ async def test_processes_leave_no_descriptor_open() -> None:
 
 
 def test_a_worker_starts_without_what_only_the_parent_needs() -> None:
-    program = "import sys, agemem_eval.harness.worker; print(sorted(sys.modules))"
+    program = "import sys, agemem_eval.harness.workers.worker; print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for heavy in ("pydantic", "numpy", "asyncio", "rich", "aiohttp"):

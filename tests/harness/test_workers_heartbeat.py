@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from processes import alive, come_true, wait_for
 
-from agemem_eval.harness import remote
 from agemem_eval.harness.errors import WorkerError
-from agemem_eval.harness.workers import WorkerEnv, WorkerPool
+from agemem_eval.harness.workers import remote
+from agemem_eval.harness.workers.pool import WorkerEnv, WorkerPool
 
 SUPPORT = Path(__file__).resolve().parent.parent / "support"
 BAD = "agemem_fakes.envs:BadEnv"

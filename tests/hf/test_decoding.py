@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from agemem_eval.harness.models.hf_draw import Generated, Prompt
-    from agemem_eval.harness.models.hf_generate import Decoder
+    from agemem_eval.harness.models.hf.draw import Generated, Prompt
+    from agemem_eval.harness.models.hf.generate import Decoder
 
 pytestmark = pytest.mark.hf
 STOP = (2, 9, 100, 101, 102, 103)  # several, so that some rows end early
@@ -18,13 +18,13 @@ Ids = Sequence[tuple[int, ...]]
 
 
 def make(network: Any, **options: Any) -> Decoder:
-    from agemem_eval.harness.models.hf_generate import Decoder
+    from agemem_eval.harness.models.hf.generate import Decoder
 
     return Decoder(network, STOP, **options)
 
 
 def prompt(ids: tuple[int, ...], max_tokens: int = 20, **more: Any) -> Prompt:
-    from agemem_eval.harness.models.hf_draw import Prompt
+    from agemem_eval.harness.models.hf.draw import Prompt
 
     return Prompt(ids, max_tokens, **more)
 
@@ -241,7 +241,7 @@ def test_tokens_are_drawn_as_often_as_transformers_says(temperature: float, top_
     from scipy.stats import chisquare
     from transformers import TemperatureLogitsWarper, TopPLogitsWarper
 
-    from agemem_eval.harness.models.hf_draw import draw
+    from agemem_eval.harness.models.hf.draw import draw
 
     rows = 4000
     logits = torch.tensor([[1.0, 0.2, -1.0, 2.0, -3.0, 0.3]])
@@ -263,7 +263,7 @@ def test_tokens_are_drawn_as_often_as_transformers_says(temperature: float, top_
 def test_rows_of_one_batch_are_drawn_each_in_its_own_way() -> None:
     import torch
 
-    from agemem_eval.harness.models.hf_draw import draw
+    from agemem_eval.harness.models.hf.draw import draw
 
     logits = torch.tensor([[0.0, 3.0, 1.0]] * 3)
     asked = [
@@ -279,7 +279,7 @@ def test_rows_of_one_batch_are_drawn_each_in_its_own_way() -> None:
 def test_numbers_at_both_ends_draw_a_token_that_can_be() -> None:
     import torch
 
-    from agemem_eval.harness.models.hf_draw import _invert
+    from agemem_eval.harness.models.hf.draw import _invert
 
     weights = torch.tensor([[0.0, 0.25, 0.0, 0.75, 0.0]], dtype=torch.float64)
     for number, token in ((0.0, 1), (0.2499, 1), (0.25, 3), (1 - 2**-53, 3), (1.0, 3)):

@@ -165,7 +165,7 @@ def test_the_hash_of_a_large_file_is_remembered_until_it_changes(
 ) -> None:
     import hashlib
 
-    from agemem_eval.harness.models import hf_weights
+    from agemem_eval.harness.models.hf import weights as hf_weights
 
     monkeypatch.setattr(hf_weights, "_SMALL", 10)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

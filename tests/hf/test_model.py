@@ -63,7 +63,7 @@ def reply_of(text: str) -> Any:
     """A decoder's reply that says a text, for the tokenizer at hand."""
 
     def say(model: Any) -> Any:
-        from agemem_eval.harness.models.hf_draw import Generated
+        from agemem_eval.harness.models.hf.draw import Generated
 
         ids = model._chat._tokenizer.encode(text, add_special_tokens=False)
         return Generated((*ids, 2), "stop")

@@ -200,7 +200,7 @@ async def test_closing_ends_the_thread_and_fails_who_waits(make: Any) -> None:
 async def test_a_run_that_is_ended_does_not_wait_for_a_long_forward(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agemem_eval.harness.models.hf_schedule.HURRY_S", 0.05)
+    monkeypatch.setattr("agemem_eval.harness.models.hf.schedule.HURRY_S", 0.05)
     watched, goes_on = make(), threading.Event()
     watched.before = lambda: goes_on.wait(DEADLINE)
 

@@ -22,7 +22,7 @@ from agemem_eval.harness.plan import make_embedder
 from agemem_eval.harness.quality.matching import Matcher
 from agemem_eval.harness.quality.score import score_changes
 from agemem_eval.harness.types import Gold, Task
-from agemem_eval.harness.wire import gold_from, plain, sound_gold
+from agemem_eval.harness.workers.wire import gold_from, plain, sound_gold
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from support_data import record, started, write

@@ -1,6 +1,6 @@
 """Whatever an endpoint does over a real socket: classified, retried where sense is in it, no crash.
 
-The table in `harness/models/http.py` is what these tests hold the client to.
+The table in `harness/models/http/__init__.py` is what these tests hold the client to.
 """
 
 from __future__ import annotations

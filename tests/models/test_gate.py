@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agemem_eval.harness.models.gate import LONGEST_REST_S, SPREAD_S, Gate, GateLimits
-from agemem_eval.harness.models.limit import START
+from agemem_eval.harness.models.http.gate import LONGEST_REST_S, SPREAD_S, Gate, GateLimits
+from agemem_eval.harness.models.http.limit import START
 
 from .virtual_time import Endpoint, gate, load, now, run
 

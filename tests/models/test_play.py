@@ -26,7 +26,7 @@ from agemem_eval.harness.testserver import ChatServer, at_random
 from agemem_eval.harness.tools import ToolCall
 from agemem_eval.harness.trace import Trace
 from agemem_eval.harness.types import Completion, Services
-from agemem_eval.harness.workers import LocalEnv
+from agemem_eval.harness.workers.pool import LocalEnv
 
 TOOLS = (
     "Add_memory", "Update_memory", "Delete_memory", "Retrieve_memory", "Summary_context",

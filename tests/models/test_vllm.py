@@ -19,8 +19,8 @@ from processes import alive, come_true, wait_for
 from agemem_eval.harness import registry
 from agemem_eval.harness.errors import ModelError, UsageError
 from agemem_eval.harness.models import make_model
-from agemem_eval.harness.models.supervisor import MOST_DEATHS, ServerGivenUp
 from agemem_eval.harness.models.vllm import VllmModel
+from agemem_eval.harness.models.vllm.supervisor import MOST_DEATHS, ServerGivenUp
 from agemem_eval.harness.types import ChatMessage, Request, Sampling
 
 from .fakes import MEMORY_TOOLS, request
@@ -110,7 +110,7 @@ async def test_a_model_may_be_used_again_after_its_close(model_of):
 async def test_a_server_that_ignores_sigterm_is_killed_with_its_children(
     model_of, tmp_path, fake_vllm, monkeypatch
 ):
-    monkeypatch.setattr("agemem_eval.harness.models.server_process.GRACE_S", 0.5)
+    monkeypatch.setattr("agemem_eval.harness.models.vllm.process.GRACE_S", 0.5)
     fake_vllm(stubborn=True)
     model = model_of()
     await model.generate(request())
@@ -228,7 +228,7 @@ async def test_a_start_that_takes_too_long_is_ended_and_told(model_of, fake_vllm
 
 
 async def test_a_long_start_says_that_it_goes_on(model_of, fake_vllm, monkeypatch, caplog):
-    monkeypatch.setattr("agemem_eval.harness.models.server_process.TELL_S", 0.0)
+    monkeypatch.setattr("agemem_eval.harness.models.vllm.process.TELL_S", 0.0)
     fake_vllm(slow_s=0.5)
     model = model_of()
     with caplog.at_level(logging.INFO, "agemem_eval.server"):

@@ -14,7 +14,7 @@ import pytest
 from processes import alive, wait_for
 
 from agemem_eval.harness.cli import main
-from agemem_eval.harness.models import guard
+from agemem_eval.harness.models.vllm import guard
 
 from .test_vllm import FAKE, processes
 from .weights_fakes import write_model

@@ -8,7 +8,7 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from agemem_eval.harness.models.gate import Gate, GateLimits
+from agemem_eval.harness.models.http.gate import Gate, GateLimits
 
 T = TypeVar("T")
 

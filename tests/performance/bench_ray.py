@@ -28,12 +28,12 @@ from rich.console import Console
 from rich.table import Table
 
 from agemem_eval.harness.config import Execution, make_config
-from agemem_eval.harness.ray_cluster import QUIET
-from agemem_eval.harness.ray_pool import RayPool
 from agemem_eval.harness.records import Episode
 from agemem_eval.harness.runner import run
 from agemem_eval.harness.watch import Watcher
-from agemem_eval.harness.workers import WorkerPool
+from agemem_eval.harness.workers.pool import WorkerPool
+from agemem_eval.harness.workers.ray_cluster import QUIET
+from agemem_eval.harness.workers.ray_pool import RayPool
 
 WORKERS = 2
 TARGET = 0.9

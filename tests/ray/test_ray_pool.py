@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from processes import alive, come_true
 
-from agemem_eval.harness import ray_cluster
 from agemem_eval.harness.config import Execution
 from agemem_eval.harness.errors import (
     DataError,
@@ -22,10 +21,11 @@ from agemem_eval.harness.errors import (
     UsageError,
     WorkerError,
 )
-from agemem_eval.harness.ray_pool import RayPool
 from agemem_eval.harness.types import Task
-from agemem_eval.harness.wire import Frames, pack
-from agemem_eval.harness.workers import LocalPool, WorkerEnv, make_pool
+from agemem_eval.harness.workers import ray_cluster
+from agemem_eval.harness.workers.pool import LocalPool, WorkerEnv, make_pool
+from agemem_eval.harness.workers.ray_pool import RayPool
+from agemem_eval.harness.workers.wire import Frames, pack
 
 pytestmark = pytest.mark.ray
 
@@ -315,7 +315,7 @@ def test_without_workers_there_is_nothing_for_ray_to_place() -> None:
 def test_an_actor_that_gets_only_one_of_its_connections_says_nothing_on_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from agemem_eval.harness.ray_actor import WorkerActor
+    from agemem_eval.harness.workers.ray_actor import WorkerActor
 
     connect, made = socket.create_connection, []
 
@@ -336,7 +336,7 @@ def test_an_actor_that_gets_only_one_of_its_connections_says_nothing_on_it(
 
 
 def test_frames_are_what_they_are_on_a_pipe() -> None:
-    from agemem_eval.harness.ray_actor import WorkerActor
+    from agemem_eval.harness.workers.ray_actor import WorkerActor
 
     actor: Any = WorkerActor()
     said = actor.exchange(pack(["open", 1, [COUNT, {}]]) + pack(["nonsense", 1, []]))

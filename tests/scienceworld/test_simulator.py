@@ -18,7 +18,7 @@ from agemem_eval.envs.scienceworld import simulator
 from agemem_eval.envs.scienceworld.env import ScienceworldEnvironment
 from agemem_eval.envs.scienceworld.simulator import AMBIGUOUS, Simulator
 from agemem_eval.harness.errors import DataError, EpisodeTimeout, WorkerError
-from agemem_eval.harness.workers import WorkerPool
+from agemem_eval.harness.workers.pool import WorkerPool
 
 pytestmark = pytest.mark.scienceworld
 MEGABYTES = 512

@@ -1,9 +1,9 @@
 """Ends what a killed runner leaves of a Ray cluster of its own.
 
-Most of Ray's processes end with the one that started them, but its agents first try for a minute to
-tell of it a head that is gone too (Ray 2.60). Started as `python -m agemem_eval.harness.ray_guard`:
-standard input names processes, one a line as `PID START`; when it closes, those of them that are
-still there are killed. Linux only, since it reads proc(5).
+Most of Ray's processes end with the one that started them, but its agents first try for a minute
+to tell of it a head that is gone too (Ray 2.60). Started as a module of its own, which reads from
+standard input the names of processes, one a line as `PID START`; when that closes, those of them
+that are still there are killed. Linux only, since it reads proc(5).
 """
 
 from __future__ import annotations

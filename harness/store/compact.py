@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import DataError
-from .files import disk_error, remove, sync_folder, take_lock, write_all
-from .plan import Cell
-from .records import EpisodeKey
-from .store import RunStore
-from .store_index import BrokenLine, Index, Line, head_id, next_path, read_lines, reseal
+from ..errors import DataError
+from ..files import disk_error, remove, sync_folder, take_lock, write_all
+from ..plan import Cell
+from ..records import EpisodeKey
+from . import RunStore
+from .index import BrokenLine, Index, Line, head_id, next_path, read_lines, reseal
 
 _TRACE = ".jsonl.zst"
 _SNAPSHOT = ".snapshot"

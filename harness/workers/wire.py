@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import errors
-from .errors import AgememError, WorkerError
-from .types import (
+from .. import errors
+from ..errors import AgememError, WorkerError
+from ..types import (
     Environment,
     EnvSpec,
     Gold,

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from .errors import AgememError, EpisodeTimeout, WorkerError
+from ..errors import AgememError, EpisodeTimeout, WorkerError
 from .wire import BEAT, Frames, error_from, pack
 
 OPEN_TIMEOUT_S = 600.0  # building an environment or listing its tasks; may generate or load data

@@ -15,9 +15,9 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from ... import __version__
-from ..errors import UsageError
-from ..redact import Redactor
+from .... import __version__
+from ...errors import UsageError
+from ...redact import Redactor
 from .gate import Gate, GateLimits
 
 log = logging.getLogger("agemem_eval.endpoint")

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic import Json as JsonText
 
-from ..errors import MissingExtraError, ModelError, UsageError
-from ..records import stable_hash
-from ..types import Completion, EpisodeView, Model, ModelInfo, Request
-from . import ModelBase
-from .openai import Training, checked_options, read_card
+from ...errors import MissingExtraError, ModelError, UsageError
+from ...records import stable_hash
+from ...types import Completion, EpisodeView, Model, ModelInfo, Request
+from .. import ModelBase
+from ..openai import Training, checked_options, read_card
 
 if TYPE_CHECKING:
-    from .hf_draw import Prompt
+    from .draw import Prompt
 
 CARD = "card.json"  # in the adapter's folder, else the weights', where no other is named
 _RULE = 1  # how tokens are drawn; raised whenever the same seed gives another text
@@ -122,7 +122,18 @@ class HfModel(ModelBase):
 
     def _load(self, name: str, options: _Options) -> None:
         try:
-            from . import hf_chat, hf_generate, hf_schedule, hf_weights
+            from . import (
+                chat as hf_chat,
+            )
+            from . import (
+                generate as hf_generate,
+            )
+            from . import (
+                schedule as hf_schedule,
+            )
+            from . import (
+                weights as hf_weights,
+            )
         except ImportError as error:
             raise MissingExtraError("transformers with torch", "hf") from error
         folder = hf_weights.find(name, options.revision)
@@ -221,7 +232,7 @@ def _prompt(tokens: tuple[int, ...], request: Request) -> Prompt:
     The seed of the draws is made of the request's and the prompt: one seed serves a whole run, and
     its episodes must not all draw the same numbers.
     """
-    from .hf_draw import Prompt
+    from .draw import Prompt
 
     sampling = request.sampling
     seed = secrets.randbits(62)

@@ -40,7 +40,7 @@ import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..errors import ModelError, UsageError
+from ...errors import ModelError, UsageError
 from .endpoint import Endpoint, join, leave, log
 from .gate import Call, GateLimits
 

@@ -13,11 +13,11 @@ import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic import Json as JsonText
 
-from ..errors import ModelError, UsageError
-from ..records import stable_hash
-from .server_process import Launch, ServerProcess, choose_port
+from ...errors import ModelError, UsageError
+from ...records import stable_hash
+from ..weights import Adapter, is_folder
+from .process import Launch, ServerProcess, choose_port
 from .supervisor import Supervisor
-from .weights import Adapter, is_folder
 
 # Not `vllm serve`: that command looks for the distribution's name, which builds for other
 # processors than CUDA's do not have.

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .hf_cache import SlotCache, attention_windows, call_keywords
-from .hf_draw import Generated, Prompt, draw
+from .cache import SlotCache, attention_windows, call_keywords
+from .draw import Generated, Prompt, draw
 
 SHARED = 16  # tokens from which on a common beginning is worth waiting for or copying
 _ROUND = 128  # capacities are multiples of it, so that they seldom change

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
 
-from ..errors import UsageError
+from ...errors import UsageError
 
 ATTENTION = frozenset({"full_attention", "sliding_attention"})  # types of layers that are known
 

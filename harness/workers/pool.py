@@ -14,12 +14,12 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from .build import build
-from .config import Execution
-from .errors import AgememError, UsageError
+from ..build import build
+from ..config import Execution
+from ..errors import AgememError, UsageError
+from ..types import EnvClient, Environment, EnvSpec, Gold, Observation, StepResult, Task
 from .process import WorkerProcess
 from .remote import EXIT_TIMEOUT_S, HEARTBEAT_S, OPEN_TIMEOUT_S, Kind, Worker
-from .types import EnvClient, Environment, EnvSpec, Gold, Observation, StepResult, Task
 from .wire import EnvDescription, gold_from, knows_gold, plain, raised, sound, sound_gold, spec_from
 
 _log = logging.getLogger("agemem_eval.workers")

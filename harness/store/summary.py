@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from .errors import AgememError
-from .files import lock_holder
-from .ledger import RoleUsage, add_usages
-from .plan import Cell
-from .records import Episode, EpisodeKey
-from .store import RunStore
-from .store_compact import size_of
-from .store_header import leftovers_only
+from ..errors import AgememError
+from ..files import lock_holder
+from ..ledger import RoleUsage, add_usages
+from ..plan import Cell
+from ..records import Episode, EpisodeKey
+from . import RunStore
+from .compact import size_of
+from .header import leftovers_only
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from .errors import DataError
-from .ledger import Ledger, Role, Usage
-from .plan import Cell
-from .records import Episode, EpisodeKey, stable_hash
-from .store import RunStore
-from .store_compact import orphans, resume_points, temporary
-from .store_header import read_header
-from .store_index import BrokenLine, Line, head_id, read_lines
+from ..errors import DataError
+from ..ledger import Ledger, Role, Usage
+from ..plan import Cell
+from ..records import Episode, EpisodeKey, stable_hash
+from . import RunStore
+from .compact import orphans, resume_points, temporary
+from .header import read_header
+from .index import BrokenLine, Line, head_id, read_lines
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,12 +18,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from .errors import InfraError, WorkerError
+from ..errors import InfraError, WorkerError
+from .pool import WorkerEnv, WorkerPool
 from .ray_cluster import Cluster, NotPlacedError
 from .ray_listener import Listener
 from .remote import HEARTBEAT_S, OPEN_TIMEOUT_S, Kind, Worker, forget
 from .wire import pack
-from .workers import WorkerEnv, WorkerPool
 
 START_TIMEOUT_S = 120.0  # for Ray to find a place for an actor and to start its process
 PLACINGS = 4  # tries to find a place for one worker

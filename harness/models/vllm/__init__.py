@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ..errors import DataError, MissingExtraError, UsageError
-from ..types import Completion, ModelInfo, Request
-from . import ModelBase
-from .openai import OpenAIModel, checked_options
-from .server_process import ServerProcess
-from .vllm_server import ServerSpec, VllmServer
-from .weights import Adapter, check_base, file_hash, is_folder, model_hash, read_adapter
+from ...errors import DataError, MissingExtraError, UsageError
+from ...types import Completion, ModelInfo, Request
+from .. import ModelBase
+from ..openai import OpenAIModel, checked_options
+from ..weights import Adapter, check_base, file_hash, is_folder, model_hash, read_adapter
+from .process import ServerProcess
+from .server import ServerSpec, VllmServer
 
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM takes as --max-lora-rank
 

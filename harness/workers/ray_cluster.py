@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from .errors import MissingExtraError, UsageError, WorkerError
+from ..errors import MissingExtraError, UsageError, WorkerError
 from .ray_actor import WorkerActor
 from .ray_guard import Guard
 

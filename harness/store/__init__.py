@@ -28,10 +28,10 @@ from typing import Any
 import zstandard
 from pydantic import ValidationError
 
-from .. import __version__
-from .config import RunConfig
-from .errors import DataError, UsageError
-from .files import (
+from ... import __version__
+from ..config import RunConfig
+from ..errors import DataError, UsageError
+from ..files import (
     disk_error,
     make_folder,
     read_json,
@@ -42,11 +42,11 @@ from .files import (
     write_json,
     write_whole,
 )
-from .ledger import RoleUsage
-from .records import HARNESS_SCHEMA, Episode, EpisodeKey, stable_hash
-from .store_header import check_same, keys_of, leftovers_only, read_header
-from .store_index import Index, json_line, next_path, record_body, sealed
-from .trace import Event
+from ..ledger import RoleUsage
+from ..records import HARNESS_SCHEMA, Episode, EpisodeKey, stable_hash
+from ..trace import Event
+from .header import check_same, keys_of, leftovers_only, read_header
+from .index import Index, json_line, next_path, record_body, sealed
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,149}")
 

@@ -21,9 +21,9 @@ from typing import Any, BinaryIO
 
 from pydantic import TypeAdapter, ValidationError
 
-from .errors import DataError
-from .ledger import RoleUsage, add_usages
-from .records import Episode, EpisodeKey
+from ..errors import DataError
+from ..ledger import RoleUsage, add_usages
+from ..records import Episode, EpisodeKey
 
 _EPISODES = TypeAdapter(Episode)
 _HEAD = re.compile(rb'\{"id":"([0-9a-f]{20})","status":"([a-z_]+)",')

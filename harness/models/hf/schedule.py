@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ..errors import ModelError
-from . import in_hurry
-from .hf_draw import Generated, Prompt
-from .hf_generate import Decoder, Row
+from ...errors import ModelError
+from .. import in_hurry
+from .draw import Generated, Prompt
+from .generate import Decoder, Row
 
 HURRY_S = 1.0  # for a forward to end where this process is told to end
 POLL_S = 0.005

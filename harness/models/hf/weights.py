@@ -18,9 +18,9 @@ from typing import Any
 import torch
 import transformers
 
-from ..errors import DataError, MissingExtraError, UsageError
-from ..files import read_json, write_json
-from ..records import stable_hash
+from ...errors import DataError, MissingExtraError, UsageError
+from ...files import read_json, write_json
+from ...records import stable_hash
 
 INDEX = "model.safetensors.index.json"
 WHOLE = "model.safetensors"

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigMismatchError, DataError
-from .files import read_json
-from .records import HARNESS_SCHEMA
+from ..errors import ConfigMismatchError, DataError
+from ..files import read_json
+from ..records import HARNESS_SCHEMA
 
 
 def read_header(directory: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from .errors import WorkerError
+from ..errors import WorkerError
 from .remote import HEARTBEAT_S, OPEN_TIMEOUT_S, Worker, forget
 from .wire import pack
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import aiohttp
 
-from ..errors import DataError, UsageError
+from ...errors import DataError, UsageError
 from . import guard
 
 # For the server to end in good order: killed, vLLM leaves hundreds of megabytes in shared memory.

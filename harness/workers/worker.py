@@ -1,6 +1,6 @@
 """The worker process: hosts environments for the parent, one call after the other.
 
-Started as `python -m agemem_eval.harness.worker LIFELINE SECONDS`, or as a Ray actor (`ray_actor`).
+Started as `python -m …workers.worker LIFELINE SECONDS`, or as a Ray actor (`ray_actor`).
 Frames come on standard input and go to the descriptor that was standard output; whatever
 environment code prints goes to standard error. A thread beats every so many seconds.
 """
@@ -16,8 +16,8 @@ import threading
 import time
 from typing import Any
 
-from .build import build
-from .types import Environment, Observation, StepResult, Task
+from ..build import build
+from ..types import Environment, Observation, StepResult, Task
 from .wire import BEAT, Frames, failure, knows_gold, pack, plain, sound, sound_gold
 
 

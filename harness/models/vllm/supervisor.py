@@ -8,9 +8,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ..errors import AgememError, ModelError, UsageError
-from . import in_hurry
-from .server_process import Launch, ServerFailed, ServerProcess
+from ...errors import AgememError, ModelError, UsageError
+from .. import in_hurry
+from .process import Launch, ServerFailed, ServerProcess
 
 MOST_DEATHS = 3  # in a row, without an answered call between them
 DYING_S = 30.0  # for a server whose engine is gone to end by itself

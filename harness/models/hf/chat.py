@@ -9,14 +9,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, UsageError
-from ..ledger import Usage
-from ..records import stable_hash
-from ..tools import ToolCall
-from ..types import ChatMessage, Completion, Request
-from . import tool_schemas
-from .chat import read_calls, wire_message
-from .hf_draw import Generated
+from ...errors import DataError, UsageError
+from ...ledger import Usage
+from ...records import stable_hash
+from ...tools import ToolCall
+from ...types import ChatMessage, Completion, Request
+from .. import tool_schemas
+from ..chat import read_calls, wire_message
+from .draw import Generated
 
 _TODAY = datetime(2025, 1, 1)  # what a template that writes the date is told: always the same
 _DATE = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
