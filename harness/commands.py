@@ -30,6 +30,12 @@ FORMATS = ("terminal", "markdown", "json")
 GROUPS: tuple[registry.Group, ...] = ("envs", "memories", "models", "embedders")
 INTERRUPTED, TERMINATED = "Ctrl-C", "SIGTERM"  # why a run is stopped
 STOPPED = {INTERRUPTED: 130, TERMINATED: 143}  # the shell's exit codes
+# Objects after which Python looks for cyclic garbage. A run makes little of it, and has many live
+# objects to look through: by default that takes a seventh of its time.
+COLLECTIONS = (50_000, 20, 20)
+# Seconds after which a busy event loop lets a thread on that waits: commits and scoring are many
+# short pieces of work, and by default each of them would wait for ten times as long.
+SWITCH_S = 0.0005
 TERM_S, DRAIN_S = 10.0, 6.0  # after SIGTERM all is over; episodes in play are cut off before
 
 log = logging.getLogger("agemem_eval.run")

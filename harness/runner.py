@@ -174,6 +174,8 @@ class _Part:
         self._stage = Stage(
             config, execution, store, pool, models, scoring, watchers, self._commit, self._ending
         )
+        self._writing: set[asyncio.Task[None]] = set()
+        self._broken: BaseException | None = None  # the first write that failed: it ends the run
         self._passing_faults = 0  # of this pass: what an outage left owed
         self._scored = 0  # in this part
         self.planned = self.done_before = 0
@@ -221,8 +223,11 @@ class _Part:
             for player in players:
                 player.cancel()
             await asyncio.gather(*players, return_exceptions=True)
+            await asyncio.gather(*self._writing, return_exceptions=True)
             for stream in schedule.streams:
                 await close_stream(stream)
+        if self._broken is not None:
+            raise self._broken
 
     async def _player(self, schedule: Schedule) -> None:
         while not self._ending():
@@ -247,17 +252,37 @@ class _Part:
         return await play_next(self._stage, work.cell, work.job, work.stream)
 
     def _ending(self) -> bool:
-        return self.stopped is not None
+        return self.stopped is not None or self._broken is not None
 
     async def _commit(
         self, episode: Episode, events: list[Event], snapshot: tuple[str, bytes] | None
     ) -> None:
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._writers, self._store.commit, episode, events, snapshot)
+        """Write an episode; waits for the disk only where a stream goes on from it.
+
+        Many episodes that end together would wait for each other's syncs, and the endpoint idle.
+        """
         self._breaker.record(episode)
         self._scored += episode.scored
         self._passing_faults += episode.fault in PASSING
+        while len(self._writing) >= self._concurrency:  # what is not written yet takes memory
+            await asyncio.wait(self._writing, return_when=asyncio.FIRST_COMPLETED)
+        writing = asyncio.create_task(self._write(episode, events, snapshot))
+        self._writing.add(writing)
+        writing.add_done_callback(self._written)
+        if snapshot is not None:
+            await asyncio.shield(writing)
+
+    async def _write(
+        self, episode: Episode, events: list[Event], snapshot: tuple[str, bytes] | None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._writers, self._store.commit, episode, events, snapshot)
         self._watchers.committed(episode)
+
+    def _written(self, writing: asyncio.Task[None]) -> None:
+        self._writing.discard(writing)
+        if not writing.cancelled() and (error := writing.exception()) is not None:
+            self._broken = self._broken or error
 
     def _tell_plan(self, schedule: Schedule) -> None:
         cells = []

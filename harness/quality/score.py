@@ -67,7 +67,10 @@ async def score(evidence: Evidence, matcher: Matcher, judge: Judge | None) -> Qu
     Raises:
         ModelError: when the judge's endpoint failed for good.
     """
-    quality = await matcher.apart(lambda: _measured(evidence, matcher))
+    if evidence.gold is None and not evidence.entries:  # nothing to match, so nothing to wait for
+        quality = _measured(evidence, matcher)
+    else:
+        quality = await matcher.apart(lambda: _measured(evidence, matcher))
     if judge is not None:
         quality.scores.update(await _judged(evidence, matcher, judge))
     return quality

@@ -8,13 +8,14 @@ clock run from the call that starts the run to its return, worker processes incl
 
 from __future__ import annotations
 
-import asyncio
+import io
 import json
 import os
 import resource
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -25,30 +26,31 @@ Play = Callable[[], dict[str, Any]]
 
 
 def ours(url: str, concurrency: int, episodes: int, folder: Path) -> Play:
-    """This project's runner: native tool calls, environment in worker processes."""
-    from agemem_eval.harness.config import Execution, make_config
-    from agemem_eval.harness.runner import run
+    """This project's `run` command: native tool calls, environment in worker processes."""
+    from agemem_eval.harness.commands import run_command
 
     env = "load_env:LoadEnv"
-    config = make_config(
-        {
-            "envs": [env],
-            "memories": ["none"],
-            "model": "openai:load",
-            "options": {env: {"tasks": str(episodes)}},
-            "agent": {
-                "transport": "native",
-                "show_valid_actions": "on-request",
-                "max_turns_per_step": TURNS + 1,  # the last turn of a step is told to be the last
-            },
-        }
-    )
-    execution = Execution(runs_dir=folder, name="r", base_url=url, concurrency=concurrency)
+    given: dict[str, Any] = {
+        "env": env,
+        "memory": "none",
+        "model": "openai:load",
+        "option": [f"tasks={episodes}"],
+        "transport": "native",
+        "show_valid_actions": "on-request",
+        "max_turns_per_step": TURNS + 1,  # the last turn of a step is told to be the last
+        "runs_dir": folder,
+        "name": "r",
+        "base_url": url,
+        "concurrency": concurrency,
+        "as_json": True,
+    }
 
     def play() -> dict[str, Any]:
-        result = asyncio.run(run(config, execution))
-        (row,) = result.rows
-        return {"scored": result.scored, "success": row.success_rate}
+        table = io.StringIO()
+        with redirect_stdout(table):
+            run_command(given)
+        (row,) = json.loads(table.getvalue())["rows"]
+        return {"scored": row["n_scored"], "success": row["success_rate"]}
 
     return play
 
