@@ -90,7 +90,7 @@ class BreaksBeforeTheLast(Watcher):
     def __init__(self, calls: int) -> None:
         self.left, self.calls = 3, calls
 
-    def committed(self, episode: Episode) -> None:
+    def ends(self, episode: Episode) -> None:
         self.left -= 1
         if self.left == 0:
             Outage.calls_down = self.calls
@@ -112,12 +112,12 @@ def test_an_outage_of_the_last_episodes_is_waited_for_as_any_other(
 
 
 class EndsAtTheFirst(Watcher):
-    """Asks for the end of the run when an episode is committed."""
+    """Asks for the end of the run when an episode has ended."""
 
     def __init__(self, stop: Stop) -> None:
         self.stop = stop
 
-    def committed(self, episode: Episode) -> None:
+    def ends(self, episode: Episode) -> None:
         self.stop.drain("enough")
 
 

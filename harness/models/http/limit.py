@@ -30,7 +30,7 @@ import math
 from collections.abc import Callable, Hashable
 from typing import Literal
 
-START = 64  # calls in flight before anything is known
+START = 32  # calls in flight before anything is known
 TOLERANCE = 2.0  # times the least latency that count as holding
 SLACK_S = 0.1  # latencies below it are all alike: the rest is noise of this machine
 OVERLOADED = 0.1  # share of rejected calls that ends slow start
