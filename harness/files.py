@@ -76,7 +76,7 @@ def write_whole(path: Path, content: bytes, *, sync: bool = True) -> None:
         finally:
             os.close(descriptor)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException:  # also when stopped: no half of it stays
         remove(temporary)
         raise
     if sync:

@@ -99,7 +99,7 @@ class Simulator:
         self._end = weakref.finalize(self, _end, self._process, self._errors)
         try:
             self._connect()
-        except BaseException:
+        except BaseException:  # also when stopped: no simulator is left behind
             self._end()
             raise
 
@@ -191,7 +191,7 @@ class Simulator:
             nothing = java.io.FileOutputStream(os.devnull)
             java.lang.System.setOut(java.io.PrintStream(nothing))
             server = gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface()
-        except Exception as error:
+        except Exception as error:  # py4j raises its own, and what the socket raised
             raise WorkerError(f"cannot reach ScienceWorld's simulator: {error}") from error
         self._server = server
         self._join = java.lang.String.join
@@ -252,7 +252,7 @@ class Simulator:
             raise WorkerError(f"ScienceWorld's simulator was closed before {what}")
         try:
             yield
-        except Exception as error:
+        except Exception as error:  # py4j raises its own, and what the socket raised
             late = time.monotonic() - clock >= ANSWER_TIMEOUT_S
             with suppress(subprocess.TimeoutExpired):  # one that is dying takes a moment for it
                 self._process.wait(0 if late else 0.5)

@@ -98,7 +98,7 @@ class CachedModel(ModelBase):
         self._asked[what] += 1
         try:
             return await self.cache.reply(entry_key(what, times), self.inner, request)
-        except BaseException:
+        except BaseException:  # cancelled, too
             self._asked[what] -= 1  # it was not answered: the next one is the first again
             raise
 

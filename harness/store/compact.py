@@ -95,7 +95,7 @@ def _rewrite(index: Index, paths: list[Path]) -> tuple[int, int]:
         finally:
             os.close(descriptor)
         os.replace(half, target)
-    except BaseException:
+    except BaseException:  # also when stopped: no half of it stays
         remove(half)
         raise
     sync_folder(folder)

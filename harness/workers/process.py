@@ -117,14 +117,7 @@ class WorkerProcess(Worker, asyncio.SubprocessProtocol):
 
     def _exit(self) -> str:
         code = self._transport.get_returncode() if self._transport is not None else None
-        if code is None:
-            return "its pipes closed"
-        if code >= 0:
-            return f"exit code {code}"
-        try:
-            return f"killed by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"killed by signal {-code}"
+        return "its pipes closed" if code is None else exit_text(code)
 
     def _kill(self) -> None:
         """Kill the process and its children: it leads a group of its own.
@@ -134,3 +127,13 @@ class WorkerProcess(Worker, asyncio.SubprocessProtocol):
         if self._transport is not None and not self.ended.is_set():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._transport.get_pid(), signal.SIGKILL)
+
+
+def exit_text(code: int) -> str:
+    """How a process ended, from the code that `subprocess` gives."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

@@ -86,7 +86,7 @@ class Chat:
                 return_dict=False,
                 **self._arguments,
             )
-        except Exception as error:
+        except Exception as error:  # a template is a program that may raise anything
             text = " ".join(str(error).split())[:300]
             raise UsageError(
                 f"the chat template of {self._where} refuses the messages: {text}; name another "

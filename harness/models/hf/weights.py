@@ -66,7 +66,7 @@ def find(name: str, revision: str | None) -> Path:
         found = huggingface_hub.snapshot_download(
             name, revision=revision, allow_patterns=list(_WANTED)
         )
-    except Exception as error:
+    except Exception as error:  # the hub's client and its transport have errors of many kinds
         raise UsageError(
             f"there is no folder {name!r}, and the hub does not give it: {_said(error)}"
         ) from error
@@ -229,7 +229,7 @@ def _telling(folder: Path) -> Iterator[None]:
     """Whatever a library raises over a folder becomes one line that names it."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # transformers and peft raise whatever a bad file makes of them
         raise DataError(f"{folder} cannot be loaded: {_said(error)}") from error
 
 

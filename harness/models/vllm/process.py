@@ -12,7 +12,6 @@ import contextlib
 import logging
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from pathlib import Path
 import aiohttp
 
 from ...errors import DataError, UsageError
+from ...workers.process import exit_text
 from . import guard
 
 # For the server to end in good order: killed, vLLM leaves hundreds of megabytes in shared memory.
@@ -248,16 +248,6 @@ async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
             return response.status == 200
     except (aiohttp.ClientError, OSError, TimeoutError):
         return False
-
-
-def exit_text(code: int) -> str:
-    """How a process ended, from the code that `subprocess` gives."""
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"
 
 
 def telling_line(path: Path, start: int = 0) -> str:
