@@ -9,6 +9,7 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,26 @@ def write_json(path: Path, value: Any) -> None:
     write_whole(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode())
 
 
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[int]:
+    """A descriptor to write a file with, which takes its place at the end, or not at all.
+
+    The folder is left for the caller to sync.
+    """
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            yield descriptor
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)
+    except BaseException:  # also when stopped: no half of it stays
+        remove(temporary)
+        raise
+
+
 def write_whole(path: Path, content: bytes, *, sync: bool = True) -> None:
     """Write a file whole or not at all, even if the power fails; no part of it stays behind.
 
@@ -67,18 +88,8 @@ def write_whole(path: Path, content: bytes, *, sync: bool = True) -> None:
         OSError: if the disk refuses.
     """
     make_folder(path.parent)
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        try:
-            write_all(descriptor, content)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, path)
-    except BaseException:  # also when stopped: no half of it stays
-        remove(temporary)
-        raise
+    with whole_file(path) as descriptor:
+        write_all(descriptor, content)
     if sync:
         sync_folder(path.parent)
 
@@ -191,7 +202,7 @@ def take_lock(directory: Path, what: str, instead: str = "") -> int:
         raise UsageError(
             f"{what} is being written by process {holder}: wait for it{instead}"
         ) from error
-    except BaseException:
+    except BaseException:  # the lock must not outlive a failure
         os.close(descriptor)
         raise
     return descriptor

@@ -158,7 +158,7 @@ class RunStore:
         except OSError as error:
             self.close()
             raise self._refused(error) from error
-        except BaseException:
+        except BaseException:  # the lock must not outlive a failure
             self.close()
             raise
 
@@ -372,7 +372,7 @@ class RunStore:
         try:
             write_all(self._file, b"".join(lines))
             os.fsync(self._file)
-        except BaseException:
+        except BaseException:  # a write cut short by anything leaves a torn line
             descriptor, self._file = self._file, None  # what it holds is not known any more
             with contextlib.suppress(OSError):
                 os.ftruncate(descriptor, end)

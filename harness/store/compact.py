@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError
-from ..files import disk_error, remove, sync_folder, take_lock, write_all
+from ..files import disk_error, remove, sync_folder, take_lock, whole_file, write_all
 from ..plan import Cell
 from ..records import EpisodeKey
 from . import RunStore
@@ -83,21 +83,11 @@ def _rewrite(index: Index, paths: list[Path]) -> tuple[int, int]:
         return 0, len(paths)
     folder = paths[0].parent
     target = next_path(folder, paths)
-    half = target.with_name(f"{target.name}.tmp")
-    try:
-        descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        try:
-            for file, path in enumerate(paths):
-                for line in read_lines(path):
-                    if line.problem is None and index.counts(_id(line), file, line.offset):
-                        write_all(descriptor, reseal(line))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(half, target)
-    except BaseException:  # also when stopped: no half of it stays
-        remove(half)
-        raise
+    with whole_file(target) as descriptor:
+        for file, path in enumerate(paths):
+            for line in read_lines(path):
+                if line.problem is None and index.counts(_id(line), file, line.offset):
+                    write_all(descriptor, reseal(line))
     sync_folder(folder)
     # From the last to the first: of two scored records the first counts, and it is in the new file
     # as well, which sorts last.

@@ -159,7 +159,7 @@ class WorkerPool:
         worker.lent += 1
         try:
             session = await self._session(worker, kind, env, options)
-        except BaseException:
+        except BaseException:  # cancelled, too: the place is given back
             await self._return(worker)
             raise
         return WorkerEnv(self, worker, kind, session)
@@ -192,7 +192,7 @@ class WorkerPool:
         worker.counts[kind] = worker.counts.get(kind, 0) + 1
         try:
             spec = await worker.call("open", session, [env, dict(options)], OPEN_TIMEOUT_S)
-        except BaseException:
+        except BaseException:  # cancelled, too: the instance may be half built
             worker.discard(kind, session)
             raise
         self.specs[kind] = spec_from(spec)
