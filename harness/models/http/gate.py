@@ -28,6 +28,7 @@ from .limit import AdaptiveLimit
 
 SPREAD_S = 1.0  # over which the calls held back by Retry-After start
 LONGEST_REST_S = 5.0
+FIRST_REST_S = 0.5  # before anything was served
 
 Told = Callable[[str, float, float], None]
 
@@ -170,7 +171,9 @@ class Gate:
         """Take a call's slot back, and learn from how it ended."""
         loop = asyncio.get_running_loop()
         now, limit = loop.time(), self._limit
-        rest = min(limit.round_trip, LONGEST_REST_S) if call.outcome == "rejected" else 0.0
+        rest = 0.0
+        if call.outcome == "rejected":
+            rest = min(limit.round_trip or FIRST_REST_S, LONGEST_REST_S)
         if rest > 0 and self._held_until <= now:
             loop.call_later(rest, self._rested)
         else:

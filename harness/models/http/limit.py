@@ -14,7 +14,8 @@ Of one endpoint only its replies are known, so the limit is found as TCP finds a
   stops growth, it does not cut: who is slow for others' sake is not faster for fewer calls of ours.
 - It grows only while calls wait for it (RFC 7661): what was never tried proves nothing.
 - *Back off*: 429, 503, 529 and timeouts multiply it by a little less than the share of the round's
-  calls that got through, at least by 1/2 (after DCTCP, RFC 8257, which backs off by the share).
+  calls that got through, to 1/2 of it at least, or 1/4 in slow start, whose limit was a mere guess
+  (after DCTCP, RFC 8257, which backs off by the share).
   Once per round, and calls that started before the last cut say nothing new (the recovery point of
   RFC 6582). An endpoint that takes N calls is so held close to N.
 - Rejections that a cut does not end are not about load. The share of those that follow cuts, up to
@@ -30,7 +31,7 @@ import math
 from collections.abc import Callable, Hashable
 from typing import Literal
 
-START = 32  # calls in flight before anything is known
+START = 64  # calls in flight before anything is known
 TOLERANCE = 2.0  # times the least latency that count as holding
 SLACK_S = 0.1  # latencies below it are all alike: the rest is noise of this machine
 OVERLOADED = 0.1  # share of rejected calls that ends slow start
@@ -174,7 +175,8 @@ class AdaptiveLimit:
 
     def _cut(self, used: float, share: float) -> None:
         """Back off from what was used, by the share of calls that did not get through."""
-        self._limit = max(1.0, used * max(0.5, 1 - MARGIN * (share - self._background)))
+        least = 0.5 if self._threshold < math.inf else 0.25
+        self._limit = max(1.0, used * max(least, 1 - MARGIN * (share - self._background)))
         self.epoch += 1
         again = used < 1.5 * self._failed_at < math.inf and self._background < NO_SHARE
         self._patience = min(max(1, 2 * self._patience), PATIENCE) if again else 0
