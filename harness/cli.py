@@ -1,4 +1,4 @@
-"""The command line: `agemem-eval run | list | doctor | report`.
+"""The command line: `agemem-eval run | list | doctor | …`; results are in `cli_results`.
 
 This module imports only typer; each command imports what it needs when it runs, so that `--help`
 answers at once.
@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from .cli_results import add_results
 from .cli_runs import runs_app
 from .errors import AgememError
 
@@ -273,20 +274,6 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def report(
-    runs: Annotated[list[str], typer.Argument(help="Run names under --runs-dir, or paths.")],
-    format_: Annotated[
-        str, typer.Option("--format", help="terminal (default), markdown or json.")
-    ] = "terminal",
-    runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
-) -> None:
-    """Print the table of finished or unfinished runs."""
-    from .commands import report_command
-
-    report_command(runs, format_, runs_dir)
-
-
-@app.command()
 def check(
     target: Annotated[
         str, typer.Argument(help="A registered environment or memory, or package.module:Class.")
@@ -324,6 +311,7 @@ def judge_check(
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: what there is, get it, verify it.")
 app.add_typer(data_app, name="data")
 app.add_typer(runs_app, name="runs")
+add_results(app)
 DataDir = Annotated[
     Path | None,
     typer.Option("--dir", help="Where data sets are kept; default: $AGEMEM_DATA or your own."),

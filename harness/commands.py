@@ -20,13 +20,11 @@ from rich.table import Table
 from . import doctor, registry, report
 from .config import Execution, RunConfig
 from .errors import AgememError, UsageError, unknown_name
-from .metrics import Row
 from .observe import watchers_for
 from .options import accepted, read_pair, resolve
-from .runner import RunResult, Stop, rows_of, run
+from .runner import RunResult, Stop, run
 from .watch import Watcher
 
-FORMATS = ("terminal", "markdown", "json")
 GROUPS: tuple[registry.Group, ...] = ("envs", "memories", "models", "embedders")
 INTERRUPTED, TERMINATED = "Ctrl-C", "SIGTERM"  # why a run is stopped
 STOPPED = {INTERRUPTED: 130, TERMINATED: 143}  # the shell's exit codes
@@ -74,25 +72,6 @@ def run_command(given: dict[str, Any]) -> int:
     if result.stopped in STOPPED and not result.complete:
         return STOPPED[result.stopped]
     return 0 if result.complete else 1
-
-
-def report_command(runs: list[str], format_: str, runs_dir: Path) -> None:
-    """`report`: the table of one or more runs."""
-    if format_ not in FORMATS:
-        raise unknown_name("format", format_, FORMATS)
-    rows: list[Row] = []
-    for name in runs:
-        directory = Path(name) if Path(name).is_dir() else runs_dir / name
-        if not directory.is_dir():
-            known = [p.name for p in runs_dir.iterdir()] if runs_dir.is_dir() else []
-            raise unknown_name("run", name, known)
-        rows += rows_of(directory)
-    if format_ == "json":
-        print(json.dumps(report.as_json(rows), ensure_ascii=False))
-    elif format_ == "markdown":
-        print(report.markdown(rows), end="")
-    else:
-        report.print_table(rows, standard_output())
 
 
 def list_command(what: str | None, as_json: bool) -> None:

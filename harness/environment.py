@@ -59,6 +59,8 @@ class EnvSpec:
     valid_actions_exact: bool = True  # False: the list is known to hold some that are refused
     slowest_call_s: float = 0.0  # what a call may honestly take; no step timeout is shorter
     metrics: dict[str, str] = field(default_factory=dict)  # name of a further score: its meaning
+    # What ranks memories here: the first that is scored; see `analysis.frame` for the names.
+    headline: tuple[str, ...] = ("success",)
 
 
 @dataclass(frozen=True, slots=True)

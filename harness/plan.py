@@ -52,6 +52,7 @@ class Cell:
     within_cap: dict[str, float] | None = None  # see the function of that name
     order_seeds: tuple[int, ...] = ()  # see `RunConfig`
     lifelong: bool = False  # whether one memory is kept over a stream
+    headline: tuple[str, ...] = ("success",)  # see `EnvSpec`
     others: dict[str, Task] = field(default_factory=dict)  # by id, the task after each; see below
 
     def streams(self) -> Iterator[tuple[str, list[Job]]]:
@@ -82,6 +83,7 @@ class Cell:
             "within_cap": self.within_cap,
             "order_seeds": list(self.order_seeds),
             "lifelong": self.lifelong,
+            "headline": list(self.headline),
         }
 
     @classmethod
@@ -97,8 +99,16 @@ class Cell:
             if not tasks or not isinstance(value["repeats"], int) or value["repeats"] < 1:
                 raise ValueError("a cell without episodes")
             orders, lifelong = tuple(value.get("order_seeds", ())), bool(value.get("lifelong"))
-            shares = value.get("within_cap")
-            return cls(value["memory"], base, tasks, value["repeats"], shares, orders, lifelong)
+            return cls(
+                value["memory"],
+                base,
+                tasks,
+                value["repeats"],
+                value.get("within_cap"),
+                orders,
+                lifelong,
+                tuple(map(str, value.get("headline", ("success",)))) or ("success",),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"the plan of the run is damaged: {error!r}") from error
 
@@ -246,9 +256,19 @@ async def make_plan(
             )
             if any(cell.base == base for cell in cells):
                 raise UsageError(f"--memory names {base.memory} twice")
-            shares, lifelong = within_cap(tasks, config, found), config.memory_scope == "run"
-            orders = config.order_seeds
-            cells.append(Cell(name, base, tasks, config.repeats, shares, orders, lifelong, others))
+            cells.append(
+                Cell(
+                    name,
+                    base,
+                    tasks,
+                    config.repeats,
+                    within_cap(tasks, config, found),
+                    config.order_seeds,
+                    config.memory_scope == "run",
+                    found.spec.headline,
+                    others,
+                )
+            )
     return cells
 
 

@@ -53,6 +53,7 @@ class HotpotqaEnvironment:
         experts=("oracle", "reader"),
         has_valid_actions=False,  # what can be searched for is known only by reading
         metrics=METRICS,
+        headline=("quality.j", "success"),
     )
 
     def __init__(

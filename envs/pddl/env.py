@@ -54,6 +54,7 @@ class PddlEnvironment:
             _FROM_START: "share of the goal's literals that the agent brought about: "
             "(most that ever held - held at the start) / (all - held at the start)"
         },
+        headline=("progress",),
     )
 
     def __init__(self, data: str | None = None, allow_short: str = "false") -> None:

@@ -81,6 +81,13 @@ class EnvironmentConformance(Suite):
             expect(bool(spec.instructions.example.strip()), "instructions.example is empty")
             expect(bool(spec.instructions.version), "instructions.version is empty")
             expect(all(spec.metrics.values()), "every metric needs a line that says what it is")
+            own = {"success", "progress", *(f"metrics.{name}" for name in spec.metrics)}
+            odd = [n for n in spec.headline if n not in own and not n.startswith("quality.")]
+            expect(
+                bool(spec.headline) and not odd,
+                "the headline names scores: success, progress, metrics.NAME or quality.NAME, not "
+                f"{odd}",
+            )
             json.dumps(plain(spec), allow_nan=False)
 
     def test_splits_hold_the_tasks_they_promise_in_a_stable_order(self) -> None:

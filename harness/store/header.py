@@ -65,7 +65,8 @@ def differences(stored: Any, given: Any, where: str = "") -> Iterator[str]:
 
 def keys_of(plan: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What decides a plan's episodes; what the oracle is thought to manage is told, not decided."""
-    return [{key: cell[key] for key in cell if key != "within_cap"} for cell in plan]
+    told = ("within_cap", "headline")
+    return [{key: cell[key] for key in cell if key not in told} for cell in plan]
 
 
 def _short(value: Any) -> str:

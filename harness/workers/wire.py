@@ -157,6 +157,7 @@ def spec_from(value: dict[str, Any]) -> EnvSpec:
             "splits": tuple(SplitSpec(**split) for split in value["splits"]),
             "instructions": Instructions(**value["instructions"]),
             "experts": tuple(value["experts"]),
+            "headline": tuple(value["headline"]),
         }
     )
 

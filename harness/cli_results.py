@@ -1,0 +1,198 @@
+"""The commands that turn runs into results; like `cli` this module imports only typer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Runs = Annotated[list[str], typer.Argument(help="Run names under --runs-dir, or paths.")]
+Run = Annotated[str, typer.Argument(help="A run's name under --runs-dir, or its path.")]
+RunsDir = Annotated[Path, typer.Option(help="Where runs are kept.")]
+HERE = Path("runs")
+AllowMixed = Annotated[
+    bool, typer.Option("--allow-mixed", help="Set runs of different protocols in blocks apart.")
+]
+MinCoverage = Annotated[
+    float, typer.Option("--min-coverage", help="Cells below it are shown and never ranked.")
+]
+Alpha = Annotated[float, typer.Option("--alpha", help="Level of significance.")]
+Reference = Annotated[
+    str | None, typer.Option("--reference", help="paper: the paper's rows, set apart.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def add_results(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (report, figures, view, compare, pin, export, reproduce):
+        app.command()(command)
+
+
+def report(
+    runs: Runs,
+    format_: Annotated[
+        str,
+        typer.Option("--format", help="terminal (default), markdown, csv, latex, html or json."),
+    ] = "terminal",
+    out: Annotated[Path | None, typer.Option("--out", help="Write it to this file.")] = None,
+    reference: Reference = None,
+    prices: Annotated[
+        Path | None, typer.Option(help="YAML: dollars a million tokens, by model and kind.")
+    ] = None,
+    allow_mixed: AllowMixed = False,
+    min_coverage: MinCoverage = 0.95,
+    alpha: Alpha = 0.05,
+    runs_dir: RunsDir = HERE,
+) -> None:
+    """Print the leaderboard of runs: memories × environments, ranked where that is honest."""
+    from .leaderboard.command import report_command
+
+    report_command(
+        runs,
+        format_,
+        runs_dir,
+        out=out,
+        reference=reference,
+        prices=prices,
+        allow_mixed=allow_mixed,
+        min_coverage=min_coverage,
+        alpha=alpha,
+    )
+
+
+def figures(
+    runs: Runs,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("figures"),
+    only: Annotated[
+        str | None, typer.Option("--only", help="Names of figures, comma-separated; default: all.")
+    ] = None,
+    formats: Annotated[
+        str, typer.Option("--formats", help="svg, png or pdf, comma-separated.")
+    ] = "svg,png",
+    reference: Reference = None,
+    allow_mixed: AllowMixed = False,
+    runs_dir: RunsDir = HERE,
+) -> None:
+    """Draw the figures that there are numbers for."""
+    from .figures.command import figures_command
+
+    figures_command(
+        runs, runs_dir, out=out, only=only, formats=formats, reference=reference,
+        allow_mixed=allow_mixed,
+    )  # fmt: skip
+
+
+def view(
+    run: Run,
+    other: Annotated[
+        str | None, typer.Argument(help="A second run, to see both on the same tasks.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write to [RUN/view].")
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    runs_dir: RunsDir = HERE,
+) -> None:
+    """Write a report in HTML that opens from disk: tables, figures, every episode turn by turn."""
+    from .viewer.command import view_command
+
+    view_command(run, other, runs_dir, out=out, open_=open_)
+
+
+def compare(
+    base: Annotated[str, typer.Argument(help="The run, or the pinned baseline, to hold against.")],
+    new: Annotated[str, typer.Argument(help="The run to judge.")],
+    max_drop: Annotated[
+        float, typer.Option("--max-drop", help="Drop of a score that is no regression yet.")
+    ] = 0.0,
+    alpha: Alpha = 0.05,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="Column that decides, as in exports; may be repeated."),
+    ] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML here.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", help="Write a pull-request comment here.")
+    ] = None,
+    allow_mixed: AllowMixed = False,
+    runs_dir: RunsDir = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Pair the episodes of two runs: exit code 1 on a regression or lost coverage."""
+    from .compare.command import compare_command
+
+    code = compare_command(
+        base, new, runs_dir, max_drop=max_drop, alpha=alpha, metrics=metric, junit=junit,
+        markdown=markdown, allow_mixed=allow_mixed, as_json=as_json,
+    )  # fmt: skip
+    raise typer.Exit(code)
+
+
+def pin(
+    run: Run,
+    name: Annotated[str | None, typer.Option(help="Name of the baseline [the run's].")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder of baselines.")] = Path(
+        "results/baselines"
+    ),
+    force: Annotated[bool, typer.Option("--force", help="Replace one of that name.")] = False,
+    runs_dir: RunsDir = HERE,
+) -> None:
+    """Keep a run's episode scores as one small file, to compare later runs with."""
+    from .compare.command import pin_command
+
+    pin_command(run, runs_dir, name=name, out=out, force=force)
+
+
+def export(
+    runs: Runs,
+    to: Annotated[
+        str,
+        typer.Option("--to", help="parquet, csv, datasets, inspect, wandb, mlflow or model-card."),
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="File or folder to write.")] = None,
+    project: Annotated[
+        str | None, typer.Option(help="Of wandb; experiment of mlflow [agemem-eval].")
+    ] = None,
+    runs_dir: RunsDir = HERE,
+) -> None:
+    """Hand a run's numbers to other tools."""
+    from .exports.command import export_command
+
+    export_command(runs, to, runs_dir, out=out, project=project)
+
+
+def reproduce(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="table2, figure2, figure3, table3, figure4, table4, table5, table7 or table8."
+        ),
+    ],
+    model: Annotated[list[str] | None, typer.Option("--model", help="Model; repeatable.")] = None,
+    trained: Annotated[
+        list[str] | None,
+        typer.Option("--trained", help="The AgeMem-trained form of each --model; repeatable."),
+    ] = None,
+    judge: Annotated[
+        str | None, typer.Option("--judge", help="Model that scores J and MQ.")
+    ] = None,
+    embedder: Annotated[str | None, typer.Option(help="As in `run`.")] = None,
+    memory_model: Annotated[str | None, typer.Option(help="As in `run`.")] = None,
+    episodes: Annotated[int | None, typer.Option(help="Of each environment; default: all.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="YAML with more settings of `run`.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the table.")] = Path("results"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would run.")] = False,
+    runs_dir: RunsDir = HERE,
+) -> None:
+    """Run, or resume, what a table or figure of the paper needs; write it beside the paper's."""
+    from .reproduce.command import reproduce_command
+
+    code = reproduce_command(
+        what, runs_dir, models=model, trained=trained, judge=judge, embedder=embedder,
+        memory_model=memory_model, episodes=episodes, config=config, out=out, dry_run=dry_run,
+    )  # fmt: skip
+    raise typer.Exit(code)

@@ -1,0 +1,1 @@
+"""The leaderboard: memories × environments, with what is significant marked."""

@@ -1,0 +1,1 @@
+"""Statistics: intervals, paired tests, power; arrays in, small records out."""

@@ -1,0 +1,1 @@
+"""The report in HTML: tables, figures, and every episode turn by turn."""
