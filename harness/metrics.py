@@ -106,7 +106,7 @@ def cell_row(
     )
 
 
-def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval of a rate (E. B. Wilson, JASA 22, 1927, without correction).
 
     In closed form, since scipy's, which the tests hold it against, takes a second to import.

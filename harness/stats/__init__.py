@@ -1,1 +1,23 @@
-"""Statistics: intervals, paired tests, power; arrays in, small records out."""
+"""Statistics: intervals, paired tests, power; arrays in, small records out.
+
+What each function computes, which test is used when, and how the choices were measured:
+docs/statistics.md. Nothing here imports scipy before it is called.
+"""
+
+from .intervals import Estimate, estimate, macro_average, mean, pass_at_k, pass_hat_k, rate
+from .paired import Comparison, pair, paired
+from .significance import holm
+
+__all__ = [
+    "Comparison",
+    "Estimate",
+    "estimate",
+    "holm",
+    "macro_average",
+    "mean",
+    "pair",
+    "paired",
+    "pass_at_k",
+    "pass_hat_k",
+    "rate",
+]

@@ -1,0 +1,231 @@
+"""Estimates with intervals: rates, means, pass@k, pass^k, and their average over environments.
+
+A bound that cannot be known from so few tasks is NaN, never 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..errors import UsageError
+from ..metrics import wilson
+from .clusters import Clusters, FloatArray, clusters
+
+FEW_TASKS = 10  # with fewer, resamples hold too few different tasks: Student's t instead
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value and how far it can be trusted."""
+
+    value: float
+    low: float  # NaN where so few tasks tell nothing; so is `high`
+    high: float
+    n: int  # values
+    n_tasks: int  # clusters: what counts as an observation
+    se: float | None  # standard error; None where it cannot be known
+    method: str
+
+
+def rate(
+    values: ArrayLike, tasks: Sequence[str] | None = None, confidence: float = 0.95
+) -> Estimate | None:
+    """A share of successes with Wilson's interval.
+
+    Where tasks repeat, the interval is that of the effective sample size: as many independent
+    episodes as would have the standard error that the tasks show, and at least one a task
+    (E. L. Korn, B. I. Graubard, Survey Methodology 24, 1998; their correction by Student's t).
+
+    Args:
+        values: 0 or 1 an episode, none of them NaN.
+        tasks: The task of each; None if each is a task of its own.
+        confidence: Of the interval.
+
+    Returns:
+        None of no values.
+
+    Raises:
+        ValueError: for other values.
+    """
+    if not np.size(values):
+        return None
+    if not _binary(np.asarray(values, dtype=np.float64)):
+        raise ValueError("a rate is of values 0 and 1")
+    by_task = clusters(values, tasks)
+    z, p = NormalDist().inv_cdf(0.5 + confidence / 2), by_task.mean
+    repeats = by_task.n > by_task.n_tasks
+    n = _effective_n(by_task, confidence) if repeats else float(by_task.n)
+    low, high = wilson(p * n, n, confidence)
+    # Of none or all, the plain standard error would be 0, as if more episodes could not differ.
+    plain = by_task.se if repeats else math.sqrt(p * (1 - p) / n)
+    se = plain or (high - low) / (2 * z)
+    method = "Wilson, effective sample size by task" if repeats else "Wilson"
+    return Estimate(p, low, high, by_task.n, by_task.n_tasks, se, method)
+
+
+def _effective_n(by_task: Clusters, confidence: float) -> float:
+    """Independent episodes that would tell as much as these, which repeat tasks."""
+    p, se = by_task.mean, by_task.se
+    least = by_task.n**2 / float(np.square(by_task.sizes).sum())  # repeats that tell nothing new
+    if not se:
+        return least
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    shrink = (z / _t(confidence, by_task.n_tasks - 1)) ** 2
+    return min(max(p * (1 - p) / se**2 * shrink, least), float(by_task.n))
+
+
+def mean(
+    values: ArrayLike,
+    tasks: Sequence[str] | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Estimate | None:
+    """A mean over episodes with a bootstrap interval, tasks drawn with all their episodes.
+
+    Args:
+        values: A number an episode, none of them NaN.
+        tasks: The task of each; None if each is a task of its own.
+        confidence: Of the interval.
+        seed: Of the resamples.
+
+    Returns:
+        None of no values. One task alone has no interval; below `FEW_TASKS`, Student's.
+
+    Raises:
+        ValueError: for values that are not finite.
+    """
+    if not np.size(values):
+        return None
+    by_task = clusters(values, tasks)
+    low, high, method = mean_interval(by_task, confidence, seed)
+    return Estimate(by_task.mean, low, high, by_task.n, by_task.n_tasks, by_task.se, method)
+
+
+def mean_interval(by_task: Clusters, confidence: float, seed: int) -> tuple[float, float, str]:
+    """The bounds of a mean, and how they were found."""
+    value, se, n = by_task.mean, by_task.se, by_task.n_tasks
+    if se is None:
+        return math.nan, math.nan, "one task: no interval"
+    if np.ptp(by_task.sums / by_task.sizes) == 0:
+        return value, value, "all tasks alike"
+    t = _t(confidence, n - 1)
+    if n < FEW_TASKS:
+        return value - t * se, value + t * se, "Student's t by task"
+    # Percentiles of n tasks are too narrow by sqrt((n - 1) / n) and by normal instead of Student:
+    # further out by as much (T. Hesterberg, The American Statistician 69, 2015, section 3.3).
+    tail = NormalDist().cdf(-math.sqrt(n / (n - 1)) * t)
+    low, high = np.quantile(by_task.resampled_means(seed), [tail, 1 - tail])
+    return min(float(low), value), max(float(high), value), "bootstrap by task"
+
+
+def estimate(
+    values: ArrayLike,
+    tasks: Sequence[str] | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Estimate | None:
+    """`rate` of values that are all 0 or 1, `mean` of others; NaN counts nowhere.
+
+    Returns:
+        None if no value is left.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    there = ~np.isnan(array)
+    kept = array[there]
+    if tasks is not None:
+        tasks = [task for task, counts in zip(tasks, there, strict=True) if counts]
+    if _binary(kept):
+        return rate(kept, tasks, confidence)
+    return mean(kept, tasks, confidence, seed)
+
+
+def pass_at_k(successes_by_task: Mapping[str, Sequence[float]], k: int) -> Estimate:
+    """The chance that at least one of k trials of a task succeeds, mean over tasks.
+
+    Unbiased from n >= k trials, c of them successes: 1 - C(n - c, k) / C(n, k) (M. Chen et al.,
+    Evaluating Large Language Models Trained on Code, 2021, equation 1).
+
+    Raises:
+        UsageError: if there is no task, or one with fewer trials.
+    """
+    return _over_tasks(successes_by_task, k, "pass@", lambda n, c: 1 - _share(n - c, n, k))
+
+
+def pass_hat_k(successes_by_task: Mapping[str, Sequence[float]], k: int) -> Estimate:
+    """The chance that all of k trials of a task succeed, mean over tasks.
+
+    Unbiased from n >= k trials, c of them successes: C(c, k) / C(n, k) (S. Yao et al., tau-bench,
+    2024, section 3).
+
+    Raises:
+        UsageError: if there is no task, or one with fewer trials.
+    """
+    return _over_tasks(successes_by_task, k, "pass^", lambda n, c: _share(c, n, k))
+
+
+def _share(part: int, whole: int, k: int) -> float:
+    return math.comb(part, k) / math.comb(whole, k)
+
+
+def _over_tasks(
+    successes_by_task: Mapping[str, Sequence[float]],
+    k: int,
+    name: str,
+    of_task: Callable[[int, int], float],
+) -> Estimate:
+    if k < 1:
+        raise UsageError(f"{name}{k} is not defined: k is at least 1")
+    if not successes_by_task:
+        raise UsageError(f"{name}{k} needs a task with {k} trials, there is none")
+    values, n = [], 0
+    for task, trials in sorted(successes_by_task.items()):
+        if len(trials) < k:
+            raise UsageError(f"{name}{k} needs {k} trials a task, {task!r} has {len(trials)}")
+        if not _binary(np.asarray(trials, dtype=np.float64)):
+            raise ValueError(f"the trials of {task!r} are not all 0 or 1")
+        values.append(of_task(len(trials), int(sum(trials))))
+        n += len(trials)
+    found = estimate(values)
+    assert found is not None  # there is a task
+    return replace(found, n=n)
+
+
+def macro_average(estimates: Iterable[Estimate]) -> Estimate:
+    """The mean over environments, each of the same weight, whatever its number of tasks.
+
+    Environments are not a sample of others, so that only their own errors count: the standard
+    error is the root of the sum of squares by their number, and the bounds are as far out as the
+    root of the sum of squares of the parts' bounds (G. Y. Zou, A. Donner, Statistics in Medicine
+    27, 2008: MOVER), which keeps them skewed where the parts are.
+
+    Raises:
+        ValueError: of no estimates.
+    """
+    parts = list(estimates)
+    if not parts:
+        raise ValueError("an average of nothing")
+    k = len(parts)
+    value = math.fsum(part.value for part in parts) / k
+    below = math.sqrt(math.fsum((part.value - part.low) ** 2 for part in parts)) / k
+    above = math.sqrt(math.fsum((part.high - part.value) ** 2 for part in parts)) / k
+    errors = [part.se for part in parts if part.se is not None]
+    se = math.sqrt(math.fsum(e * e for e in errors)) / k if len(errors) == k else None
+    n, n_tasks = sum(part.n for part in parts), sum(part.n_tasks for part in parts)
+    return Estimate(value, value - below, value + above, n, n_tasks, se, "MOVER")
+
+
+def _binary(values: FloatArray) -> bool:
+    return bool(((values == 0) | (values == 1)).all())
+
+
+def _t(confidence: float, df: int) -> float:
+    """The two-sided quantile of Student's t."""
+    from scipy.special import stdtrit  # far lighter than scipy.stats
+
+    return float(stdtrit(df, 0.5 + confidence / 2))

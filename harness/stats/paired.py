@@ -1,0 +1,136 @@
+"""Two cells on the same episodes: how much a score changed, and whether that is chance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .clusters import Clusters, FloatArray, clusters
+from .intervals import mean_interval
+from .power import mcnemar_mde, mcnemar_power, t_mde, t_power
+from .significance import sign_flip_p
+
+if TYPE_CHECKING:
+    from ..analysis import CellFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A change from base to new over the same episodes; what cannot be known is NaN."""
+
+    base: float  # mean over the pairs, as is `new`
+    new: float
+    change: float  # new - base
+    low: float  # bounds of the change
+    high: float
+    p: float  # two-sided, of no change; NaN of no pairs
+    n_pairs: int
+    n_tasks: int
+    method: str
+    mde: (
+        float  # the least change that so many tasks find with 80% power; NaN if none, however large
+    )
+    power: float | None  # of finding a change of `effect`; None where it cannot be told
+    p_holm: float | None = None  # p among the tests of its table, once they are known
+    effect: float = math.nan  # the change that `power` is for
+
+
+def paired(
+    base: ArrayLike,
+    new: ArrayLike,
+    tasks: Sequence[str],
+    *,
+    alpha: float = 0.05,
+    seed: int = 0,
+    effect: float | None = None,
+) -> Comparison:
+    """Compare two cells over the same episodes.
+
+    Args:
+        base: A score an episode, none of them NaN.
+        new: The same episodes' other score.
+        tasks: The task of each: its episodes are one observation.
+        alpha: The level of the test; the interval has confidence 1 - alpha.
+        seed: Of resamples and random flips.
+        effect: The change that the power is told for; else ten points of a rate, a tenth of
+            the mean of base.
+
+    Raises:
+        ValueError: if they are not equally long, or not finite.
+    """
+    old, now = np.asarray(base, dtype=np.float64), np.asarray(new, dtype=np.float64)
+    if not len(old) == len(now) == len(tasks):
+        raise ValueError(f"{len(old)} and {len(now)} values of {len(tasks)} tasks")
+    if not len(old):
+        nan = math.nan
+        return Comparison(nan, nan, nan, nan, nan, nan, 0, 0, "no pairs", nan, None)
+    by_task = clusters(now - old, tasks)
+    binary = bool(np.isin(old, (0, 1)).all() and np.isin(now, (0, 1)).all())
+    single = by_task.n == by_task.n_tasks
+    wanted = effect if effect is not None else 0.1 if binary else 0.1 * abs(float(old.mean()))
+    p, exact = sign_flip_p(by_task.sums, seed)
+    if binary and single:
+        low, high = _rate_change(by_task, alpha)
+        discordant = (float(np.abs(by_task.sums).sum()) + 0.5) / (by_task.n + 1)
+        mde = mcnemar_mde(by_task.n, discordant, alpha)
+        power: float | None = mcnemar_power(wanted, by_task.n, discordant, alpha)
+        method = "McNemar, exact"
+    else:
+        low, high, _ = mean_interval(by_task, 1 - alpha, seed)
+        mde, power = _of_means(by_task, wanted, alpha)
+        method = f"sign flips by task, {'exact' if exact else 'random'}; bootstrap interval"
+    if p > alpha:  # no interval says otherwise than its test; wider, it covers as much or more
+        low, high = min(low, 0.0), max(high, 0.0)
+    return Comparison(
+        float(old.mean()), float(now.mean()), by_task.mean, low, high, p,
+        by_task.n, by_task.n_tasks, method, mde, power, effect=wanted,
+    )  # fmt: skip
+
+
+def _of_means(by_task: Clusters, effect: float, alpha: float) -> tuple[float, float | None]:
+    se = by_task.se
+    if not se:
+        return math.nan, None
+    return t_mde(se, by_task.n_tasks, alpha), t_power(effect, se, by_task.n_tasks, alpha)
+
+
+def _rate_change(by_task: Clusters, alpha: float) -> tuple[float, float]:
+    """Bounds of a difference of paired rates: Wald's of two more pairs, one for each side.
+
+    D. G. Bonett, R. M. Price, Journal of Educational and Behavioral Statistics 37, 2012.
+    """
+    n = by_task.n
+    gained, lost = int((by_task.sums > 0).sum()), int((by_task.sums < 0).sum())
+    more, less = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
+    z = NormalDist().inv_cdf(1 - alpha / 2)
+    half = z * math.sqrt((more + less - (more - less) ** 2) / (n + 2))
+    low, high = more - less - half, more - less + half
+    return max(-1.0, min(low, by_task.mean)), min(1.0, max(high, by_task.mean))
+
+
+def pair(
+    frame_a: CellFrame, frame_b: CellFrame, column: str
+) -> tuple[FloatArray, FloatArray, list[str]]:
+    """The scores of two cells on the same episodes: of the same task, seed, repeat and order.
+
+    Only episodes that both scored and that have a score in both count.
+
+    Returns:
+        Scores of the first, of the second, and tasks.
+    """
+    first, second = _by_episode(frame_a, column), _by_episode(frame_b, column)
+    both = sorted(first.keys() & second.keys(), key=str)
+    old, now = np.array([first[k] for k in both]), np.array([second[k] for k in both])
+    return old, now, [key[0] for key in both]
+
+
+def _by_episode(frame: CellFrame, column: str) -> dict[tuple[str, int, int, int | None], float]:
+    keys = [key for key, counts in zip(frame.keys, frame.scored, strict=True) if counts]
+    values = zip(keys, frame.values(column).tolist(), strict=True)
+    return {(k.task, k.seed, k.repeat, k.order_seed): v for k, v in values if not math.isnan(v)}

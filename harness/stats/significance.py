@@ -1,0 +1,82 @@
+"""Tests of paired differences, and what many tests at once do to their p-values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .clusters import FloatArray
+
+FLIPS = 9_999  # random sign flips: with the data themselves, p is a multiple of 1/10,000
+_EXACT_TASKS = 12  # up to so many tasks that differ, every flip is tried
+_EXACT_TOTAL = 20_000  # so are whole differences up to this sum, by convolution
+_SAME = 1 - 1e-9  # sums that differ by rounding alone are ties
+
+
+def sign_flip_p(differences: FloatArray, seed: int = 0) -> tuple[float, bool]:
+    """Two-sided p of differences, one a task, whose signs could as well be the other way round.
+
+    Where base and new play alike, each difference is as likely as its negative. Of one episode a
+    task, 0 or 1, this is McNemar's exact test. Tasks without a difference tell nothing.
+
+    Returns:
+        p, and whether every flip was counted, rather than `FLIPS` random ones and the data.
+    """
+    sizes = np.abs(differences[differences != 0])
+    total = abs(float(differences.sum()))
+    if not len(sizes):
+        return 1.0, True
+    if (sizes == np.rint(sizes)).all() and sizes.sum() <= _EXACT_TOTAL:
+        return _by_convolution(sizes.astype(np.int64), round(total)), True
+    sizes = np.sort(sizes)
+    if len(sizes) <= _EXACT_TASKS:
+        signs = 1.0 - 2.0 * ((np.arange(1 << len(sizes))[:, None] >> np.arange(len(sizes))) & 1)
+        return float(np.mean(np.abs(signs @ sizes) >= total * _SAME)), True
+    extreme = int((np.abs(_flipped_sums(sizes, seed)) >= total * _SAME).sum())
+    return (1 + extreme) / (1 + FLIPS), False
+
+
+def _by_convolution(sizes: NDArray[np.int64], total: int) -> float:
+    """The exact distribution of the sum of flipped whole numbers, one number at a time."""
+    span = int(sizes.sum())
+    chance = np.zeros(2 * span + 1)  # of each sum from -span to span
+    chance[span] = 1.0
+    for size in np.sort(sizes):
+        chance = 0.5 * (np.roll(chance, size) + np.roll(chance, -size))  # never reaches an end
+    return min(1.0, float(chance[: span - total + 1].sum() + chance[span + total :].sum()))
+
+
+def _flipped_sums(sizes: FloatArray, seed: int) -> FloatArray:
+    """Sums under random signs: eight signs are a byte, whose 256 sums are looked up."""
+    groups = -(-len(sizes) // 8)
+    padded = np.zeros(8 * groups)
+    padded[: len(sizes)] = sizes
+    signs = 1.0 - 2.0 * ((np.arange(256)[:, None] >> np.arange(8)) & 1)
+    table = padded.reshape(groups, 8) @ signs.T
+    drawn, sums = _bytes(groups, seed), np.zeros(FLIPS)
+    for group in range(groups):
+        sums += table[group][drawn[group]]
+    return sums
+
+
+@lru_cache(maxsize=4)
+def _bytes(groups: int, seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng([seed, groups]).integers(0, 256, (groups, FLIPS), dtype=np.uint8)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values of a table, such that one below alpha is false in at most alpha of all tables.
+
+    S. Holm, Scandinavian Journal of Statistics 6, 1979. NaN stays NaN, and is no test.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full(len(p), np.nan)
+    order = [i for i in np.argsort(p, kind="stable") if not np.isnan(p[i])]
+    highest = 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * float(p[i])))
+        adjusted[i] = highest
+    return [float(value) for value in adjusted]
