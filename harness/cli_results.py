@@ -11,6 +11,7 @@ Runs = Annotated[list[str], typer.Argument(help="Run names under --runs-dir, or 
 Run = Annotated[str, typer.Argument(help="A run's name under --runs-dir, or its path.")]
 RunsDir = Annotated[Path, typer.Option(help="Where runs are kept.")]
 HERE = Path("runs")
+BASELINES = Path("results/baselines")
 AllowMixed = Annotated[
     bool, typer.Option("--allow-mixed", help="Set runs of different protocols in blocks apart.")
 ]
@@ -18,6 +19,7 @@ MinCoverage = Annotated[
     float, typer.Option("--min-coverage", help="Cells below it are shown and never ranked.")
 ]
 Alpha = Annotated[float, typer.Option("--alpha", help="Level of significance.")]
+Baselines = Annotated[Path, typer.Option("--baselines", help="Folder of pinned baselines.")]
 Reference = Annotated[
     str | None, typer.Option("--reference", help="paper: the paper's rows, set apart.")
 ]
@@ -103,29 +105,49 @@ def view(
 
 def compare(
     base: Annotated[str, typer.Argument(help="The run, or the pinned baseline, to hold against.")],
-    new: Annotated[str, typer.Argument(help="The run to judge.")],
+    new: Annotated[str, typer.Argument(help="The run, or baseline, to judge.")],
     max_drop: Annotated[
         float, typer.Option("--max-drop", help="Drop of a score that is no regression yet.")
     ] = 0.0,
     alpha: Alpha = 0.05,
     metric: Annotated[
         list[str] | None,
-        typer.Option("--metric", help="Column that decides, as in exports; may be repeated."),
+        typer.Option(
+            "--metric",
+            help="Column that decides, with a drop of its own or not: success=0.05, "
+            "tokens.agent.prompt=10%, headline (default). Repeatable, or comma-separated.",
+        ),
     ] = None,
+    require_power: Annotated[
+        bool, typer.Option("--require-power", help="Exit 1 where --max-drop would go unseen.")
+    ] = False,
+    base_memory: Annotated[
+        str | None, typer.Option(help="Compare this memory of BASE alone.")
+    ] = None,
+    new_memory: Annotated[str | None, typer.Option(help="With this memory of NEW alone.")] = None,
     junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML here.")] = None,
     markdown: Annotated[
         Path | None, typer.Option("--markdown", help="Write a pull-request comment here.")
     ] = None,
-    allow_mixed: AllowMixed = False,
+    allow_mixed: Annotated[
+        bool,
+        typer.Option("--allow-mixed", help="Of different protocols compare what is in common."),
+    ] = False,
+    baselines: Baselines = BASELINES,
     runs_dir: RunsDir = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Pair the episodes of two runs: exit code 1 on a regression or lost coverage."""
-    from .compare.command import compare_command
+    from .compare.command import columns_given, compare_command
+    from .compare.verdict import Settings
 
+    settings = Settings(
+        max_drop=max_drop, alpha=alpha, metrics=columns_given(metric), allow_mixed=allow_mixed,
+        require_power=require_power, base_memory=base_memory, new_memory=new_memory,
+    )  # fmt: skip
     code = compare_command(
-        base, new, runs_dir, max_drop=max_drop, alpha=alpha, metrics=metric, junit=junit,
-        markdown=markdown, allow_mixed=allow_mixed, as_json=as_json,
+        base, new, runs_dir, settings, baselines=baselines, junit_file=junit,
+        markdown_file=markdown, json_=as_json,
     )  # fmt: skip
     raise typer.Exit(code)
 
@@ -133,16 +155,17 @@ def compare(
 def pin(
     run: Run,
     name: Annotated[str | None, typer.Option(help="Name of the baseline [the run's].")] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder of baselines.")] = Path(
-        "results/baselines"
-    ),
+    out: Annotated[Path, typer.Option("--out", help="Folder of baselines.")] = BASELINES,
     force: Annotated[bool, typer.Option("--force", help="Replace one of that name.")] = False,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Pin a run that is not finished.")
+    ] = False,
     runs_dir: RunsDir = HERE,
 ) -> None:
     """Keep a run's episode scores as one small file, to compare later runs with."""
     from .compare.command import pin_command
 
-    pin_command(run, runs_dir, name=name, out=out, force=force)
+    pin_command(run, runs_dir, name=name, out=out, force=force, allow_partial=allow_partial)
 
 
 def export(
