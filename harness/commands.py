@@ -52,12 +52,7 @@ def run_command(given: dict[str, Any]) -> int:
     """`run`: exit code 0 if every planned episode was scored, else 1."""
     as_json = given.pop("as_json")
     config, execution = resolve(given)
-    watchers = watchers_for(execution, as_json, config)
-    stop = Stop()
-    try:
-        result = asyncio.run(_stoppable(config, execution, watchers, stop))
-    except (asyncio.CancelledError, KeyboardInterrupt) as error:
-        raise CutOffError(stop.reason or INTERRUPTED) from error
+    result = play(config, execution, quiet=as_json)
     if as_json:
         about = {
             "run": result.directory.name,
@@ -72,6 +67,20 @@ def run_command(given: dict[str, Any]) -> int:
     if result.stopped in STOPPED and not result.complete:
         return STOPPED[result.stopped]
     return 0 if result.complete else 1
+
+
+def play(config: RunConfig, execution: Execution, *, quiet: bool = False) -> RunResult:
+    """Carry out a run, watched on the terminal; signals end it as `_stoppable` tells.
+
+    Raises:
+        CutOffError: if it was stopped before its episodes in play were finished.
+    """
+    watchers = watchers_for(execution, quiet, config)
+    stop = Stop()
+    try:
+        return asyncio.run(_stoppable(config, execution, watchers, stop))
+    except (asyncio.CancelledError, KeyboardInterrupt) as error:
+        raise CutOffError(stop.reason or INTERRUPTED) from error
 
 
 def list_command(what: str | None, as_json: bool) -> None:

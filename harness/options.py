@@ -24,8 +24,14 @@ PLACES = (
 )  # constructor options that `Execution` holds, not the identity
 
 
-def resolve(given: dict[str, Any]) -> tuple[RunConfig, Execution]:
+def resolve(
+    given: dict[str, Any], values: dict[str, Any] | None = None
+) -> tuple[RunConfig, Execution]:
     """The configuration from command-line values (those given) over those of `--config`.
+
+    Args:
+        given: From the command line.
+        values: What `read_settings` gave, where that was read already.
 
     Raises:
         UsageError: for an unknown key, name or value; one line with the nearest known one.
@@ -33,7 +39,7 @@ def resolve(given: dict[str, Any]) -> tuple[RunConfig, Execution]:
     """
     given = dict(given)
     file = given.pop("config", None)
-    values = _read_yaml(file) if file is not None else {}
+    values = dict(values or {}) if file is None else read_settings(file)
     pairs = given.pop("option", None) or []
     agent = {
         **_take(values, AgentConfig.model_fields),
@@ -144,7 +150,17 @@ def _check(key: str, owner: str, keys: dict[str, Any]) -> None:
         raise unknown_name(f"option of {owner}", key, keys)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_settings(path: Path, *more: str) -> dict[str, Any]:
+    """The settings of a YAML file, by their keys.
+
+    Args:
+        path: The file.
+        more: Keys that a command knows beside those of `run`.
+
+    Raises:
+        DataError: for a file that cannot be read, or is no mapping.
+        UsageError: for an unknown key; it names the nearest.
+    """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -154,7 +170,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise DataError(f"the configuration {path} must be a mapping of keys to values")
     fields = (RunConfig.model_fields, AgentConfig.model_fields, Execution.model_fields)
-    known = {"env", "memory", *(key for group in fields for key in group)}
+    known = {"env", "memory", *more, *(key for group in fields for key in group)}
     for key in values:
         if key not in known:
             raise unknown_name(f"key in {path}", key, known)

@@ -1,1 +1,1 @@
-"""What the paper's tables and figures need, and how they come out here."""
+"""The paper's tables and figures played anew: what each needs, and what came of it beside it."""
