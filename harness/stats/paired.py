@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .clusters import Clusters, FloatArray, clusters
-from .intervals import mean_interval
+from .intervals import mean_interval, t_quantile
 from .power import mcnemar_mde, mcnemar_power, t_mde, t_power
 from .significance import sign_flip_p
 
@@ -72,46 +72,77 @@ def paired(
         return Comparison(nan, nan, nan, nan, nan, nan, 0, 0, "no pairs", nan, None)
     by_task = clusters(now - old, tasks)
     binary = bool(np.isin(old, (0, 1)).all() and np.isin(now, (0, 1)).all())
-    single = by_task.n == by_task.n_tasks
     wanted = effect if effect is not None else 0.1 if binary else 0.1 * abs(float(old.mean()))
     p, exact = sign_flip_p(by_task.sums, seed)
-    if binary and single:
-        low, high = _rate_change(by_task, alpha)
-        discordant = (float(np.abs(by_task.sums).sum()) + 0.5) / (by_task.n + 1)
-        mde = mcnemar_mde(by_task.n, discordant, alpha)
-        power: float | None = mcnemar_power(wanted, by_task.n, discordant, alpha)
-        method = "McNemar, exact"
+    if binary:
+        low, high, interval = _rate_change(by_task, alpha)
+        mde, power = _power_of_rates(by_task, wanted, alpha)
     else:
-        low, high, _ = mean_interval(by_task, 1 - alpha, seed)
-        mde, power = _of_means(by_task, wanted, alpha)
-        method = f"sign flips by task, {'exact' if exact else 'random'}; bootstrap interval"
-    if p > alpha:  # no interval says otherwise than its test; wider, it covers as much or more
-        low, high = min(low, 0.0), max(high, 0.0)
+        low, high, interval = mean_interval(by_task, 1 - alpha, seed)
+        mde, power = _power_of_means(by_task, wanted, alpha)
+    mcnemar = binary and by_task.n == by_task.n_tasks
+    test = "McNemar" if mcnemar else "sign flips by task"
+    method = f"{test}, {'exact' if exact else 'random'}; {interval}"
+    low, high = _agreeing(low, high, by_task.mean, p, alpha)
     return Comparison(
         float(old.mean()), float(now.mean()), by_task.mean, low, high, p,
         by_task.n, by_task.n_tasks, method, mde, power, effect=wanted,
     )  # fmt: skip
 
 
-def _of_means(by_task: Clusters, effect: float, alpha: float) -> tuple[float, float | None]:
+def _agreeing(
+    low: float, high: float, change: float, p: float, alpha: float
+) -> tuple[float, float]:
+    """Bounds that say of no change what the test says, which is the one that decides."""
+    if p > alpha:
+        return min(low, 0.0), max(high, 0.0)
+    return (max(low, 0.0), high) if change > 0 else (low, min(high, 0.0))
+
+
+def _power_of_rates(by_task: Clusters, effect: float, alpha: float) -> tuple[float, float | None]:
+    """Detectable change, and power for `effect`, of two rates.
+
+    Half a difference more than was seen, so that none seen is not taken for none to come.
+    """
+    n, repeats = by_task.n_tasks, by_task.n / by_task.n_tasks
+    if repeats == 1:
+        discordant = (float(np.abs(by_task.sums).sum()) + 0.5) / (n + 1)
+        return mcnemar_mde(n, discordant, alpha), mcnemar_power(effect, n, discordant, alpha)
+    if n == 1:
+        return math.nan, 0.0
+    squares = np.square(by_task.residuals * n).sum() + 0.5 / repeats
+    se = math.sqrt(squares / ((n - 1) * n))
+    # However alike repeats are, tasks must differ for a test by task: each by an episode at least.
+    least = mcnemar_mde(n, 0.0, alpha) / repeats
+    power = mcnemar_power(min(1.0, effect * repeats), n, 0.0, alpha)
+    return max(t_mde(se, n, alpha), least), min(t_power(effect, se, n, alpha), power)
+
+
+def _power_of_means(by_task: Clusters, effect: float, alpha: float) -> tuple[float, float | None]:
     se = by_task.se
-    if not se:
+    if not se:  # one task, or all alike: nothing tells how much they could differ
         return math.nan, None
     return t_mde(se, by_task.n_tasks, alpha), t_power(effect, se, by_task.n_tasks, alpha)
 
 
-def _rate_change(by_task: Clusters, alpha: float) -> tuple[float, float]:
-    """Bounds of a difference of paired rates: Wald's of two more pairs, one for each side.
+def _rate_change(by_task: Clusters, alpha: float) -> tuple[float, float, str]:
+    """Bounds of a difference of paired rates: Wald's of two more tasks, one for each side.
 
-    D. G. Bonett, R. M. Price, Journal of Educational and Behavioral Statistics 37, 2012.
+    Those of one episode a task are of D. G. Bonett, R. M. Price, Journal of Educational and
+    Behavioral Statistics 37, 2012. With r repeats the two weigh 1/sqrt(r), and Student's t stands
+    for the normal: ours; the coverage is measured in docs/statistics.md.
     """
-    n = by_task.n
-    gained, lost = int((by_task.sums > 0).sum()), int((by_task.sums < 0).sum())
-    more, less = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
-    z = NormalDist().inv_cdf(1 - alpha / 2)
-    half = z * math.sqrt((more + less - (more - less) ** 2) / (n + 2))
-    low, high = more - less - half, more - less + half
-    return max(-1.0, min(low, by_task.mean)), min(1.0, max(high, by_task.mean))
+    n, repeats = by_task.n_tasks, by_task.n / by_task.n_tasks
+    if n == 1 and repeats > 1:
+        return math.nan, math.nan, "one task: no interval"
+    by_itself = by_task.mean + n * by_task.residuals
+    middle = by_itself.sum() / (n + 2)
+    square = (np.square(by_itself).sum() + 2 / repeats) / (n + 2) - middle**2
+    once = NormalDist().inv_cdf(1 - alpha / 2)
+    half = (once if repeats == 1 else t_quantile(1 - alpha, n + 1)) * math.sqrt(square / (n + 2))
+    low, high = min(middle - half, by_task.mean), max(middle + half, by_task.mean)
+    name = "Bonett-Price interval" if repeats == 1 else "Bonett-Price interval by task"
+    return max(-1.0, float(low)), min(1.0, float(high)), name
 
 
 def pair(
@@ -125,7 +156,7 @@ def pair(
         Scores of the first, of the second, and tasks.
     """
     first, second = _by_episode(frame_a, column), _by_episode(frame_b, column)
-    both = sorted(first.keys() & second.keys(), key=str)
+    both = sorted(first.keys() & second.keys(), key=lambda key: (*key[:3], key[3] or 0))
     old, now = np.array([first[k] for k in both]), np.array([second[k] for k in both])
     return old, now, [key[0] for key in both]
 

@@ -12,7 +12,7 @@ from .clusters import FloatArray
 
 FLIPS = 9_999  # random sign flips: with the data themselves, p is a multiple of 1/10,000
 _EXACT_TASKS = 12  # up to so many tasks that differ, every flip is tried
-_EXACT_TOTAL = 20_000  # so are whole differences up to this sum, by convolution
+_EXACT_TOTAL = 5_000  # so are whole differences up to this sum, by convolution
 _SAME = 1 - 1e-9  # sums that differ by rounding alone are ties
 
 
@@ -40,13 +40,27 @@ def sign_flip_p(differences: FloatArray, seed: int = 0) -> tuple[float, bool]:
 
 
 def _by_convolution(sizes: NDArray[np.int64], total: int) -> float:
-    """The exact distribution of the sum of flipped whole numbers, one number at a time."""
+    """The exact chance that whole numbers with random signs add up to `total` or further from 0."""
+    from scipy.special import bdtr, gammaln
+
+    values, counts = np.unique(sizes, return_counts=True)
+    if len(values) == 1:  # binomial: McNemar's
+        n = int(counts[0])
+        rarer = (n - total // int(values[0])) // 2
+        return min(1.0, 2 * float(bdtr(rarer, n, 0.5)))
     span = int(sizes.sum())
     chance = np.zeros(2 * span + 1)  # of each sum from -span to span
     chance[span] = 1.0
-    for size in np.sort(sizes):
-        chance = 0.5 * (np.roll(chance, size) + np.roll(chance, -size))  # never reaches an end
-    return min(1.0, float(chance[: span - total + 1].sum() + chance[span + total :].sum()))
+    reach = 0  # sums so far lie within
+    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+        grown, plus = np.zeros_like(chance), np.arange(count + 1)
+        log = gammaln(count + 1) - gammaln(plus + 1) - gammaln(count - plus + 1)
+        shares = np.exp(log - count * np.log(2))  # of so many of them positive
+        for shift, share in zip(value * (2 * plus - count), shares, strict=True):
+            part = chance[span - reach : span + reach + 1]
+            grown[span - reach + shift : span + reach + 1 + shift] += share * part
+        chance, reach = grown, reach + value * count
+    return min(1.0, 2 * float(chance[: span - total + 1].sum())) if total else 1.0
 
 
 def _flipped_sums(sizes: FloatArray, seed: int) -> FloatArray:
