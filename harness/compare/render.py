@@ -13,7 +13,7 @@ from rich.markup import escape as unmarked
 from rich.table import Table
 
 from ..observe.text import escape
-from .verdict import CellOutcome, Finding, Outcome
+from .verdict import CellOutcome, Finding, Outcome, Verdict
 
 NAMES = ("metric", "BASE", "NEW", "change", "interval", "p", "Holm p", "MDE", "power", "verdict")
 COMMENT_LIMIT = 60_000  # characters; a comment on GitHub may have 65,536
@@ -26,17 +26,21 @@ def conclusion(outcome: Outcome) -> str:
     """The whole comparison in one line."""
     parts = []
     if outcome.regressed:
-        parts.append(f"REGRESSION in {_places(outcome, 'regression')}")
+        parts.append(f"REGRESSION in {_some(_places(outcome, 'regression'))}")
     if outcome.lost:
-        parts.append("LOST COVERAGE: " + "; ".join(losses(outcome)))
+        parts.append(f"LOST COVERAGE: {_some(list(losses(outcome)))}")
     if outcome.powerless:
-        parts.append(f"CANNOT TELL: {_powerless(outcome)}")
+        parts.append(f"CANNOT TELL: {_some(_untold(outcome))}")
     if not outcome.regressed:
-        better = outcome.with_verdict("improvement")
-        parts.append(
-            f"better in {_places(outcome, 'improvement')}" if better else "no regression found"
-        )
+        better = _places(outcome, "improvement")
+        parts.append(f"better in {_some(better)}" if better else "no regression found")
     return "; ".join(parts)
+
+
+def _some(parts: list[str]) -> str:
+    """The first of many; all of them stand elsewhere."""
+    more = f"; and {len(parts) - 3} more" if len(parts) > 3 else ""
+    return "; ".join(parts[:3]) + more
 
 
 def losses(outcome: Outcome) -> Iterator[str]:
@@ -94,22 +98,21 @@ def why(finding: Finding) -> str:
     )
 
 
-def _places(outcome: Outcome, verdict: Any) -> str:
+def _places(outcome: Outcome, verdict: Verdict) -> list[str]:
     found = outcome.with_verdict(verdict)
-    return ", ".join(f"{finding.metric.column} ({cell.name})" for cell, finding in found)
+    return [f"{finding.metric.column} ({cell.name})" for cell, finding in found]
 
 
-def _powerless(outcome: Outcome) -> str:
+def _untold(outcome: Outcome) -> list[str]:
     parts = []
     for cell, finding in outcome.with_verdict("cannot tell"):
-        n = finding.comparison.n_tasks if finding.comparison else 0
+        n, least = finding.comparison.n_tasks if finding.comparison else 0, finding.least_drop
+        shows = "no drop surely" if math.isnan(least) else f"a drop of {_drop(finding, least)}"
         parts.append(
-            f"{finding.metric.column} ({cell.name}): {n} tasks show a drop of "
-            f"{_drop(finding, finding.least_drop)}, not of {_drop(finding, finding.max_drop)}"
+            f"{finding.metric.column} ({cell.name}): {n} tasks show {shows}, none of "
+            f"{_drop(finding, finding.max_drop)}"
         )
-    for cell, finding in outcome.with_verdict("not scored"):
-        parts.append(f"{finding.metric.column} ({cell.name}) is not scored in both")
-    return "; ".join(parts)
+    return parts + [f"{place} is not scored in both" for place in _places(outcome, "not scored")]
 
 
 # --- numbers ----------------------------------------------------------------------------------

@@ -226,7 +226,7 @@ def _of_parts(a: CellFrame, b: CellFrame) -> list[str]:
             notes.append(f"{what}: {one[0]} in BASE is held against {other[0]} in NEW")
         elif one[1] != other[1]:
             notes.append(f"{what}: {one[0]} in both, not with the same options or version")
-    for label in sorted({*a.labels, *b.labels}):
+    for label in sorted({*a.labels, *b.labels} if a.labels and b.labels else ()):
         one_, other_ = a.labels.get(label, "none"), b.labels.get(label, "none")
         if one_ != other_:
             notes.append(f"{label}: {one_} in BASE, {other_} in NEW")
