@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -193,29 +194,50 @@ def reproduce(
             help="table2, figure2, figure3, table3, figure4, table4, table5, table7 or table8."
         ),
     ],
-    model: Annotated[list[str] | None, typer.Option("--model", help="Model; repeatable.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            help="As in `run`, with options of its own behind it: 'vllm:BASE dtype=float16'; "
+            "repeatable.",
+        ),
+    ] = None,
     trained: Annotated[
         list[str] | None,
-        typer.Option("--trained", help="The AgeMem-trained form of each --model; repeatable."),
+        typer.Option(
+            "--trained",
+            help="The AgeMem-trained form of each --model, e.g. 'vllm:BASE lora=DIR'; with "
+            "answer-only=, langmem+st=, amem+st= or mem0+st= before it one of another training.",
+        ),
     ] = None,
     judge: Annotated[
-        str | None, typer.Option("--judge", help="Model that scores J and MQ.")
+        str | None, typer.Option("--judge", help="Model that scores J and MQ on HotpotQA.")
     ] = None,
     embedder: Annotated[str | None, typer.Option(help="As in `run`.")] = None,
     memory_model: Annotated[str | None, typer.Option(help="As in `run`.")] = None,
     episodes: Annotated[int | None, typer.Option(help="Of each environment; default: all.")] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", help="YAML with more settings of `run`.")
+        Path | None,
+        typer.Option(
+            "--config",
+            help="YAML with more settings of `run`, and under by_env those of one environment.",
+        ),
     ] = None,
+    base_url: Annotated[str | None, typer.Option(help="Where openai: models are served.")] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Episodes at once [8].")] = None,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave environments out that lack their extra.")
+    ] = False,
     out: Annotated[Path, typer.Option("--out", help="Folder for the table.")] = Path("results"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would run.")] = False,
-    runs_dir: RunsDir = HERE,
+    runs_dir: Annotated[Path | None, typer.Option(help="Where runs are kept [runs].")] = None,
 ) -> None:
     """Run, or resume, what a table or figure of the paper needs; write it beside the paper's."""
     from .reproduce.command import reproduce_command
 
     code = reproduce_command(
-        what, runs_dir, models=model, trained=trained, judge=judge, embedder=embedder,
-        memory_model=memory_model, episodes=episodes, config=config, out=out, dry_run=dry_run,
+        what, models=model, trained=trained, config=config, out=out, dry_run=dry_run,
+        skip_missing=skip_missing, judge=judge, embedder=embedder, memory_model=memory_model,
+        episodes=episodes, base_url=base_url, concurrency=concurrency, runs_dir=runs_dir,
     )  # fmt: skip
-    raise typer.Exit(code)
+    sys.exit(code)  # past `main`, to which 130 would be an interruption

@@ -108,7 +108,9 @@ class Table:
 
     def plays(self) -> list[Play]:
         """All cells, each once, in the order of the rows."""
-        found = (self.values.get((row, column.name)) for row in self.rows for column in self.columns)
+        found = (
+            self.values.get((row, column.name)) for row in self.rows for column in self.columns
+        )
         return list(dict.fromkeys(value.play for value in found if isinstance(value, Value)))
 
 
@@ -183,7 +185,8 @@ _EM = Column(EM_NAME, meaning="exact match of the answer; ours, never in the pla
 _TOKENS = Column(
     "tokens", digits=0, meaning="prompt tokens of a call once the question is put, its mean"
 )
-_METRICS = {"alfworld": EM, "scienceworld": EM, "babyai": EM, "pddl": "progress", "hotpotqa": J}
+# The score that the paper reports of each environment.
+METRICS = {"alfworld": EM, "scienceworld": EM, "babyai": EM, "pddl": "progress", "hotpotqa": J}
 _RAG_NOTE = (
     "+LT is the paper's AgeMem-noRL-RAG (memory `agemem-norl-rag`): Add, Update and Delete, and in "
     "the place of the short-term tools the three nearest memories before each step; +LT/RL is the "
@@ -195,16 +198,14 @@ _SWEEP_NOTE = (
 )
 
 
-def _across(
-    envs: Mapping[str, str], rows: Mapping[str, tuple[str, str | None, bool]]
-) -> _Draft:
+def _across(envs: Mapping[str, str], rows: Mapping[str, tuple[str, str | None, bool]]) -> _Draft:
     """Methods × environments, and their average; HotpotQA's exact match beside."""
     draft = _Draft()
     for row, (memory, recipe, st_tools) in rows.items():
         for column, env in envs.items():
             options = (THREE_STAGE,) if env == "hotpotqa" else ()
             play = Play(env, memory, recipe, st_tools, options)
-            draft.put(row, play, **{column: _METRICS[env]})
+            draft.put(row, play, **{column: METRICS[env]})
             if env == "hotpotqa":
                 draft.put(row, play, **{f"{column} {EM_NAME}": EM})
         draft.values[row, "Avg"] = Average(tuple(envs))
@@ -214,7 +215,7 @@ def _across(
 def _across_columns(envs: Mapping[str, str]) -> tuple[Column, ...]:
     meanings = {"progress": "progress rate", J: "a judge's score of the answer"}
     scores = [
-        Column(column, **_PERCENT, meaning=meanings.get(_METRICS[env], "success rate") + ", percent")
+        Column(column, **_PERCENT, meaning=meanings.get(METRICS[env], "success rate") + ", percent")
         for column, env in envs.items()
     ]
     exact = Column(f"HotpotQA {EM_NAME}", **_PERCENT, meaning=f"{_EM.meaning}; percent")
@@ -278,7 +279,10 @@ def _figure3(_: Collection[str]) -> Table:
 def _table3(_: Collection[str]) -> Table:
     draft = _Draft()
     untrained, trained = hotpotqa("agemem-norl"), hotpotqa("agemem", "agemem")
-    tools = {**{name: f"tool_calls.{tool}" for name, tool in PAPER_TOOLS.items()}, TOTAL: TOOL_CALLS}
+    tools = {
+        **{name: f"tool_calls.{tool}" for name, tool in PAPER_TOOLS.items()},
+        TOTAL: TOOL_CALLS,
+    }
     for row, score in tools.items():
         draft.put(row, untrained, noRL=score)
         draft.put(row, trained, GRPO=score)
@@ -304,7 +308,7 @@ def _figure4(_: Collection[str]) -> Table:
         options = (THREE_STAGE,) if env == "hotpotqa" else ()
         for part, (memory, recipe) in parts.items():
             play = Play(env, memory, recipe, options=options)
-            draft.put(dataset, play, **{part: _METRICS[env]})
+            draft.put(dataset, play, **{part: METRICS[env]})
     for part, (memory, recipe) in parts.items():
         draft.put(f"HotpotQA {EM_NAME}", hotpotqa(memory, recipe), **{part: EM})
     columns = tuple(Column(part, **_PERCENT, meaning="percent") for part in parts)
