@@ -85,25 +85,10 @@ def cell_row(
         within_cap: See `Row`.
         streams: The keys of each ordered stream, where a memory is kept over it.
     """
-    tally = _Tally(keep_successes=bool(streams))
+    tally = Tally(keep_successes=bool(streams))
     for episode in episodes:
         tally.add(episode)
-    key, scored = planned[0], tally.n_scored
-    return Row(
-        env=key.env,
-        split=key.split,
-        memory=key.memory,
-        model=key.model,
-        data_hash=key.data_hash,
-        n_planned=len(planned),
-        n_scored=scored,
-        coverage=scored / len(planned),
-        within_cap=within_cap,
-        lifelong=_lifelong(streams, tally.successes),
-        **tally.rates(),
-        **tally.of_memory(),
-        **tally.counts(),
-    )
+    return tally.row(planned[0], len(planned), within_cap, streams)
 
 
 def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
@@ -127,41 +112,38 @@ class _Sums:
     """Sums by name, exact before they are rounded, so that no order of the values changes one."""
 
     def __init__(self) -> None:
-        self._n: Counter[str] = Counter()
-        self._whole: Counter[str] = Counter()
-        self._parts: dict[str, array[float]] = {}  # what is no whole number: 8 bytes each
+        self._values: dict[str, array[float]] = {}  # 8 bytes each
 
-    def add(self, name: str, value: int | float | None) -> None:
+    def add(self, name: str, value: float | None) -> None:
         """Take in a value; None counts nowhere."""
-        self._n[name] += value is not None
-        if isinstance(value, float):
-            self._parts.setdefault(name, array("d")).append(value)
-        elif value is not None:
-            self._whole[name] += value
+        values = self._values.get(name)
+        if values is None:
+            values = self._values[name] = array("d")
+        if value is not None:
+            values.append(value)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._n))
+        return iter(sorted(self._values))
 
     def n(self, name: str) -> int:
         """How many values."""
-        return self._n[name]
+        return len(self._values.get(name, ()))
 
     def total(self, name: str) -> float:
         """Their sum."""
-        parts = self._parts.get(name)
-        return self._whole[name] + math.fsum(parts) if parts else self._whole[name]
+        return math.fsum(self._values.get(name, ()))
 
     def mean(self, name: str) -> float | None:
         """Their mean; None of none."""
-        return self.total(name) / self._n[name] if self._n[name] else None
+        return self.total(name) / self.n(name) if self.n(name) else None
 
     def table(self) -> dict[str, dict[str, float | None]]:
         """Mean, and of how many (`n`), by name."""
-        return {name: {"mean": self.mean(name), "n": self._n[name]} for name in self}
+        return {name: {"mean": self.mean(name), "n": self.n(name)} for name in self}
 
 
-class _Tally:
-    """What a row needs of a cell's episodes, taken in one at a time."""
+class Tally:
+    """What a row needs of a cell's episodes, taken in one at a time; none of them is kept."""
 
     def __init__(self, keep_successes: bool) -> None:
         self.n_scored = 0
@@ -213,7 +195,31 @@ class _Tally:
         self._faults.update(episode.memory_faults)
         self._judge_faults += episode.judge_faults
 
-    def rates(self) -> dict[str, Any]:
+    def row(
+        self,
+        key: EpisodeKey,
+        n_planned: int,
+        within_cap: dict[str, float] | None,
+        streams: Sequence[Sequence[EpisodeKey]],
+    ) -> Row:
+        """The row of the cell that a key belongs to; see `cell_row`."""
+        return Row(
+            env=key.env,
+            split=key.split,
+            memory=key.memory,
+            model=key.model,
+            data_hash=key.data_hash,
+            n_planned=n_planned,
+            n_scored=self.n_scored,
+            coverage=self.n_scored / n_planned,
+            within_cap=within_cap,
+            lifelong=_lifelong(streams, self.successes),
+            **self._rates(),
+            **self._of_memory(),
+            **self._counts(),
+        )
+
+    def _rates(self) -> dict[str, Any]:
         """The fields of a row that are means and rates."""
         fields, tried = self._fields, self._fields.n("success")
         steps, turns = fields.total("steps"), fields.total("turns")
@@ -229,7 +235,7 @@ class _Tally:
             "wall_s": fields.mean("wall_s"),
         }
 
-    def of_memory(self) -> dict[str, Any]:
+    def _of_memory(self) -> dict[str, Any]:
         """Those that tell of the memory alone."""
         costs: dict[str, dict[str, float]] = {}  # by operation: how many an episode, cost of one
         for operation, sums in sorted(self._costs.items()):
@@ -246,7 +252,7 @@ class _Tally:
             "memory_entries_mean": self._fields.mean("memory_entries"),
         }
 
-    def counts(self) -> dict[str, Any]:
+    def _counts(self) -> dict[str, Any]:
         """Those that are counted: tokens by role, tool calls by tool, statuses; and labels."""
         return {
             "tokens": {role: self._of_role(by) for role, by in sorted(self._tokens.items())},

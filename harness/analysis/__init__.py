@@ -1,6 +1,14 @@
 """Runs on disk as columns of numbers: what tables, tests, figures and exports are made from."""
 
-from .frame import CellFrame, load_frames, run_directory
+from .frame import CellFrame, load_frames, load_run, merge_frames, run_directory
 from .protocol import Protocol, protocol_differences
 
-__all__ = ["CellFrame", "Protocol", "load_frames", "protocol_differences", "run_directory"]
+__all__ = [
+    "CellFrame",
+    "Protocol",
+    "load_frames",
+    "load_run",
+    "merge_frames",
+    "protocol_differences",
+    "run_directory",
+]

@@ -13,26 +13,33 @@ Columns have the names that exports use too:
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import unknown_name
+from ..metrics import Row, Tally
 from ..plan import Cell
 from ..records import Episode, EpisodeKey
 from ..store import RunStore
 from .protocol import Protocol, protocol_of
 
 FloatArray = NDArray[np.float64]
+Numbers: TypeAlias = "array[float]"
 
 PLAIN = (
     "success", "progress", "reward", "steps", "turns", "invalid_actions", "malformed_outputs",
     "forfeits", "overflow_drops", "memory_entries", "wall_s", "judge_faults",
 )  # fmt: skip
+_PLAIN_OF = attrgetter(*PLAIN)
+COUNTED = ("tokens.", "tool_calls.", "tool_failed.", "memory_faults")  # 0 where nothing is told
 
 
 @dataclass(slots=True)
@@ -113,86 +120,174 @@ def load_frames(directory: Path) -> list[CellFrame]:
         UsageError: if there is no such directory.
         DataError: if it is empty, foreign, broken, or of a newer version.
     """
+    return [frame for frame, _ in _load(directory, rows=False)]
+
+
+def load_run(directory: Path) -> list[tuple[CellFrame, Row]]:
+    """The same, each with its row of the detail tables; the records are read once for both.
+
+    Raises:
+        UsageError: if there is no such directory.
+        DataError: if it is empty, foreign, broken, or of a newer version.
+    """
+    return [(frame, row) for frame, row in _load(directory, rows=True) if row is not None]
+
+
+def merge_frames(frames: Sequence[CellFrame]) -> CellFrame:
+    """One frame of several that measure the same, e.g. with different seeds.
+
+    Args:
+        frames: At least one; no episode in two of them.
+    """
+    first = frames[0]
+    if len(frames) == 1:
+        return first
+    merged = CellFrame(
+        "+".join(dict.fromkeys(frame.run for frame in frames)),
+        first.directory,
+        first.cell,
+        first.protocol,
+        sum(frame.n_planned for frame in frames),
+        [key for frame in frames for key in frame.keys],
+        [type_ for frame in frames for type_ in frame.task_types],
+        [status for frame in frames for status in frame.statuses],
+        [loss for frame in frames for loss in frame.losses],
+        [order for frame in frames for order in frame.orders],
+        estimated=any(frame.estimated for frame in frames),
+    )
+    for frame in frames:
+        _add_labels(merged, frame.labels)
+    for name in {name: None for frame in frames for name in frame.columns}:
+        empty = 0.0 if name.startswith(COUNTED) else np.nan
+        parts = [f.columns.get(name, np.full(len(f.keys), empty)) for f in frames]
+        merged.columns[name] = np.concatenate(parts)
+    return merged
+
+
+def _load(directory: Path, rows: bool) -> Iterator[tuple[CellFrame, Row | None]]:
     store = RunStore.open(directory)
-    config, frames = store.config(), []
-    builders: dict[EpisodeKey, _Builder] = {}
+    config, builders = store.config(), list[_Builder]()
+    name = directory.resolve().name
     for cell in map(Cell.from_json, store.plan()):
         protocol = protocol_of(config, cell.base, [task.id for task in cell.tasks])
         planned = len(cell.tasks) * cell.repeats * max(1, len(cell.order_seeds))
-        frame = CellFrame(directory.name, directory, cell, protocol, planned)
-        frames.append(frame)
-        builders[cell.base] = _Builder(frame)
+        builders.append(_Builder(CellFrame(name, directory, cell, protocol, planned), rows))
+    by_base = {_BASE(builder.frame.base): builder for builder in builders}
     for episode in store.records():
-        builder = builders.get(replace(episode.key, task="", repeat=0, order_seed=None))
+        builder = by_base.get(_BASE(episode.key))
         if builder is not None:
             builder.add(episode)
-    for builder in builders.values():
-        builder.finish()
-    return frames
+    for builder in builders:
+        yield builder.finish()
+
+
+_BASE = attrgetter(
+    "env", "env_version", "data_hash", "split", "memory", "memory_hash", "model", "model_hash",
+    "protocol_hash", "seed",
+)  # fmt: skip
 
 
 class _Builder:
-    """Fills a frame one episode at a time."""
+    """Fills a frame one episode at a time, and what its row needs."""
 
-    def __init__(self, frame: CellFrame) -> None:
-        self._frame = frame
-        self._columns: dict[str, array[float]] = {}
-        self._n = 0
+    def __init__(self, frame: CellFrame, row: bool) -> None:
+        self.frame = frame
+        cell = frame.cell
+        self._tasks = {task.id for task in cell.tasks}
+        self._repeats = range(cell.repeats)
+        self._orders: set[int | None] = set(cell.order_seeds or (None,))
+        self._tally = Tally(keep_successes=cell.lifelong) if row else None
+        # Episodes with the same names of scores, roles and tools: their numbers, one after the
+        # other, and their places. Appended so, a value costs a tenth of what one at a time does.
+        self._parts: dict[tuple[tuple[str, ...], ...], tuple[list[str], list[int], Numbers]] = {}
 
     def add(self, episode: Episode) -> None:
-        """Take in a committed episode."""
-        frame = self._frame
-        frame.keys.append(episode.key)
+        """Take in a committed episode; one that was never planned is none of this cell."""
+        frame, key = self.frame, episode.key
+        planned = key.task in self._tasks and key.repeat in self._repeats
+        if not planned or key.order_seed not in self._orders:
+            return
+        shape = (*map(tuple, (episode.metrics, episode.quality, episode.tokens)),
+                 tuple(episode.tool_calls))  # fmt: skip
+        part = self._parts.get(shape)
+        if part is None:
+            part = self._parts[shape] = (_names(episode), [], array("d"))
+        part[1].append(len(frame.keys))
+        part[2].extend([math.nan if value is None else value for value in _values(episode)])
+        frame.keys.append(key)
         frame.task_types.append(episode.task_type)
         frame.statuses.append(episode.status)
         frame.losses.append(episode.loss)
         frame.orders.append(episode.order)
-        for label, value in episode.labels.items():
-            if frame.labels.setdefault(label, value) != value:
-                frame.labels[label] = "mixed"
-        frame.estimated |= any(usage.estimated_calls for usage in episode.tokens.values())
-        for name, value in numbers_of(episode):
-            self._put(name, value)
-        self._n += 1
+        _add_labels(frame, episode.labels)
+        if not frame.estimated:
+            frame.estimated = any(usage.estimated_calls for usage in episode.tokens.values())
+        if self._tally is not None:
+            self._tally.add(episode)
 
-    def _put(self, name: str, value: float) -> None:
-        column = self._columns.get(name)
-        if column is None:
-            column = self._columns[name] = array("d")
-        gap = self._n - len(column)
-        if gap:  # episodes before it have nothing of that name
-            column.extend([np.nan] * gap)
-        column.append(value)
+    def finish(self) -> tuple[CellFrame, Row | None]:
+        """Make the columns; what is counted and was never told is 0."""
+        frame, n = self.frame, len(self.frame.keys)
+        for names, places, numbers in self._parts.values():
+            table = np.frombuffer(numbers, dtype=np.float64).reshape(len(places), len(names))
+            for index, name in enumerate(names):
+                column = frame.columns.get(name)
+                if column is None:
+                    empty = 0.0 if name.startswith(COUNTED) else np.nan
+                    column = frame.columns[name] = np.full(n, empty)
+                column[places] = table[:, index]
+        # A score that nobody has is no column.
+        for name in [n for n, column in frame.columns.items() if np.isnan(column).all()]:
+            del frame.columns[name]
+        if self._tally is None:
+            return frame, None
+        cell = frame.cell
+        streams = [[job.key for job in jobs] for _, jobs in cell.streams()] if cell.lifelong else []
+        return frame, self._tally.row(cell.base, frame.n_planned, cell.within_cap, streams)
 
-    def finish(self) -> None:
-        """Make the columns equally long; what is counted and was never told is 0."""
-        for name, column in self._columns.items():
-            column.extend([np.nan] * (self._n - len(column)))
-            values = np.array(column, dtype=np.float64)
-            if name.startswith(("tokens.", "tool_calls.", "tool_failed.", "memory_faults")):
-                values[np.isnan(values)] = 0.0
-            self._frame.columns[name] = values
+
+def _add_labels(frame: CellFrame, labels: dict[str, str]) -> None:
+    for label, value in labels.items():
+        if frame.labels.setdefault(label, value) != value:
+            frame.labels[label] = "mixed"
 
 
 def numbers_of(episode: Episode) -> Iterator[tuple[str, float]]:
     """The columns of one episode that have a value; see the module."""
-    for name in PLAIN:
-        value = getattr(episode, name)
+    for name, value in zip(_names(episode), _values(episode), strict=True):
         if value is not None:
             yield name, float(value)
-    yield "memory_faults", float(sum(episode.memory_faults.values()))
-    for group, scores in (("metrics", episode.metrics), ("quality", episode.quality)):
-        for name, score in scores.items():
-            if score is not None:
-                yield f"{group}.{name}", float(score)
-    for role, usage in episode.tokens.items():
-        yield f"tokens.{role}.calls", usage.calls
-        yield f"tokens.{role}.prompt", usage.prompt_tokens
-        yield f"tokens.{role}.completion", usage.completion_tokens
-    for tool, by_status in episode.tool_calls.items():
+
+
+def _names(episode: Episode) -> list[str]:
+    return [
+        *PLAIN,
+        "memory_faults",
+        *(f"metrics.{name}" for name in episode.metrics),
+        *(f"quality.{name}" for name in episode.quality),
+        *(
+            f"tokens.{r}.{kind}"
+            for r in episode.tokens
+            for kind in ("calls", "prompt", "completion")
+        ),
+        *(f"{group}.{t}" for t in episode.tool_calls for group in ("tool_calls", "tool_failed")),
+    ]
+
+
+def _values(episode: Episode) -> list[float | None]:
+    """The values of `_names`, in their order."""
+    values: list[float | None] = [
+        *_PLAIN_OF(episode),
+        sum(episode.memory_faults.values()),
+        *episode.metrics.values(),
+        *episode.quality.values(),
+    ]
+    for usage in episode.tokens.values():
+        values += (usage.calls, usage.prompt_tokens, usage.completion_tokens)
+    for by_status in episode.tool_calls.values():
         calls = sum(by_status.values())
-        yield f"tool_calls.{tool}", calls
-        yield f"tool_failed.{tool}", calls - by_status.get("success", 0)
+        values += (calls, calls - by_status.get("success", 0))
+    return values
 
 
 def names_with(frames: Iterable[CellFrame], prefix: str) -> Sequence[str]:
