@@ -129,7 +129,7 @@ def ablation(material: Material) -> BarSheet:
     said = [f"{base}: the steps with RL are played by {t}." for t, base in base_of.items()]
     if unpaired:
         said.append(
-            "Trained models stand by themselves: --trained BASE=TRAINED says what they were made of."
+            "Trained models stand alone: --trained BASE=TRAINED tells what they were made from."
         )
     return BarSheet(sheet.title, sheet.grid, sheet.series, (*said, *sheet.notes))
 

@@ -289,12 +289,13 @@ def _stack(row: str, frame: CellFrame) -> Stack:
 
 
 def success_tokens(material: Material) -> PointSheet:
-    """The headline score against the tokens of an episode, and the cells that none beats in both."""
+    """The headline score against the tokens of an episode, and which cells none beats in both."""
     spent = Measure(
         "tokens an episode, agent and memory, prompt and output",
         lambda frame: roles("prompt", SPENDING)(frame) + roles("completion", SPENDING)(frame),
     )
-    panels, kept = [], []
+    panels: list[PointPanel] = []
+    kept: list[CellFrame] = []
     for panel in material.panels(lambda f: bool(np.any(f.values("tokens.agent.prompt") > 0))):
         points = _points(panel, spent)
         if points:

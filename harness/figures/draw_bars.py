@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -42,7 +43,7 @@ def draw_bars(sheet: BarSheet) -> Figure:
         top = max(_top(panel) for panel in row) if sheet.same_scale else None
         for j, panel in enumerate(row):
             axes = figure.add_subplot(grid[i, j])
-            _panel(axes, panel, rows, sheet.series, paper, room)
+            _panel(axes, panel, rows, sheet.series, paper)
             _scale(axes, panel, _top(panel) if top is None else top, room)
             _name_rows(axes, rows, shown=j == 0)
     return figure
@@ -77,7 +78,6 @@ def _panel(
     rows: Sequence[str],
     series: Sequence[str],
     paper: Sequence[str],
-    room: float,
 ) -> None:
     """The bars of a panel with their whiskers and values, and the marks of the paper."""
     beside = [s for s in _all_series(series, panel) if any(b.series == s for b in panel.bars)]
@@ -116,7 +116,7 @@ def _marks(axes: Axes, marks: Sequence[Mark], rows: Sequence[str], paper: Sequen
             axes.plot([m.value for m in own], ys, **_paper_style(i), zorder=6)
 
 
-def _paper_style(i: int) -> dict[str, object]:
+def _paper_style(i: int) -> dict[str, Any]:
     return {
         "marker": _PAPER_MARKS[i % len(_PAPER_MARKS)],
         "markersize": 5.5,
@@ -194,7 +194,7 @@ def _handles(sheet: BarSheet, used: Sequence[str], paper: Sequence[str]) -> list
         )
     for i, name in enumerate(paper):
         label = f"{name}: {SET_APART}"
-        found.append(Line2D([], [], label=label, **_paper_style(i)))  # type: ignore[arg-type]
+        found.append(Line2D([], [], label=label, **_paper_style(i)))
     return found
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from . import style
 from .sheets import Line, LinePanel, LineSheet
@@ -63,7 +63,7 @@ def _panel(axes: Axes, panel: LinePanel, *, steps: bool) -> None:
     axes.set_xlabel(panel.x_label + (f", {panel.n}" if panel.n else ""))
     axes.set_ylabel(panel.y_label)
     axes.xaxis.set_major_formatter(style.thousands())
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     if panel.percent:
         axes.set_ylim(-0.03, 1.03)
         axes.yaxis.set_major_formatter(style.percents())
@@ -99,7 +99,8 @@ def _marks(axes: Axes, line: Line, phase: float, *, whiskers: bool) -> None:
     """Markers along the curve, those of each curve at places of its own."""
     stroke, n = style.stroke(line.style), len(line.x)
     at = sorted({min(n - 1, int((i + phase) * n / WHISKERS)) for i in range(min(WHISKERS, n))})
-    x = np.array([line.x[i] for i in at])
+    # Beside each other where curves of few places would have theirs at the same.
+    x = np.array([line.x[i] for i in at]) + (phase - 0.5) * 0.03 * (line.x[-1] - line.x[0])
     y = np.array([line.y[i].value for i in at])
     axes.plot(
         x, y, linestyle="none", marker=stroke.marker, color=stroke.color, markersize=5,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -29,7 +30,7 @@ def draw_points(sheet: PointSheet) -> Figure:
     return figure
 
 
-def _marker(sheet: PointSheet, memory: str, model: str) -> dict[str, object]:
+def _marker(sheet: PointSheet, memory: str, model: str) -> dict[str, Any]:
     return {
         "marker": style.stroke(sheet.memories.index(memory)).marker,
         "markerfacecolor": _INSIDE[sheet.models.index(model) % len(_INSIDE)],
@@ -82,9 +83,9 @@ def _handles(sheet: PointSheet) -> list[Artist]:
     found: list[Artist] = []
     for memory, label in zip(sheet.memories, labels, strict=False):
         shape = _marker(sheet, memory, used[0]) | {"markerfacecolor": "none"}
-        found.append(Line2D([], [], label=label, **shape))  # type: ignore[arg-type]
+        found.append(Line2D([], [], label=label, **shape))
     for model, label in zip(used, labels[len(sheet.memories) :], strict=True):
         shape = _marker(sheet, sheet.memories[0], model) | {"marker": "8", "markersize": 9}
-        found.append(Line2D([], [], label=f"filled so: {label}", **shape))  # type: ignore[arg-type]
+        found.append(Line2D([], [], label=f"filled so: {label}", **shape))
     found.append(Line2D([], [], linestyle="--", color=style.INK, label="front"))
     return found

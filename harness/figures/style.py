@@ -100,7 +100,7 @@ def styled() -> Iterator[None]:
         # browser; there is nothing to mend.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         mpl.rcdefaults()
-        mpl.rcParams.update(_SETTINGS)
+        mpl.rcParams.update(_SETTINGS)  # type: ignore[arg-type]
         yield
 
 
@@ -147,18 +147,32 @@ def page(
         notes: Lines of small print below.
         legend: What is explained, each with its label.
     """
-    small = wrapped(notes, width - 0.2)
+    small = wrapped(notes, width - 0.3)
     longest = max((len(str(handle.get_label())) for handle in legend), default=0)
-    columns = max(1, min(len(legend), int(width / (0.55 + 0.075 * longest))))
-    extra = 0.35 + (0.15 * (small.count("\n") + 1) + 0.1 if small else 0)
-    extra += 0.2 * math.ceil(len(legend) / columns)
-    figure = Figure(figsize=(width, height + extra), layout="constrained")
+    columns = max(1, min(len(legend), int(width / (0.6 + 0.078 * longest))))
+    head = 0.36 + 0.205 * math.ceil(len(legend) / columns)
+    foot = 0.155 * (small.count("\n") + 1) + 0.12 if small else 0.04
+    total = head + height + foot
+    figure = Figure(figsize=(width, total))
     FigureCanvasAgg(figure)
-    figure.suptitle(plain(title), x=0.01, ha="left", fontsize=11, fontweight="bold")
-    if small:
-        figure.supxlabel(small, x=0.01, ha="left", fontsize=SMALL, color="#333333")
+    # The panels share what title, legend and notes leave; those stand at fixed places, since the
+    # layout engine would put the legend over the title.
+    rect = (0, foot / total, 1, height / total)
+    figure.set_layout_engine("constrained", rect=rect, h_pad=0.06, w_pad=0.06)
+    figure.suptitle(
+        plain(title), x=0.1 / width, y=1 - 0.1 / total, ha="left", va="top", fontsize=11,
+        fontweight="bold",
+    ).set_in_layout(False)  # fmt: skip
     if legend:
-        figure.legend(handles=list(legend), loc="outside upper left", ncols=columns)
+        figure.legend(
+            handles=list(legend), loc="upper left", ncols=columns, borderaxespad=0, borderpad=0,
+            bbox_to_anchor=(0.1 / width, 1 - 0.36 / total),
+        ).set_in_layout(False)  # fmt: skip
+    if small:
+        figure.text(
+            0.1 / width, 0.08 / total, small, ha="left", va="bottom", fontsize=SMALL,
+            color="#333333",
+        ).set_in_layout(False)  # fmt: skip
     return figure
 
 
