@@ -17,7 +17,7 @@ try:
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
-except ImportError as error:
+except ModuleNotFoundError as error:
     raise MissingExtraError("pandas with pyarrow", "frames") from error
 
 _TYPES = {

@@ -61,7 +61,11 @@ class Source:
     def episode_rows(self) -> Iterator[Row]:
         """One row an episode; see `columns`."""
         for frame, episode in self.episodes():
-            yield episode_row(frame, episode, self._tools, self.clean)
+            yield self.row(frame, episode)
+
+    def row(self, frame: CellFrame, episode: Episode) -> Row:
+        """One episode as a row."""
+        return episode_row(frame, episode, self._tools, self.clean)
 
     def turn_rows(self) -> Iterator[Row]:
         """One row a turn; an episode without a readable trace has none, and is in `unread`."""

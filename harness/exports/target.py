@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -41,14 +40,43 @@ def whole_folder(path: Path, format_: str, runs: Sequence[str]) -> Iterator[Path
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         temporary.chmod(0o755)
         yield temporary
-        mark = {"format": format_, "runs": list(runs), "version": __version__}
-        write_json(temporary / MARK, mark)
+        _mark(temporary, format_, runs)
         _swap(temporary, path)
     except OSError as error:
         raise disk_error(f"the export {path}", error) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def folder_in_place(path: Path, format_: str, runs: Sequence[str]) -> Iterator[Path]:
+    """Like `whole_folder`, for a library whose files say where they lie: filled where it stays.
+
+    An earlier export is put aside meanwhile, and back if this one fails.
+    """
+    old = path.with_name(f".{path.name}.old") if check_free(path, format_, runs) else None
+    try:
+        if old is not None:
+            shutil.rmtree(old, ignore_errors=True)
+            path.replace(old)
+        make_folder(path)
+        try:
+            yield path.resolve()
+            _mark(path, format_, runs)
+        except BaseException:  # also when stopped: no half of it stays
+            shutil.rmtree(path, ignore_errors=True)
+            if old is not None:
+                old.replace(path)
+            raise
+    except OSError as error:
+        raise disk_error(f"the export {path}", error) from error
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _mark(folder: Path, format_: str, runs: Sequence[str]) -> None:
+    write_json(folder / MARK, {"format": format_, "runs": list(runs), "version": __version__})
 
 
 def _swap(made: Path, path: Path) -> None:
@@ -109,8 +137,3 @@ def write_new(path: Path, content: str, ours: str) -> None:
         write_whole(path, content.encode())
     except OSError as error:
         raise disk_error(f"the export {path}", error) from error
-
-
-def json_text(value: object) -> str:
-    """A JSON value on one line, with characters as they are."""
-    return json.dumps(value, ensure_ascii=False)
