@@ -8,35 +8,17 @@ over a stream.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from .metrics import Row
+from .observe.text import escape
+from .tables import Grid, markdown_grid, markdown_text, print_grid
 
 MEMORY_ROLES = ("memory_write", "memory_read", "embedding")
-TITLE_WIDTH, CELL_WIDTH = 18, 24  # of the narrow form
 LOSSES = ("not_stored", "not_retrieved", "not_used")
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """One table: a title, the names of its columns, and its rows."""
-
-    title: str
-    names: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    n_left: int = 2  # columns of names, set to the left
-    notes: list[str] = field(default_factory=list)  # lines below it
-
-    @property
-    def width(self) -> int:
-        """Characters that it needs side by side."""
-        columns = zip(self.names, *self.rows, strict=True)
-        return sum(max(map(len, column)) + 2 for column in columns)
 
 
 def grids(rows: Sequence[Row]) -> list[Grid]:
@@ -257,53 +239,16 @@ def _spent(row: Row) -> float:
 def print_table(rows: Sequence[Row], console: Console) -> None:
     """The tables and the notes on a terminal; a narrow one gets a column a row."""
     for grid in grids(rows):
-        if grid.title:
-            console.print(f"\n{grid.title}", style="bold", markup=False, highlight=False)
-        if grid.width <= console.width:
-            console.print(_wide(grid))
-        else:
-            beside = max(1, (console.width - TITLE_WIDTH) // CELL_WIDTH)
-            for start in range(0, len(grid.rows), beside):
-                console.print(_narrow(grid, grid.rows[start : start + beside]))
-        for line in grid.notes:
-            console.print(line, markup=False, highlight=False)
+        print_grid(grid, console)
     for line in notes(rows):
-        console.print(line, style="dim", markup=False, highlight=False)
-
-
-def _wide(grid: Grid) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for index, name in enumerate(grid.names):
-        table.add_column(name, justify="left" if index < grid.n_left else "right", overflow="fold")
-    for cells in grid.rows:
-        table.add_row(*map(_plain, cells))
-    return table
-
-
-def _narrow(grid: Grid, rows: Sequence[tuple[str, ...]]) -> Table:
-    """Metrics downwards, rows side by side."""
-    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False, padding=(0, 1))
-    table.add_column(style="bold", no_wrap=True)
-    for _ in rows:
-        table.add_column(justify="right", overflow="fold")
-    for index, name in enumerate(grid.names):
-        table.add_row(name, *(_plain(cells[index]) for cells in rows))
-    return table
+        console.print(Text(escape(line), "dim"))
 
 
 def markdown(rows: Sequence[Row]) -> str:
     """The same as Markdown."""
-    parts = []
-    for grid in grids(rows):
-        lines = [f"### {grid.title}", ""] if grid.title else []
-        lines.append("| " + " | ".join(grid.names) + " |")
-        marks = ("---" if i < grid.n_left else "---:" for i in range(len(grid.names)))
-        lines.append("|" + "|".join(marks) + "|")
-        lines += ["| " + " | ".join(map(_escaped, cells)) + " |" for cells in grid.rows]
-        said = [f"- {_escaped(line)}" for line in grid.notes]
-        parts.append("\n".join([*lines, *([""] if said else []), *said]))
-    said = [f"- {_escaped(line)}" for line in notes(rows)]
-    return "\n\n".join(parts + (["\n".join(said)] if said else [])) + "\n"
+    said = [f"- {markdown_text(line)}" for line in notes(rows)]
+    parts = [*map(markdown_grid, grids(rows)), *(["\n".join(said)] if said else [])]
+    return "\n\n".join(parts) + "\n"
 
 
 def as_json(rows: Sequence[Row], **about: Any) -> dict[str, Any]:
@@ -351,12 +296,3 @@ def _calls(row: Row) -> str:
     if not row.n_scored:
         return "–"
     return f"{sum(calls['mean'] for calls in row.tool_calls.values()):.1f}"
-
-
-def _plain(text: str) -> str:
-    """Names may hold what the terminal library reads as markup."""
-    return text.replace("[", r"\[")
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", r"\|").replace("<", "&lt;").replace("\n", " ")

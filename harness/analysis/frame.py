@@ -207,8 +207,8 @@ class _Builder:
         planned = key.task in self._tasks and key.repeat in self._repeats
         if not planned or key.order_seed not in self._orders:
             return
-        shape = (*map(tuple, (episode.metrics, episode.quality, episode.tokens)),
-                 tuple(episode.tool_calls))  # fmt: skip
+        scores = tuple(episode.metrics), tuple(episode.quality)
+        shape = (*scores, tuple(episode.tokens), tuple(episode.tool_calls))
         part = self._parts.get(shape)
         if part is None:
             part = self._parts[shape] = (_names(episode), [], array("d"))
