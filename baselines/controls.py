@@ -107,7 +107,7 @@ class _Told(LongTermMemory):
         if scope.goal and scope.gold is None:
             raise UsageError(f"{self.name} needs supporting facts, and this environment tells none")
         for entry in self._store.entries():
-            self._store.delete(entry.id)
+            self._delete(entry.id)
         for fact in dict.fromkeys(scope.gold.facts if scope.gold is not None else ()):
             await self._add(fact)
 

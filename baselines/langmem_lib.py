@@ -331,11 +331,12 @@ class LangMemLibrary(LongTermMemory):
         old = self._store.get(id_)
         if old is None:
             id_ = self._keys[key] = self._store.add(text, vector, metadata, self._now())
-            self._emit("add", [id_], changed=True, content=text)
+            self._emit("add", [id_], changed=True, content=text, metadata=metadata)
             self._pass.done["added"].append(id_)
             return
         self._store.update(id_, text, vector, metadata, self._now())
-        self._emit("update", [id_], changed=text != old.content, content=text)
+        changed = text != old.content
+        self._emit("update", [id_], changed=changed, content=text, metadata=metadata)
         self._pass.done["updated"].append(id_)
 
 

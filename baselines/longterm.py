@@ -249,7 +249,8 @@ class LongTermMemory:
         """
         vector = (await self._embed([embed or content]))[0]
         id_ = self._store.add(content, vector, metadata or {}, self._now())
-        self._emit("add", [id_], changed=True, content=content)
+        labels = {"metadata": metadata} if metadata else {}
+        self._emit("add", [id_], changed=True, content=content, **labels)
         return id_
 
     async def _update(
@@ -269,7 +270,8 @@ class LongTermMemory:
             moved = bool(embed) or content != old.content
             vector = (await self._embed([embed or content]))[0] if moved else None
             self._store.update(id_, content, vector, labels, self._now())
-        self._emit("update", [id_], changed=changed, content=content)
+        told = {"metadata": labels} if changed and labels != old.metadata else {}
+        self._emit("update", [id_], changed=changed, content=content, **told)
         return changed
 
     def _delete(self, id_: str) -> None:

@@ -183,7 +183,8 @@ class Mem0g(Mem0):
         """Merge a triple into the graph."""
         source, target = (entities[n.casefold()] for n in (triple.source, triple.target))
         edge, new = self._graph.link(source, triple.relation, target, self._now())
-        self._emit("add" if new else "update", [edge.id], changed=True, content=edge.content)
+        told = {"content": edge.content, "metadata": edge.metadata}
+        self._emit("add" if new else "update", [edge.id], changed=True, **told)
         for named, node in ((source, "source"), (target, "target")):
             if named.name.casefold() != edge.metadata[node].casefold():
                 content = f"{named.name} → {edge.metadata[node]}"

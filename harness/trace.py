@@ -20,7 +20,7 @@ Types and their fields:
     tool: name, arguments, status, content, data, latency_s; a tool call was answered
     memory: op (`add` | `update` | `delete` | `retrieve` | `summary` | `merge`), ids, content or
         query, changed; a retrieval also has the `contents` of what it found, a deletion that only
-        marks an entry `kept`
+        marks an entry `kept`, an addition or update the labels that are new as `metadata`
     memory_fault: op, problem; a memory skipped an operation, since its model gave nothing usable
     model_call: role, model, text, tokens, estimated, latency_s; not the agent's own turn
     call_failed: role, model, kind, problem, latency_s; a model call failed for good

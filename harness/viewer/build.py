@@ -19,7 +19,7 @@ from ..store import RunStore
 from .overview import overview
 from .packing import Chunks, compact, write_script
 from .page import index_html
-from .reconstruct import Turn, reconstruct
+from .reconstruct import Memory, Turn, reconstruct
 from .rows import EpisodeTable, told_of
 
 FORMAT = "agemem-view/1"
@@ -155,7 +155,7 @@ class _Building:
         self, run: int, store: RunStore, cell: Cell, jobs: Sequence[Job], told: Callable[[], None]
     ) -> None:
         """The episodes of a stream, or lone ones; each written as it comes."""
-        memory: dict[str, str] = {}
+        memory: Memory = {}
         lost = ""  # the task of the stream whose trace is damaged; what came of it nobody knows
         self._chunks.begin()
         for episode in store.records(job.key for job in jobs):
@@ -175,8 +175,8 @@ class _Building:
             told()
 
     def _episode(
-        self, store: RunStore, episode: Episode, memory: dict[str, str]
-    ) -> tuple[dict[str, object], list[Turn], dict[str, str] | None]:
+        self, store: RunStore, episode: Episode, memory: Memory
+    ) -> tuple[dict[str, object], list[Turn], Memory | None]:
         """What is written of an episode, its turns, and the memory after it if that is known."""
         payload: dict[str, object] = {"record": told_of(episode)}
         try:

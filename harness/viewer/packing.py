@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import write_whole
+from .reconstruct import Memory
 
 CALL = "agememData"  # the function of the page that takes the data in
 CHUNK_BYTES = 1 << 20  # of JSON; what opening one episode has to unpack
@@ -65,10 +66,10 @@ class Chunks:
         self.n_files = 0
         self.n_bytes = 0
 
-    def begin(self, memory: dict[str, str] | None = None) -> None:
+    def begin(self, memory: Memory | None = None) -> None:
         """Begin a chunk: of lone episodes, or of a stream with what its memory holds."""
         self.flush()
-        self._initial = compact(list((memory or {}).items()))
+        self._initial = compact([[id_, *held] for id_, held in (memory or {}).items()])
 
     @property
     def full(self) -> bool:

@@ -22,6 +22,8 @@ Change = dict[str, Any]
 """An event without its stamps; a `message` also has `at`, its index in the context, and, in the
 native transport, the `calls` that it makes."""
 
+Held = tuple[str, dict[str, Any]]  # content and labels of an entry
+Memory = dict[str, Held]  # by id, oldest first
 WRITES = frozenset({"add", "update", "delete"})  # what changes the entries of a memory
 _STAMPS = frozenset({"step", "turn"})
 _BEFORE_A_CALL = frozenset({"memory", "overflow"})  # why messages leave before a call
@@ -32,7 +34,7 @@ class State:
     """A context and a memory, as changes leave them."""
 
     context: list[Change] = field(default_factory=list)  # messages: `id`, `role`, `text`, …
-    memory: dict[str, str] = field(default_factory=dict)  # content by id, oldest first
+    memory: Memory = field(default_factory=dict)
 
     def apply(self, change: Change) -> None:
         """Carry out a change; most say only that something happened."""
@@ -51,7 +53,8 @@ class State:
                     if change["op"] == "delete":
                         self.memory.pop(id_, None)
                     else:
-                        self.memory[id_] = change["content"]
+                        labels = self.memory.get(id_, ("", {}))[1]
+                        self.memory[id_] = change["content"], change.get("metadata", labels)
 
 
 @dataclass(slots=True)
@@ -69,7 +72,7 @@ class Turn:
         return {key: item for key, item in value.items() if item not in (None, [])}
 
 
-def reconstruct(events: Iterable[Event], memory: dict[str, str]) -> tuple[list[Turn], State]:
+def reconstruct(events: Iterable[Event], memory: Memory) -> tuple[list[Turn], State]:
     """The turns of an episode, and the state it ended with.
 
     Args:

@@ -136,7 +136,7 @@ function episodes() {
 async function turnsOf(table, i) {
   const chunk = await load(`t${table.number("file", i)}`);
   const place = table.number("place", i), own = chunk.episodes[place];
-  const memory = new Map(chunk.initial);
+  const memory = new Map(chunk.initial.map(([id, text, labels]) => [id, { text, labels }]));
   for (const before of chunk.episodes.slice(0, place)) {
     if (before.carries) for (const turn of before.turns || []) applyMemory(memory, turn);
   }

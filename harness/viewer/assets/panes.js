@@ -109,7 +109,27 @@ function entry(one, view) {
     tags.length > 0 && el("div", { class: "meta" }, tags),
     foldable(one.text, view, one.id),
     one.old !== null && el("div", { class: "before" }, el("span", { class: "dim", text: "before: " }), el("span", { class: "text gone" }, marked(one.old, view.query))),
-    el("div", { class: "dim id", text: one.id }));
+    labelsOf(one, view), el("div", { class: "dim id", text: one.id }));
+}
+
+const UNTOLD = new Set(["timestamp", "time", "step", "source"]); // labels that say when, or nothing
+
+// An entry's labels; those that the turn changed are marked, with what they were.
+function labelsOf(one, view) {
+  const rows = [];
+  for (const [name, value] of Object.entries(one.labels)) {
+    const text = Array.isArray(value) ? value.map(short).join(", ") : short(value);
+    if (UNTOLD.has(name) || !text) continue;
+    const before = one.oldLabels && JSON.stringify(one.oldLabels[name]) !== JSON.stringify(value);
+    rows.push(el("span", { class: `named${before ? " changed" : ""}`, title: before ? `before: ${JSON.stringify(one.oldLabels[name])}` : null },
+      el("span", { class: "dim", text: `${name} ` }), marked(text, view.query)));
+  }
+  return rows.length > 0 && el("div", { class: "labels" }, rows);
+}
+
+function short(value) {
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  return text.replace(/^([0-9a-f]{8})-[0-9a-f-]{27}$/, "$1…"); // the id of another entry
 }
 
 function pane(title, facts, tools, content, view) {

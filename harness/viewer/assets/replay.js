@@ -18,7 +18,7 @@ function writeMemory(memory, change) {
   if (change.type !== "memory" || !WRITES.has(change.op)) return;
   for (const id of change.ids) {
     if (change.op === "delete") memory.delete(id);
-    else memory.set(id, change.content);
+    else memory.set(id, { text: change.content, labels: change.metadata || (memory.get(id) || {}).labels || {} });
   }
 }
 
@@ -72,11 +72,11 @@ class Replay {
   // Entries after the turn, with those it deleted, and what it did to each.
   #memoryOf(memory, turn) {
     const entries = new Map(), retrievals = [];
-    for (const [id, text] of memory) entries.set(id, { id, text, ops: [], old: null, rank: 0, there: true });
-    const entry = (id, text) => {
-      if (!entries.has(id)) entries.set(id, { id, text, ops: [], old: null, rank: 0, there: false });
+    const entry = (id, text, labels = {}, there = false) => {
+      if (!entries.has(id)) entries.set(id, { id, text, labels, ops: [], old: null, oldLabels: null, rank: 0, there });
       return entries.get(id);
     };
+    for (const [id, held] of memory) entry(id, held.text, held.labels, true);
     for (const change of changesOf(turn)) {
       if (change.type !== "memory") continue;
       if (change.op === "retrieve") retrievals.push(change);
@@ -92,6 +92,10 @@ class Replay {
           one.there = change.op !== "delete";
           one.kept = Boolean(change.kept);
           one.text = change.content;
+          if (change.metadata) {
+            if (change.op === "update") one.oldLabels = one.oldLabels ?? one.labels;
+            one.labels = change.metadata;
+          }
         } else if (change.op === "merge" && entries.has(id)) {
           entry(id).ops.push("merge");
         }
