@@ -224,6 +224,9 @@ def reproduce(
         ),
     ] = None,
     base_url: Annotated[str | None, typer.Option(help="Where openai: models are served.")] = None,
+    judge_base_url: Annotated[
+        str | None, typer.Option(help="Where the judge is served [--base-url].")
+    ] = None,
     concurrency: Annotated[int | None, typer.Option(help="Episodes at once [8].")] = None,
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave environments out that lack their extra.")
@@ -238,6 +241,7 @@ def reproduce(
     code = reproduce_command(
         what, models=model, trained=trained, config=config, out=out, dry_run=dry_run,
         skip_missing=skip_missing, judge=judge, embedder=embedder, memory_model=memory_model,
-        episodes=episodes, base_url=base_url, concurrency=concurrency, runs_dir=runs_dir,
+        episodes=episodes, base_url=base_url, judge_base_url=judge_base_url,
+        concurrency=concurrency, runs_dir=runs_dir,
     )  # fmt: skip
     sys.exit(code)  # past `main`, to which 130 would be an interruption

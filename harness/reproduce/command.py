@@ -76,8 +76,9 @@ def reproduce_command(
     result = _result(what, jobs, tables, specs, checkpoints, out / what)
     print(as_markdown(result), end="")
     say(f"{out / what}: table.md, table.csv, table.json")
-    if code == 1:
-        say("agemem-eval: incomplete; the same command resumes")
+    if code:
+        how = "incomplete" if code == 1 else "stopped"
+        say(f"agemem-eval: {how}; the same command resumes")
     return code
 
 
@@ -94,7 +95,8 @@ def _tell_unneeded(
 
 def _play(jobs: Sequence[Job]) -> int:
     """Play what is owed, a run after the other; one that fails does not keep others from theirs."""
-    code, dead = 0, {}
+    code = 0
+    dead: dict[tuple[str, str | None], str] = {}  # who answered nobody, and in which run
     for number, job in enumerate(jobs, 1):
         about = f"run {number} of {len(jobs)}, {job.name}"
         asked = (job.config.model, job.execution.base_url)

@@ -39,6 +39,7 @@ class Job:
         execution: How.
         cell: The plan of its one cell.
         info: What the model is.
+        writer: The model that writes for the memory, where that has need of one.
         n_split: Tasks that the split holds, of which the cell plays some.
         steps: Environment steps that its episodes may take at most.
         problem: Why it could not be finished; None while nothing went wrong.
@@ -49,6 +50,7 @@ class Job:
     execution: Execution
     cell: Cell
     info: ModelInfo
+    writer: str
     n_split: int
     steps: int
     problem: str | None = None
@@ -172,13 +174,13 @@ class _Planner:
         try:
             _check_training(play, spec, models.agent.info)
             (cell,) = await make_plan(config, execution, self._pool, models)
-            info = models.agent.info
+            info, writer = models.agent.info, models.memory.info.name
         finally:
             await models.close()
         own, given = split.spec.max_steps, config.agent.max_steps
         caps = sum(given or task.max_steps or own for task in cell.tasks)
         steps = caps * len(cell.keys) // len(cell.tasks)
-        return Job(play, config, execution, cell, info, len(split.tasks), steps)
+        return Job(play, config, execution, cell, info, writer, len(split.tasks), steps)
 
     async def _split(self, config: RunConfig, execution: Execution, env: str) -> EnvDescription:
         if self._pool is None:

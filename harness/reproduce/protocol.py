@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from ..plan import make_embedder
 from ..prompts import PROMPT_VERSION
 from ..records import HARNESS_SCHEMA
+from ..services import HEURISTIC
 from .jobs import Job
 
 PAPER_MODELS = "Qwen2.5-7B-Instruct and Qwen3-4B-Instruct, trained on HotpotQA alone"
@@ -64,14 +66,21 @@ def _playing(jobs: Sequence[Job]) -> Iterator[str]:
 
 
 def _memories(jobs: Sequence[Job]) -> Iterator[str]:
-    writers = _each(job.config.memory_model or "the agent's model, or rules" for job in jobs)
+    writers = _each(job.writer for job in jobs)
     yield (
         f"memories: this project's own implementations, written for by {writers}; the paper used "
         "the systems of their authors at their defaults"
     )
+    if any(job.writer.startswith(HEURISTIC) for job in jobs):
+        yield (
+            "heuristic: fixed rules write for the memories; that checks their mechanism, and is no "
+            "measure of them"
+        )
+    names = dict.fromkeys(job.config.embedder for job in jobs)
+    embedders = ", ".join(f"{name} ({make_embedder(name).theta_f})" for name in names)
     yield (
-        f"embedder: {_each(job.config.embedder for job in jobs)}; Filter_context takes its "
-        "threshold unless a table sets one, the paper 0.6"
+        "embedder, and the threshold of Filter_context that goes with it unless a table sets one: "
+        f"{embedders}; the paper's threshold is 0.6"
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import registry
+from ..build import takes
 from ..config import AgentConfig, Execution, RunConfig, split_model
 from ..errors import UsageError, unknown_name
 from ..options import read_pair, read_settings, resolve
@@ -19,6 +20,7 @@ BY_ENV = "by_env"  # a section of the YAML: settings of one environment alone
 # What a table decides itself, and what would keep a second call from going on with the first.
 _OWN = ("env", "envs", "memory", "memories", "model", "st_tools", "name", "resume")
 _OF_JUDGE = ("judge", "judge_base_url")
+_ELSEWHERE = (("judge", "judge_base_url"), ("memory_model", "memory_base_url"))
 _WHOLE = "agemem"  # the recipe of a --trained that names none
 _GROUPS: tuple[registry.Group, ...] = ("envs", "memories", "models")
 
@@ -127,14 +129,15 @@ class Settings:
         of_env = self._by_env.get(play.env, {})
         values = {**self._common, **of_env}
         given = {**self._given, "env": play.env, "memory": play.memory, "model": spec.name}
-        if spec.base_url is not None:
-            given["base_url"] = spec.base_url
         if play.st_tools:
             given["st_tools"] = True
         if METRICS[play.env] != J:  # nothing there that is judged, so nobody need be asked
             for key in _OF_JUDGE:
                 values.pop(key, None)
                 given.pop(key, None)
+        if spec.base_url is not None:
+            _place_others(spec, values, given)
+            given["base_url"] = spec.base_url
         options = _merged(self._common.get("options"), of_env.get("options"))
         values["options"] = self._of_cell(options, play, values, given)
         embedder = given.get("embedder") or values.get("embedder") or _default("embedder")
@@ -191,6 +194,22 @@ class Settings:
             name = registry.canonical("envs", str(owner))
             if name not in known and ":" not in name:  # a class of the user's own
                 raise unknown_name(f"owner of options in {self._file}:", name, known)
+
+
+def _place_others(spec: Spec, values: Mapping[str, Any], given: dict[str, Any]) -> None:
+    """Where a model has an address of its own, its judge and writer stay where all are served."""
+    common = given.get("base_url") or values.get("base_url")
+    for role, url in _ELSEWHERE:
+        name = given.get(role) or values.get(role)
+        if not name or given.get(url) or values.get(url):
+            continue
+        if takes("models", split_model(str(name))[0], "base_url"):
+            if common is None:
+                raise UsageError(
+                    f"{spec} is served at an address of its own: {url} (in --config) must say "
+                    f"where {name} is"
+                )
+            given[url] = common
 
 
 def _merged(common: Any, of_env: Any) -> dict[str, Any]:
