@@ -13,7 +13,7 @@ from .clusters import FloatArray
 FLIPS = 9_999  # random sign flips: with the data themselves, p is a multiple of 1/10,000
 _EXACT_TASKS = 12  # up to so many tasks that differ, every flip is tried
 _EXACT_TOTAL = 5_000  # so are whole differences up to this sum, by convolution
-_SAME = 1 - 1e-9  # sums that differ by rounding alone are ties
+_ROUNDING = 1e-12  # of the sum of sizes: totals that differ by less are ties
 
 
 def sign_flip_p(differences: FloatArray, seed: int = 0) -> tuple[float, bool]:
@@ -32,10 +32,11 @@ def sign_flip_p(differences: FloatArray, seed: int = 0) -> tuple[float, bool]:
     if (sizes == np.rint(sizes)).all() and sizes.sum() <= _EXACT_TOTAL:
         return _by_convolution(sizes.astype(np.int64), round(total)), True
     sizes = np.sort(sizes)
+    total -= _ROUNDING * float(sizes.sum())
     if len(sizes) <= _EXACT_TASKS:
         signs = 1.0 - 2.0 * ((np.arange(1 << len(sizes))[:, None] >> np.arange(len(sizes))) & 1)
-        return float(np.mean(np.abs(signs @ sizes) >= total * _SAME)), True
-    extreme = int((np.abs(_flipped_sums(sizes, seed)) >= total * _SAME).sum())
+        return float(np.mean(np.abs(signs @ sizes) >= total)), True
+    extreme = int((np.abs(_flipped_sums(sizes, seed)) >= total).sum())
     return (1 + extreme) / (1 + FLIPS), False
 
 
