@@ -145,6 +145,8 @@ def load_baseline(path: Path) -> list[CellFrame]:
         )
     try:
         run = str(whole["run"])
+        if not whole["cells"]:
+            raise ValueError("no cells")
         return [_frame(path, run, value, whole["task_sets"]) for value in whole["cells"]]
     except (KeyError, TypeError, ValueError, IndexError, DataError) as error:
         raise DataError(f"{path} is damaged: {error!r}; pin the run again") from error

@@ -29,6 +29,7 @@ class CellPair:
 
     base: CellFrame
     new: CellFrame
+    both: frozenset[Short]  # the episodes that both were to play
     notes: tuple[str, ...]  # what else differs between them, in one line each
 
     @property
@@ -45,10 +46,6 @@ class CellPair:
     def model(self) -> str:
         """The model; both where they differ."""
         return _both(self.base.base.model, self.new.base.model)
-
-    def planned_in_both(self) -> set[Short]:
-        """The episodes that both were to play."""
-        return set(map(short, self.base.cell.keys)) & set(map(short, self.new.cell.keys))
 
 
 @dataclass(slots=True)
@@ -125,7 +122,7 @@ def pair_cells(
         found, ours, theirs = _matched(ours, theirs)
         if ours and theirs:
             raise _unclear(env, ours, theirs)
-        pairing.pairs += [CellPair(a, b, _notes(a, b, allow_mixed)) for a, b in found]
+        pairing.pairs += [_pair(a, b, allow_mixed) for a, b in found]
         pairing.missing += ours
         pairing.extra += theirs
     if not pairing.pairs:
@@ -150,7 +147,7 @@ def _matched(
     ours: list[CellFrame], theirs: list[CellFrame]
 ) -> tuple[list[tuple[CellFrame, CellFrame]], list[CellFrame], list[CellFrame]]:
     """Pairs, the most alike first, and what is left of each side."""
-    alone = len(ours) == len(theirs) == 1
+    all_ours, alone = ours, len(ours) == len(theirs) == 1
     pairs: list[tuple[CellFrame, CellFrame]] = []
     kinds: list[Callable[[CellFrame], Hashable]] = [
         lambda f: (f.base.memory, f.cell.memory_name),
@@ -167,7 +164,8 @@ def _matched(
                 pairs.append((a[0], b[0]))
                 ours = [frame for frame in ours if frame is not a[0]]
                 theirs = [frame for frame in theirs if frame is not b[0]]
-    return pairs, ours, theirs
+    order = {id(frame): place for place, frame in enumerate(all_ours)}
+    return sorted(pairs, key=lambda pair: order[id(pair[0])]), ours, theirs
 
 
 def _unclear(env: str, ours: list[CellFrame], theirs: list[CellFrame]) -> UsageError:
@@ -178,8 +176,8 @@ def _unclear(env: str, ours: list[CellFrame], theirs: list[CellFrame]) -> UsageE
     )
 
 
-def _notes(a: CellFrame, b: CellFrame, allow_mixed: bool) -> tuple[str, ...]:
-    """What differs between two cells; first of all their protocols.
+def _pair(a: CellFrame, b: CellFrame, allow_mixed: bool) -> CellPair:
+    """Two cells, and what differs between them; first of all their protocols.
 
     Raises:
         UsageError: if those differ and may not, or no episode is planned in both.
@@ -193,9 +191,10 @@ def _notes(a: CellFrame, b: CellFrame, allow_mixed: bool) -> tuple[str, ...]:
                 "or --allow-mixed compares the episodes that they have in common"
             )
         notes.append(f"NOT PLAYED ALIKE: {why}; only episodes in common are compared")
-    if not set(map(short, a.cell.keys)) & set(map(short, b.cell.keys)):
+    both = frozenset(map(short, a.cell.keys)) & frozenset(map(short, b.cell.keys))
+    if not both:
         raise UsageError(f"{a.base.env}: BASE and NEW have no episode in common{_why(a, b)}")
-    return (*notes, *_of_plan(a, b), *_of_parts(a, b))
+    return CellPair(a, b, both, (*notes, *_of_plan(a, b), *_of_parts(a, b)))
 
 
 def _why(a: CellFrame, b: CellFrame) -> str:

@@ -173,8 +173,7 @@ def _cell(
     levels: tuple[float, float],
     informational: bool,
 ) -> CellOutcome:
-    both = found.planned_in_both()
-    masks = _planned(found.base, both), _planned(found.new, both)
+    masks = _planned(found.base, found.both), _planned(found.new, found.both)
     if not masks[0].any():
         raise UsageError(f"{found.env}, {found.memory}: BASE has no scored episode to compare with")
     base, new = _filled(found.base, found.new), _filled(found.new, found.base)
@@ -189,7 +188,7 @@ def _cell(
             findings.append(replace(finding, n_base=n[0], n_new=n[1]))
     n_scored = [int(mask.sum()) for mask in masks]
     identical = informational and all(finding.same for finding in findings)
-    return CellOutcome(found, len(both), n_scored[0], n_scored[1], findings, identical)
+    return CellOutcome(found, len(found.both), n_scored[0], n_scored[1], findings, identical)
 
 
 def _deciding(base: CellFrame, rules: Sequence[Rule]) -> dict[str, float]:
@@ -230,7 +229,7 @@ def _n_values(frame: CellFrame, column: str, mask: NDArray[np.bool_]) -> int:
     return int((~np.isnan(frame.values(column)) & mask).sum())
 
 
-def _planned(frame: CellFrame, both: set[Short]) -> NDArray[np.bool_]:
+def _planned(frame: CellFrame, both: frozenset[Short]) -> NDArray[np.bool_]:
     """Which scored episodes of a cell the other was to play too."""
     scored = (key for key, counts in zip(frame.keys, frame.scored, strict=True) if counts)
     return np.array([short(key) in both for key in scored], dtype=bool)

@@ -15,7 +15,6 @@ from agemem_eval.harness.analysis.protocol import protocol_of
 from agemem_eval.harness.compare.sides import Side
 from agemem_eval.harness.config import RunConfig
 from agemem_eval.harness.plan import Cell
-from agemem_eval.harness.records import Episode
 from agemem_eval.harness.store import RunStore
 from agemem_eval.harness.types import Task
 
@@ -68,13 +67,24 @@ def side(name: str, *frames: CellFrame) -> Side:
     return Side(name, list(frames), pinned=False)
 
 
-def write_run(directory: Path, cells: Mapping[Cell, Sequence[Episode]] | Sequence[Any]) -> Path:
-    """A run on disk; pairs of a cell and the fields of each of its episodes."""
+def write_run(
+    directory: Path,
+    cells: Sequence[tuple[Cell, Sequence[Mapping[str, Any]]]],
+    order: Sequence[int] | None = None,
+) -> Path:
+    """A run on disk.
+
+    Args:
+        directory: Of the run.
+        cells: Each with the fields of its episodes, in the order of its plan.
+        order: Of their places in the plan, in which they are committed.
+    """
     with RunStore(directory) as store:
         store.lock(CONFIG, [of.to_json() for of, _ in cells])
-        for of, episodes in cells:
-            for key, fields in zip(of.keys, episodes, strict=False):
-                one = episode(**{**fields, "key": key})
+        for of, fields in cells:
+            jobs = [job for _, stream in of.streams() for job in stream]
+            for i in order if order is not None else range(len(fields)):
+                one = episode(**{**fields[i], "key": jobs[i].key, "order": jobs[i].order})
                 store.commit(one, [])
     return directory
 
@@ -112,5 +122,6 @@ class System:
             "tokens.agent.prompt": np.round(np.exp(length) * np.where(solved == 1, 1, 1.4)),
         }
         if env == "hotpotqa":  # a judge's mark, in tenths
-            columns["quality.j"] = np.clip(np.round(solved * 0.8 + rng.normal(0.1, 0.1), 1), 0, 1)
+            mark = solved * 0.8 + rng.normal(0.1, 0.1, len(chance))
+            columns["quality.j"] = np.clip(np.round(mark, 1), 0, 1)
         return frame(self._cells[env], columns)
