@@ -16,7 +16,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("played") / "runs"
     arguments = (
         "run --env alfworld --memory none,agemem --memory-model heuristic --episodes 2 "
-        f"--workers 0 --quiet --name played --runs-dir {runs}"
+        f"--workers 0 --name played --runs-dir {runs}"
     )
     subprocess.run(
         [sys.executable, "-m", "agemem_eval", *arguments.split()], check=True, timeout=120,
