@@ -7,14 +7,17 @@ A page asks for one in a comment of its own line:
     <!-- generated: options memories mem0 -->   the options of one environment, memory or model
     <!-- generated: splits alfworld -->  the splits of an environment
     <!-- generated: tools agemem -->     the tools that a memory gives the agent
+    <!-- generated: source FILE CLASS TITLE -->   a class of the checkout with its imports
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import typing
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
@@ -25,7 +28,8 @@ from agemem_eval.harness.cli import app
 from agemem_eval.harness.config import AgentConfig, Execution, RunConfig
 from agemem_eval.harness.options import accepted
 
-_ASKED = re.compile(r"^<!-- generated: (?P<what>[a-z]+)(?P<rest>( [\w.-]+)*) -->$", re.MULTILINE)
+ROOT = Path(__file__).resolve().parents[2]
+_ASKED = re.compile(r"^<!-- generated: (?P<what>[a-z]+)(?P<rest>( [\w./-]+)*) -->$", re.MULTILINE)
 _ARGUMENT = re.compile(r"^(\w+): (.*)$")
 
 
@@ -242,6 +246,25 @@ def _tools(*_: str) -> Iterator[str]:
         yield f"| `{tool.name}` | {_cell(tool.description)} | {keys} |"
 
 
+def _source(path: str, name: str, title: str) -> Iterator[str]:
+    """A class as code that runs by itself: what of the file's imports it uses, and its text."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    body = ast.parse(text).body
+    found = next(part for part in body if isinstance(part, ast.ClassDef) and part.name == name)
+    used = {node.id for node in ast.walk(found) if isinstance(node, ast.Name)}
+    yield f'<!-- run -->\n```python title="{title}"'
+    imports = [part for part in body if isinstance(part, ast.Import | ast.ImportFrom)]
+    for part in imports:
+        part.names = [alias for alias in part.names if alias.name in used]
+    imports = [part for part in imports if part.names]
+    kinds = (isinstance(part, ast.ImportFrom) for part in imports)
+    for part, ours in zip(imports, kinds, strict=True):
+        if ours and part is next(i for i in imports if isinstance(i, ast.ImportFrom)):
+            yield ""
+        yield ast.unparse(part)
+    yield f"\n\n{ast.get_source_segment(text, found)}\n```"
+
+
 def _cell(text: str) -> str:
     """A text for a cell of a table: one line, nothing in it ends the cell or begins a tag."""
     text = " ".join(text.split()).replace("|", "\\|")
@@ -258,6 +281,7 @@ _PARTS: dict[str, Any] = {
     "commands": _commands,
     "configuration": _configuration,
     "options": _options,
+    "source": _source,
     "splits": _splits,
     "tools": _tools,
 }
