@@ -110,6 +110,28 @@ class Episodes {
     return this.byTask.get(this.taskKey(i)).filter((k) => k !== i);
   }
 
+  // The same episode in the other run: of the same memory and model, or of the only other ones.
+  counterpart(i) {
+    this.found = this.found || new Map();
+    if (!this.found.has(i)) {
+      const names = ["seed", "repeat", "order_seed"];
+      const others = this.same(i).filter((k) => this.number("run", k) !== this.number("run", i)
+        && names.every((name) => this.number(name, k) === this.number(name, i)));
+      const alike = others.filter((k) => ["memory", "model"].every((name) => this.word(name, k) === this.word(name, i)));
+      this.found.set(i, alike.length === 1 ? alike[0] : others.length === 1 ? others[0] : null);
+    }
+    return this.found.get(i);
+  }
+
+  // How an episode fared against its counterpart.
+  against(i) {
+    const k = this.counterpart(i);
+    if (k === null) return "none";
+    const [own, other] = [this.number("success", i), this.number("success", k)];
+    if (missing(own) || missing(other)) return "no score";
+    return own === other ? "same" : own > other ? "only here" : "only there";
+  }
+
   // The words by which one tells two episodes of one task apart.
   label(i) {
     const parts = [this.word("memory", i), this.word("model", i)];

@@ -58,7 +58,7 @@ class EpisodeView {
     if (tops.length) memory.scrollTop = tops[1];
     // What is new comes last in a context: begin where it does.
     const first = context.querySelector(".fresh, .gone, .after");
-    if (first) context.scrollTop = Math.max(0, first.offsetTop - context.offsetTop - 60);
+    if (first) context.scrollTop = Math.max(0, first.offsetTop - 60);
   }
 
   // --- search within the episode ---------------------------------------------------------------
@@ -161,7 +161,7 @@ function failure(text) {
 }
 
 function keepInView(list, row) {
-  const top = row.offsetTop - list.offsetTop;
+  const top = row.offsetTop;
   if (top < list.scrollTop + 8) list.scrollTop = top - 40;
   else if (top + row.offsetHeight > list.scrollTop + list.clientHeight) list.scrollTop = top + row.offsetHeight - list.clientHeight + 40;
 }

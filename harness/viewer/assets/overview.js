@@ -24,6 +24,7 @@ function overviewPage() {
       `${count(scored)} of ${count(planned)} planned episodes scored. `,
       rest > 0 && el("strong", { class: "warn", text: "Unfinished: means are over what is there. " }),
       overview.cells.some((cell) => cell.estimated) && "Some tokens were estimated: their model reports none."),
+    shared().length > 0 && el("p", { class: "lead shared" }, shared().map(([name, value]) => el("span", {}, `${name} `, el("b", { text: value })))),
     overview.notes.length > 0 && el("ul", { class: "notes", "aria-label": "Differences" },
       overview.notes.map((note) => el("li", { text: note }))),
     el("section", { "aria-labelledby": "h-cells" }, el("h2", { id: "h-cells", text: "Cells" }), cellTable()),
@@ -32,6 +33,17 @@ function overviewPage() {
     el("section", { "aria-labelledby": "h-episodes", id: "episodes" }, el("h2", { id: "h-episodes", text: "Episodes" }),
       el("div", { id: "episode-table" }, el("p", { class: "dim", text: "Loading…" }))));
   return main;
+}
+
+// What all cells have in common is said once.
+function shared() {
+  const names = { env: "environment", memory: "memory", model: "model", split: "split" };
+  return Object.entries(names).map(([key, name]) => [name, new Set(overview.cells.map((cell) => cell[key]))])
+    .filter(([, values]) => values.size === 1).map(([name, values]) => [name, [...values][0]]);
+}
+
+function varies(key) {
+  return new Set(overview.cells.map((cell) => cell[key])).size > 1;
 }
 
 function cellTable() {
@@ -43,10 +55,10 @@ function cellTable() {
   const sum = (cell, ...roles) => roles.reduce((total, role) => total + (cell.tokens[role] || 0), 0);
   const columns = [
     overview.runs.length > 1 && word("run", "Run", 120, (i) => overview.runs[cells[i].run]),
-    word("env", "Environment", 120, (i) => cells[i].env),
-    word("memory", "Memory", 140, (i) => cells[i].memory),
-    word("model", "Model", 150, (i) => cells[i].model),
-    word("split", "Split", 110, (i) => cells[i].split),
+    (varies("env") || !varies("memory")) && word("env", "Environment", 120, (i) => cells[i].env),
+    varies("memory") && word("memory", "Memory", 140, (i) => cells[i].memory),
+    varies("model") && word("model", "Model", 150, (i) => cells[i].model),
+    varies("split") && word("split", "Split", 110, (i) => cells[i].split),
     { key: "scored", title: "Scored", width: 90, num: true, value: (i) => cells[i].scored / cells[i].planned,
       text: (i) => `${count(cells[i].scored)}/${count(cells[i].planned)}`,
       node: (i) => el("span", { class: cells[i].scored < cells[i].planned ? "warn" : null,
@@ -104,18 +116,23 @@ function episodeTable(table, filters) {
   };
   const num = (key, title, width, show, hint) => ({ key, title, width, hint, num: true,
     value: (i) => table.number(key, i), text: (i) => show(table.number(key, i)) });
+  const two = overview.runs.length > 1;
   const many = (key) => table.numbers.get(key).some((value) => value !== table.number(key, 0));
   const columns = [
-    { ...word("task", "Task", 230), node: (i) => el("a", { href: `#/episode/${table.name(i)}`, text: table.word("task", i) }) },
-    overview.runs.length > 1 && word("run", "Run", 110, true, (i) => table.runName(i)),
-    word("env", "Environment", 110, true),
-    word("memory", "Memory", 120, true),
-    new Set(overview.cells.map((cell) => cell.model)).size > 1 && word("model", "Model", 140, true),
-    word("type", "Type", 150, true),
-    word("status", "Status", 105, true),
+    { ...word("task", "Task", 230), node: (i) => ends(table.word("task", i), { href: `#/episode/${table.name(i)}` }, "a") },
     { key: "success", title: "Success", width: 85, num: true, value: (i) => table.number("success", i),
       text: (i) => outcome(table.number("success", i)), node: (i) => verdict(table.number("success", i)),
       choose: () => distinct(table, (i) => outcome(table.number("success", i))) },
+    two && { key: "other", title: "Other run", width: 105, value: (i) => table.against(i), text: (i) => table.against(i),
+      hint: "Solved in this run alone, or in the other alone", choose: () => distinct(table, (i) => table.against(i)),
+      node: (i) => (table.counterpart(i) === null ? DASH : el("a", { text: table.against(i), "aria-label": `${table.against(i)}: side by side`,
+        href: `#/compare/${table.name(i)}/${table.name(table.counterpart(i))}` })) },
+    two && word("run", "Run", 110, true, (i) => table.runName(i)),
+    varies("memory") && word("memory", "Memory", 125, true),
+    varies("model") && word("model", "Model", 140, true),
+    varies("env") && word("env", "Environment", 115, true),
+    word("type", "Type", 150, true),
+    word("status", "Status", 105, true),
     num("progress", "Progress", 90, share),
     num("steps", "Steps", 70, count),
     num("turns", "Turns", 70, count),

@@ -69,7 +69,7 @@ function message(item, n, view) {
   if (old !== null && old !== undefined) tags.push(tag("update", "~", "shortened"));
   return el("li", { class: ["message", `k-${m.kind}`, gone && "gone", after && "after", item.fresh && "fresh"].filter(Boolean).join(" ") },
     el("div", { class: "meta" }, tags, el("span", { class: "dim id", text: `${m.id} · ${count(m.tokens)} tok.` })),
-    foldable(text, view, m.id),
+    foldable(m.text, view, m.id),
     m.calls && el("div", { class: "calls" }, m.calls.map((call) => el("code", {}, marked(callText(call), view.query)))),
     old !== null && old !== undefined && el("details", {}, el("summary", { text: "before" }), el("div", { class: "text gone" }, marked(old, view.query))));
 }
