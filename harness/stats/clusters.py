@@ -56,8 +56,11 @@ class Clusters:
 
     def resampled_means(self, seed: int) -> FloatArray:
         """Means of as many tasks drawn with replacement; `RESAMPLES` of them."""
-        weights = _weights(self.n_tasks, seed)
-        return np.asarray((weights @ self.sums) / (weights @ self.sizes))
+        weights, total = _weights(self.n_tasks, seed), self.sizes.sum()
+        off = weights @ self.residuals.astype(np.float32)  # from the mean: 32 bits are enough
+        if np.ptp(self.sizes):
+            off = off * total / (weights @ self.sizes.astype(np.float32))
+        return np.asarray(self.mean + off.astype(np.float64))
 
 
 def clusters(values: ArrayLike, tasks: Sequence[str] | None) -> Clusters:
@@ -84,8 +87,8 @@ def clusters(values: ArrayLike, tasks: Sequence[str] | None) -> Clusters:
 
 
 @lru_cache(maxsize=4)
-def _weights(n_tasks: int, seed: int) -> FloatArray:
+def _weights(n_tasks: int, seed: int) -> NDArray[np.float32]:
     """How often each task is drawn in each resample: kept, since the cells of a table share it."""
     rng = np.random.default_rng([seed, n_tasks])
     share = np.full(n_tasks, 1 / n_tasks)
-    return rng.multinomial(n_tasks, share, size=RESAMPLES).astype(np.float64)
+    return rng.multinomial(n_tasks, share, size=RESAMPLES).astype(np.float32)

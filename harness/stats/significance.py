@@ -71,9 +71,10 @@ def _flipped_sums(sizes: FloatArray, seed: int) -> FloatArray:
     padded[: len(sizes)] = sizes
     signs = 1.0 - 2.0 * ((np.arange(256)[:, None] >> np.arange(8)) & 1)
     table = padded.reshape(groups, 8) @ signs.T
-    drawn, sums = _bytes(groups, seed), np.zeros(FLIPS)
+    drawn, sums, of_group = _bytes(groups, seed), np.zeros(FLIPS), np.empty(FLIPS)
     for group in range(groups):
-        sums += table[group][drawn[group]]
+        np.take(table[group], drawn[group], out=of_group, mode="clip")  # 5 times as fast as [ ]
+        sums += of_group
     return sums
 
 

@@ -13,7 +13,7 @@ NEEDS_MORE = ("inspect", "ray")  # have a tox environment of their own
 BENCHES = (
     "cli", "loop", "store", "memory", "vectors", "backends",
     "engine", "pddl", "scienceworld", "babyai", "hotpotqa",
-    "load", "faults", "kills", "rss", "observe", "stalls", "compare",
+    "load", "faults", "kills", "rss", "observe", "stalls", "statistics", "compare",
 )  # fmt: skip
 
 
