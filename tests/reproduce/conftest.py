@@ -3,46 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from reproduce_bench import Call, Done, answer
 
 from agemem_eval.harness.reproduce.command import reproduce_command
 from agemem_eval.harness.testserver import ChatServer
-
-Call = Callable[..., "Done"]
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a call of `reproduce` left."""
-
-    code: int
-    folder: Path
-
-    @property
-    def json(self) -> dict[str, Any]:
-        return json.loads((self.folder / "table.json").read_text())
-
-    @property
-    def markdown(self) -> str:
-        return (self.folder / "table.md").read_text()
-
-    @property
-    def csv(self) -> str:
-        return (self.folder / "table.csv").read_text()
-
-    def value(self, row: str, column: str, model: str | None = None) -> dict[str, Any]:
-        found = [
-            v for v in self.json["values"]
-            if (v["row"], v["column"]) == (row, column) and model in (None, v["model"])
-        ]  # fmt: skip
-        assert len(found) == 1
-        return found[0]
 
 
 @pytest.fixture
@@ -74,11 +43,6 @@ def nothing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("agemem_eval.envs.scienceworld.simulator.find_spec", find_spec)
     monkeypatch.setattr("agemem_eval.envs.babyai.env.find_spec", find_spec)
-
-
-def answer(body: dict[str, Any]) -> str:
-    """A judge that gives 0.5, and agents that say ok to everything."""
-    return "0.5" if body["model"] == "judge" else "<think>Yes.</think><answer>ok</answer>"
 
 
 @pytest.fixture
