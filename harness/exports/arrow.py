@@ -140,4 +140,4 @@ def data_frame(rows: Iterable[Row], columns: Sequence[Column]) -> Any:
     schema = schema_of(columns)
     table = pa.Table.from_batches(batches(rows, columns, schema), schema)
     frame = table.to_pandas(ignore_metadata=True, types_mapper=_NULLABLE.get)
-    return frame.astype({c.name: _dtype(c) for c in columns}, copy=False)
+    return frame.astype({c.name: _dtype(c) for c in columns})

@@ -67,6 +67,7 @@ def write_run(
     events: Callable[[Episode], list[Event]] = events_of,
     tasks: Iterable[str] = (),
     config: RunConfig = CONFIG,
+    repeats: int = 1,
 ) -> Path:
     """Write a run of these records; one cell for each memory among them.
 
@@ -76,12 +77,13 @@ def write_run(
         events: The trace of one.
         tasks: Further tasks of the plan, that nothing was played of.
         config: Of the run.
+        repeats: Of each task.
     """
     episodes = list(episodes)
     names = tuple(dict.fromkeys([*(one.key.task for one in episodes), *tasks]))
     planned = tuple(Task(name, "test", "even") for name in names)
     bases = dict.fromkeys(replace(one.key, task="", repeat=0) for one in episodes)
-    cells = [Cell(base.memory, base, planned, 1) for base in bases or [key("")]]
+    cells = [Cell(base.memory, base, planned, repeats) for base in bases or [key("")]]
     with RunStore(directory) as store:
         store.lock(config, [cell.to_json() for cell in cells])
         for one in episodes:
