@@ -201,5 +201,4 @@ def _text(value: object) -> str:
 
 
 def _fail(why: str) -> NoReturn:
-    __tracebackhide__ = True
-    pytest.fail(f"agemem-eval: {why}", pytrace=False)
+    raise pytest.fail.Exception(f"agemem-eval: {why}", pytrace=False) from None
