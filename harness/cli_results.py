@@ -36,9 +36,12 @@ def add_results(app: typer.Typer) -> None:
 def report(
     runs: Runs,
     format_: Annotated[
-        str,
-        typer.Option("--format", help="terminal (default), markdown, csv, latex, html or json."),
-    ] = "terminal",
+        str | None,
+        typer.Option(
+            "--format",
+            help="terminal, markdown, csv, latex, html or json [that of --out's suffix; terminal].",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write it to this file.")] = None,
     reference: Reference = None,
     prices: Annotated[

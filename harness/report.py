@@ -21,10 +21,15 @@ MEMORY_ROLES = ("memory_write", "memory_read", "embedding")
 LOSSES = ("not_stored", "not_retrieved", "not_used")
 
 
-def grids(rows: Sequence[Row]) -> list[Grid]:
-    """The tables that there is something for; the first is there always."""
+def grids(rows: Sequence[Row], title: str = "") -> list[Grid]:
+    """The tables that there is something for; the first is there always.
+
+    Args:
+        rows: The cells.
+        title: Of the first one, where another table stands above it.
+    """
     found = [
-        _results(rows),
+        _results(rows, title),
         *_scores(rows),
         _quality(rows),
         _costs(rows),
@@ -33,7 +38,7 @@ def grids(rows: Sequence[Row]) -> list[Grid]:
     return [grid for grid in found if grid.rows or grid is found[0]]
 
 
-def _results(rows: Sequence[Row]) -> Grid:
+def _results(rows: Sequence[Row], title: str) -> Grid:
     names = (
         "env", "split", "memory", "model", "success [95% CI]", "progress", "steps", "invalid",
         "prompt tokens", "output tokens", "memory tokens", "tool calls", "scored",
@@ -59,7 +64,7 @@ def _results(rows: Sequence[Row]) -> Grid:
     said = []
     for env in dict.fromkeys(row.env for row in rows):
         said += list(dict.fromkeys(_within_cap(row) for row in rows if row.env == env))
-    return Grid("", names, cells, 4, [line for line in said + tool_lines(rows) if line])
+    return Grid(title, names, cells, 4, [line for line in said + tool_lines(rows) if line])
 
 
 def _within_cap(row: Row) -> str:
@@ -236,18 +241,18 @@ def _spent(row: Row) -> float:
 # --- showing them ---------------------------------------------------------------------------
 
 
-def print_table(rows: Sequence[Row], console: Console) -> None:
+def print_table(rows: Sequence[Row], console: Console, title: str = "") -> None:
     """The tables and the notes on a terminal; a narrow one gets a column a row."""
-    for grid in grids(rows):
+    for grid in grids(rows, title):
         print_grid(grid, console)
     for line in notes(rows):
         console.print(Text(escape(line), "dim"))
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[Row], title: str = "") -> str:
     """The same as Markdown."""
     said = [f"- {markdown_text(line)}" for line in notes(rows)]
-    parts = [*map(markdown_grid, grids(rows)), *(["\n".join(said)] if said else [])]
+    parts = [*map(markdown_grid, grids(rows, title)), *(["\n".join(said)] if said else [])]
     return "\n\n".join(parts) + "\n"
 
 

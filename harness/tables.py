@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Literal
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +22,7 @@ from rich.text import Text
 from .observe.text import escape
 
 Mark = Literal["best", "second", "tied", "weak"]
+Bar = tuple[float, float | None, float | None]
 SIGNS: dict[str, str] = {"best": " ★", "second": " ☆", "tied": " ≈", "weak": " ?"}
 STYLES = {"best": "bold", "second": "underline", "tied": "bold italic", "weak": "dim"}
 TITLE_WIDTH, CELL_WIDTH = 18, 24  # of the narrow form
@@ -37,12 +39,14 @@ class Grid:
     notes: list[str] = field(default_factory=list)  # lines below it
     marks: Mapping[tuple[int, int], Mark] = field(default_factory=dict)  # of row and column
     sections: Mapping[int, str] = field(default_factory=dict)  # lines above a row, set apart
+    # What can be drawn of a cell: a share and the bounds of its interval, where they are known.
+    bars: Mapping[tuple[int, int], Bar] = field(default_factory=dict)
 
     @property
     def width(self) -> int:
         """Characters that it needs side by side."""
         columns = zip(self.names, *self.signed(), strict=True)
-        return sum(max(len(escape(cell)) for cell in column) + 2 for column in columns)
+        return sum(max(cell_len(escape(cell)) for cell in column) + 2 for column in columns)
 
     def signed(self) -> list[tuple[str, ...]]:
         """The rows, marked cells with a sign, to be told without colours too."""
@@ -63,29 +67,35 @@ def print_grid(grid: Grid, console: Console) -> None:
     if grid.title:
         console.print()
         console.print(Text(escape(grid.title), "bold"))
-    if grid.width <= console.width:
-        console.print(_wide(grid))
-    else:
+    starts = sorted({0, *grid.sections, len(grid.rows)})
+    for first, end in pairwise(starts):
+        if first in grid.sections:
+            console.print(Text(escape(grid.sections[first]), "italic"))
+        if grid.width <= console.width:
+            console.print(_wide(grid, range(first, end)))
+            continue
         beside = max(1, (console.width - TITLE_WIDTH) // CELL_WIDTH)
-        starts = sorted({0, *grid.sections, len(grid.rows)})
-        for first, end in pairwise(starts):
-            if first in grid.sections:
-                console.print(Text(escape(grid.sections[first]), "italic"))
-            for start in range(first, end, beside):
-                console.print(_narrow(grid, range(start, min(end, start + beside))))
+        for start in range(first, end, beside):
+            console.print(_narrow(grid, range(start, min(end, start + beside))))
     for line in grid.notes:
         console.print(Text(escape(line)))
 
 
-def _wide(grid: Grid) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for index, name in enumerate(grid.names):
+def _wide(grid: Grid, rows: range) -> Table:
+    """A part of a table, whose columns are those of the whole."""
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1),
+        show_header=rows.start not in grid.sections,
+    )
+    columns = zip(grid.names, zip(*grid.signed(), strict=True), strict=True)
+    for index, (name, cells) in enumerate(columns):
+        width = max(cell_len(escape(text)) for text in (name, *cells))
         justify: Literal["left", "right"] = "left" if index < grid.n_left else "right"
-        table.add_column(Text(escape(name)), justify=justify, overflow="fold")
-    for row in range(len(grid.rows)):
-        if row in grid.sections:
-            table.add_section()
-            table.add_row(Text(escape(grid.sections[row]), "italic"))
+        head = Text(escape(name))
+        table.add_column(head, justify=justify, overflow="fold", min_width=width)
+    for row in rows:
         table.add_row(*(_cell(grid, row, column) for column in range(len(grid.names))))
     return table
 

@@ -1,0 +1,152 @@
+"""Who is best, where that is not chance: tests over shared episodes, Holm over the whole table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ..analysis import CellFrame
+from ..stats import Comparison, holm, pair, paired
+from ..tables import Mark
+
+Claim = Literal["first", "first two"]
+TRUST = 0.8  # power that a least detectable effect is told for
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One claim of a table: that these are above all others in a column.
+
+    A claim is held against each of the others, and is as certain as the least certain of these
+    tests (an intersection-union test), of which `closest` is that one. That the leader was chosen
+    by the same data does no harm: the two-sided test against the runner-up keeps its level
+    (K. Hung, W. Fithian, Annals of Statistics 47, 2019).
+    """
+
+    column: str
+    claim: Claim
+    leaders: tuple[int, ...]  # lines of the table
+    against: int  # the line of the closest test
+    closest: Comparison  # from that line to the leader: its change is what leads by
+    p: float
+    p_holm: float
+    holds: bool
+
+
+Compare = Callable[[int, int, float], Comparison]  # base, new, alpha
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """One column: its lines that may be ranked, the highest first, and how two are compared."""
+
+    column: str
+    order: tuple[int, ...]
+    compare: Compare
+
+
+def judge(contests: Sequence[Contest], alpha: float) -> list[Verdict]:
+    """Test the claims of a table: in each column the first, and the first two, above the rest.
+
+    Args:
+        contests: The columns.
+        alpha: The chance of one false claim or more in the whole table.
+    """
+    claims: list[tuple[Contest, Claim, int]] = []
+    for contest in contests:
+        claims += [(contest, "first", 1)] if len(contest.order) > 1 else []
+        claims += [(contest, "first two", 2)] if len(contest.order) > 2 else []
+    level = alpha / max(1, len(claims))  # what Holm asks of the smallest p
+    tested = [_closest(contest, leaders, level) for contest, _, leaders in claims]
+    corrected = holm([1.0 if math.isnan(test.p) else test.p for _, test in tested])
+    return [
+        Verdict(
+            contest.column,
+            claim,
+            contest.order[:leaders],
+            against,
+            replace(test, p_holm=p_holm),
+            test.p,
+            p_holm,
+            p_holm <= alpha and test.change > 0,
+        )
+        for (contest, claim, leaders), (against, test), p_holm in zip(
+            claims, tested, corrected, strict=True
+        )
+    ]
+
+
+def _closest(contest: Contest, n_leaders: int, alpha: float) -> tuple[int, Comparison]:
+    """The least certain of the tests that a claim stands on; one without pairs is less still."""
+    leaders, rest = contest.order[:n_leaders], contest.order[n_leaders:]
+    tests = [(other, contest.compare(other, one, alpha)) for one in leaders for other in rest]
+    return max(tests, key=lambda test: (_doubt(test[1]), -test[1].change))
+
+
+def _doubt(test: Comparison) -> float:
+    return math.inf if math.isnan(test.p) or test.change <= 0 else test.p
+
+
+def marks_of(verdicts: Iterable[Verdict]) -> dict[tuple[int, str], Mark]:
+    """Marks by line and column; nobody is marked where no claim holds."""
+    found: dict[tuple[int, str], Mark] = {}
+    held = {(verdict.column, verdict.claim): verdict for verdict in verdicts if verdict.holds}
+    for (column, claim), verdict in held.items():
+        if claim == "first":
+            found[verdict.leaders[0], column] = "best"
+        elif (column, "first") in held:
+            found[verdict.leaders[1], column] = "second"
+        else:  # above all others, and not told from each other
+            found.update({(line, column): "tied" for line in verdict.leaders})
+    return found
+
+
+def compare_cells(
+    base: CellFrame, new: CellFrame, column: str, alpha: float, effect: float | None = None
+) -> Comparison:
+    """Two cells over the episodes that both scored."""
+    return paired(*pair(base, new, column), alpha=alpha, effect=effect)
+
+
+def compare_averages(
+    pairs: Sequence[tuple[CellFrame, CellFrame, str]], alpha: float, effect: float
+) -> Comparison:
+    """Two averages over environments, by the episodes that both scored in each of them.
+
+    The change is the mean of those in the environments, its standard error that of independent
+    ones; Student's t with the degrees of freedom of the environment that has the fewest tasks.
+    """
+    from scipy.special import stdtr, stdtrit  # far lighter than scipy.stats
+
+    from ..stats.clusters import clusters
+    from ..stats.power import t_mde, t_power
+
+    found, old = [], []
+    for base, new, column in pairs:
+        before, after, tasks = pair(base, new, column)
+        if not len(tasks):
+            nan = math.nan
+            return Comparison(nan, nan, nan, nan, nan, nan, 0, 0, "no pairs", nan, None)
+        found.append(clusters(after - before, tasks))
+        old.append(float(before.mean()))
+    k, method = len(found), "Student's t over environments"
+    change, before_mean = sum(part.mean for part in found) / k, sum(old) / k
+    n_pairs, n_tasks = sum(p.n for p in found), sum(p.n_tasks for p in found)
+    errors = [part.se for part in found]
+    se = math.sqrt(sum((e or 0) ** 2 for e in errors)) / k
+    df = min(part.n_tasks for part in found) - 1
+    if not se or None in errors:
+        nan = math.nan
+        return Comparison(
+            before_mean, before_mean + change, change, nan, nan, nan, n_pairs, n_tasks, method,
+            nan, None, effect=effect,
+        )  # fmt: skip
+    half = float(stdtrit(df, 1 - alpha / 2)) * se
+    p = 2 * float(stdtr(df, -abs(change) / se))
+    return Comparison(
+        before_mean, before_mean + change, change, change - half, change + half, p, n_pairs,
+        n_tasks, method, t_mde(se, df + 1, alpha), t_power(effect, se, df + 1, alpha),
+        effect=effect,
+    )  # fmt: skip
