@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,8 +201,15 @@ def _result(
         oracle = any(job.info.oracle for (of, _), job in jobs.of.items() if of == number)
         parts.append(Part(table, str(spec), trained, entries, oracle))
     each = jobs.each()
-    figures = _draw(what, jobs, folder)
-    result = Result(parts, each, protocol_lines(each), figures)
+    result = Result(parts, each, protocol_lines(each))
+    _write(result, folder)  # before a figure, which must not keep the numbers from their place
+    if figures := _draw(what, jobs, folder):
+        result = replace(result, figures=figures)
+        _write(result, folder)
+    return result
+
+
+def _write(result: Result, folder: Path) -> None:
     try:
         for name, text in (
             ("table.md", as_markdown(result)),
@@ -211,7 +219,6 @@ def _result(
             write_whole(folder / name, text.encode())
     except OSError as error:
         raise disk_error(f"the table {folder}", error) from error
-    return result
 
 
 def _draw(what: str, jobs: Jobs, folder: Path) -> list[str]:
@@ -235,10 +242,7 @@ def _draw(what: str, jobs: Jobs, folder: Path) -> list[str]:
         files = {f"{what}.svg": figures.svg(figure).encode(), f"{what}.png": figures.png(figure)}
         for name, content in files.items():
             write_whole(folder / name, content)
-    except MissingExtraError as error:
-        say(f"agemem-eval: no figure: {error}")
-        return []
-    except DataError as error:  # nothing to draw from
+    except (MissingExtraError, DataError) as error:  # no matplotlib, or nothing to draw from
         say(f"agemem-eval: no figure: {error}")
         return []
     except OSError as error:

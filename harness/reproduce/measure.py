@@ -10,11 +10,12 @@ import numpy as np
 
 from ..analysis import CellFrame, load_frames
 from ..analysis.frame import FloatArray
-from ..stats import Estimate, estimate, macro_average
+from ..stats import Estimate, estimate, macro_average, mean
 from ..store import RunStore
 from ..trace import Event
 from .jobs import Job, Jobs
 from .tables import (
+    ALL_TOKENS,
     MQ,
     PAPER_TOOLS,
     QUESTION_TOKENS,
@@ -51,6 +52,7 @@ class Entry:
         run: The run it is from; None of an average.
         played_by: The model that played it; None of an average.
         n_planned: Episodes of which a score was wanted; 0 where nothing was played.
+        estimated: Whether these are tokens that the model did not report, but the harness guessed.
     """
 
     row: str
@@ -61,6 +63,7 @@ class Entry:
     run: str | None = None
     played_by: str | None = None
     n_planned: int = 0
+    estimated: bool = False
 
     @property
     def coverage(self) -> float | None:
@@ -149,10 +152,14 @@ class _Reader:
         )
         if frame is None or not frame.n_scored:
             return replace(about, why=about.why or "no episode is scored yet")
-        found = estimate(self._values(job, frame, value.score), frame.tasks())
+        values = self._values(job, frame, value.score)
+        # Counts that happen to be 0 and 1 are no rate.
+        interval = mean if value.score.startswith(TOOL_CALLS) else estimate
+        found = interval(values, frame.tasks())
         if found is None:
             return replace(about, why=_not_scored(job, value.score))
-        return replace(about, ours=_scaled(found, scale))
+        guessed = frame.estimated and value.score in (QUESTION_TOKENS, ALL_TOKENS)
+        return replace(about, ours=_scaled(found, scale), estimated=guessed)
 
     def _frame(self, job: Job) -> CellFrame | None:
         if job.name not in self._frames:

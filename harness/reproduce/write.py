@@ -118,6 +118,7 @@ def _value(part: Part, entry: Entry) -> dict[str, Any]:
         "n_tasks": ours.n_tasks if ours else 0,
         "n_planned": entry.n_planned,
         "coverage": entry.coverage,
+        "estimated": entry.estimated,
         "why": entry.why or None,
         "run": entry.run,
         "played_by": entry.played_by,
@@ -136,13 +137,13 @@ def _value(part: Part, entry: Entry) -> dict[str, Any]:
 def as_csv(result: Result) -> str:
     """One line a value and model of the paper; texts that look like formulas are none."""
     names = (
-        "model", "row", "column", "ours", "low", "high", "n", "n_planned", "coverage", "why",
-        "run", "played_by", "paper_model", "paper", "difference", "paper_is",
+        "model", "row", "column", "ours", "low", "high", "n", "n_planned", "coverage",
+        "estimated", "why", "run", "played_by", "paper_model", "paper", "difference", "paper_is",
     )  # fmt: skip
     lines = [",".join(map(field, names))]
     for part, entry in _entries(result):
         value = _value(part, entry)
-        shared = [value[name] for name in names[:12]]
+        shared = [value[name] for name in names[:13]]
         for paper in value["paper"] or [None]:
             own: list[Any] = [None] * 4
             if paper is not None:
@@ -175,7 +176,7 @@ def as_markdown(result: Result) -> str:
     blocks = [
         f"# {table.title}",
         f"Ours: value [95% interval] scored/planned. Paper: {SOURCE}, {SET_APART}; in brackets "
-        f"ours minus theirs. {NEVER_TESTED}",
+        f"ours minus theirs; ~ are tokens that the model did not report. {NEVER_TESTED}",
     ]
     for part in result.parts:
         blocks += _part(part)
@@ -218,7 +219,8 @@ def _part(part: Part) -> Iterator[str]:
 def _ours(entry: Entry | None, column: Column) -> str:
     if entry is None or entry.ours is None:
         return "–"
-    return f"{_estimate(entry.ours, column.digits)} {entry.ours.n}/{entry.n_planned}"
+    mark = "~" if entry.estimated else ""
+    return f"{mark}{_estimate(entry.ours, column.digits)} {entry.ours.n}/{entry.n_planned}"
 
 
 def _estimate(ours: Estimate, digits: int) -> str:

@@ -193,6 +193,13 @@ def test_tokens_are_those_of_calls_after_the_question(
         last.append(calls[-1]["prompt_tokens"])
     assert question_tokens(frame).tolist() == last
     assert ours == pytest.approx(sum(last) / 2)
+    assert not done.value("AgeMem-noRL", "prompt_tokens")["estimated"]
+
+
+def test_tokens_that_no_model_reported_are_marked(reproduce: Call) -> None:
+    done = reproduce("figure3", "scripted")
+    assert done.value("AgeMem-noRL", "prompt_tokens")["estimated"]
+    assert "| ours | ~" in done.markdown
 
 
 def test_a_question_never_put_has_no_tokens() -> None:
@@ -228,7 +235,8 @@ def test_the_csv_holds_every_value_and_no_formula(
     reproduce: Call, server: ChatServer, trained: str
 ) -> None:
     done = reproduce("table3", "openai:=cmd|x", base_url=server.url, trained=[trained])
-    rows = list(csv.DictReader(io.StringIO(done.csv)))
+    rows = list(csv.DictReader(io.StringIO(done.csv, newline="")))
+    assert None not in rows[0]
     assert len(rows) == 7 * 2 * 2, "two models of the paper beside one that is called like none"
     assert {row["paper_is"] for row in rows} == {paper.SET_APART}
     values = {(r["row"], r["column"], r["paper_model"]): r for r in rows}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from agemem_eval.harness.errors import UsageError
@@ -174,6 +177,21 @@ def test_options_reach_the_configuration() -> None:
     config, _ = settings.cell(st, spec)
     assert config.st_tools
     assert config.judge is None, "nothing is judged there: the cell is the same without a judge"
+
+
+def test_the_documentation_tells_the_same_counts_and_its_settings_are_accepted(
+    tmp_path: Path,
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "reproduce.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| `(\w+)` \| .* \| (\d+)[^|]* \| (\d+) \|$", text, re.MULTILINE)
+    assert {name: (int(a), int(b)) for name, a, b in told} == COUNTS
+    file = tmp_path / "settings.yaml"
+    file.write_text(text.partition("```yaml")[2].partition("```")[0])
+    settings = Settings({"memory_model": "heuristic"}, file)
+    config, execution = settings.cell(Play("pddl", "none"), Spec("scripted"))
+    assert (config.split, config.repeats, execution.concurrency) == ("agentboard", 3, 32)
+    for recipe in RECIPES:
+        assert f"`{'SPEC' if recipe == 'agemem' else f'{recipe}=SPEC'}`" in text
 
 
 def test_an_unknown_table_is_told_with_the_nearest() -> None:
