@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from agemem_eval.harness.analysis.protocol import protocol_of
 from agemem_eval.harness.compare.sides import Side
 from agemem_eval.harness.config import RunConfig
 from agemem_eval.harness.plan import Cell
+from agemem_eval.harness.records import EpisodeKey
 from agemem_eval.harness.store import RunStore
 from agemem_eval.harness.types import Task
 
 CONFIG = RunConfig(envs=("count",), memories=("none",))
+_KEYS: dict[int, tuple[Cell, list[EpisodeKey]]] = {}
 # Environments of a simulated run: the column that decides, and the mean of its log-odds.
 ENVS = {
     "alfworld": ("success", 0.5),
@@ -50,8 +53,7 @@ def frame(of: Cell, columns: Mapping[str, Any], **fields: Any) -> CellFrame:
 
     `statuses` and `labels` may be given.
     """
-    keys = of.keys
-    tasks = [task.id for task in of.tasks]
+    keys, tasks = _keys(of), [task.id for task in of.tasks]
     made = CellFrame("run", Path("run"), of, protocol_of(CONFIG, of.base, tasks), len(keys))
     made.keys, made.task_types = keys, ["even"] * len(keys)
     made.statuses = list(fields.get("statuses", ["completed"] * len(keys)))
@@ -60,6 +62,15 @@ def frame(of: Cell, columns: Mapping[str, Any], **fields: Any) -> CellFrame:
     for name, values in columns.items():
         made.columns[name] = np.array(np.broadcast_to(values, len(keys)), dtype=np.float64)
     return made
+
+
+def _keys(of: Cell) -> list[EpisodeKey]:
+    """Those of a cell, made once: to make them takes longer than to compare."""
+    if id(of) not in _KEYS:
+        if len(_KEYS) > 100:
+            _KEYS.clear()
+        _KEYS[id(of)] = of, of.keys
+    return list(_KEYS[id(of)][1])
 
 
 def side(name: str, *frames: CellFrame) -> Side:
@@ -92,15 +103,20 @@ def write_run(
 # --- a simulated system -----------------------------------------------------------------------
 
 
+@cache
+def _cells(n_tasks: int, repeats: int) -> dict[str, Cell]:
+    return {
+        env: cell(env, n_tasks=n_tasks, repeats=repeats, headline=(headline,))
+        for env, (headline, _) in ENVS.items()
+    }
+
+
 class System:
     """Agents that differ in nothing but luck: tasks as hard as they are, episodes drawn."""
 
     def __init__(self, rng: np.random.Generator, n_tasks: int, repeats: int = 1) -> None:
         self._rng, self._repeats = rng, repeats
-        self._cells = {
-            env: cell(env, n_tasks=n_tasks, repeats=repeats, headline=(headline,))
-            for env, (headline, _) in ENVS.items()
-        }
+        self._cells = _cells(n_tasks, repeats)
         # Most tasks are nearly always, or hardly ever, solved: log-odds spread by 2.
         self._odds = {env: rng.normal(mu, 2.0, n_tasks) for env, (_, mu) in ENVS.items()}
         self._length = {env: rng.normal(8.0, 0.5, n_tasks) for env in ENVS}
