@@ -16,7 +16,6 @@ from .material import (
     column,
     flagged,
     n_told,
-    notes,
     of_cell,
     roles,
 )
@@ -45,29 +44,32 @@ TRAINED = ("agemem", "agemem-rag")  # labels that only a trained model gets
 COLUMNS = 3  # panels beside each other
 
 
-def headline(frame: CellFrame) -> Measure:
-    """What ranks the memories of its environment."""
-    name = frame.headline
+def headline(frames: Sequence[CellFrame]) -> Measure:
+    """What ranks the memories of an environment: the best that all have, else that any has."""
+    names = frames[0].cell.headline
+    given = [[n for n in names if not np.isnan(frame.values(n)).all()] for frame in frames]
+    common = [name for name in names if all(name in own for own in given)]
+    name = (common or [frame.headline for frame in frames])[0]
     return HEADLINES.get(name) or column(name, name.removeprefix("metrics."))
 
 
 def scores(material: Material) -> BarSheet:
     """The headline score by environment, memory and model."""
-    panels = []
-    for panel in material.panels():
-        measure = headline(panel.frames[0])
+    panels, shown = [], material.panels()
+    for panel in shown:
+        measure = headline(panel.frames)
         marks = reference.scores(panel.env, measure) if material.reference else ()
         panels.append(_panel(panel, panel.title, measure, marks))
-    return _sheet(material, "scores", panels, "no episode was scored")
+    return _sheet(material, "scores", panels, shown, "no episode was scored")
 
 
 def memory_quality(material: Material) -> BarSheet:
     """MQ; where no judge gave it, how many of the facts are stored."""
-    panels, shown = [], []
+    panels, measures = [], []
     rated = material.panels(lambda f: any(_has(f, m) for m in QUALITY) and f.base.memory != "none")
     for panel in rated:
         measure = next(m for m in QUALITY if any(_has(f, m) for f in panel.frames))
-        shown.append(measure)
+        measures.append(measure)
         with_mq = material.reference and measure is QUALITY[0]
         marks = reference.memory_quality(panel.env) if with_mq else ()
         panels.append(_panel(panel, panel.title, measure, marks))
@@ -75,8 +77,8 @@ def memory_quality(material: Material) -> BarSheet:
         "no judge gave MQ and no environment told facts: run hotpotqa, with --judge openai:NAME "
         "for MQ"
     )
-    sheet = _sheet(material, "memory-quality", panels, why)
-    if QUALITY[0] in shown:
+    sheet = _sheet(material, "memory-quality", panels, rated, why)
+    if QUALITY[0] in measures:
         return sheet
     said = "No judge gave MQ: shown is how many of the gold facts the memory holds."
     return BarSheet(sheet.title, sheet.grid, sheet.series, (said, *sheet.notes))
@@ -100,7 +102,7 @@ def prompt_tokens(material: Material) -> BarSheet:
             marks = reference.prompt_tokens(panel.env) if material.reference and not i else ()
             row.append(_panel(panel, panel.title if not i else "", measure, marks))
         grid.append(tuple(row))
-    sheet = _grid(material, "prompt-tokens", grid, "no tokens were counted")
+    sheet = _grid(material, "prompt-tokens", grid, kept, "no tokens were counted")
     if any(frame.estimated for panel in kept for frame in panel.frames):
         said = "Estimated where the model reports no tokens."
         return BarSheet(sheet.title, sheet.grid, sheet.series, (*sheet.notes, said))
@@ -110,9 +112,9 @@ def prompt_tokens(material: Material) -> BarSheet:
 def ablation(material: Material) -> BarSheet:
     """The headline score by component: no memory, long-term, short-term, training."""
     base_of, unpaired = _pairs(material)
-    panels = []
+    panels, shown = [], []
     for panel in material.panels(lambda f: f.base.memory in ABLATION):
-        measure = headline(panel.frames[0])
+        measure = headline(panel.frames)
         bars = []
         for memory, step in ABLATION.items():
             for frame in panel.frames:
@@ -124,8 +126,9 @@ def ablation(material: Material) -> BarSheet:
         if len({bar.row for bar in bars}) > 1:
             marks = reference.ablation(panel.env, measure) if material.reference else ()
             panels.append(_made(panel.title, measure, bars, marks))
+            shown.append(panel)
     why = f"it needs results of at least two of {', '.join(ABLATION)}"
-    sheet = _sheet(material, "ablation", panels, why)
+    sheet = _sheet(material, "ablation", panels, shown, why)
     said = [f"{base}: the steps with RL are played by {t}." for t, base in base_of.items()]
     if unpaired:
         said.append(
@@ -136,8 +139,8 @@ def ablation(material: Material) -> BarSheet:
 
 def tool_usage(material: Material) -> BarSheet:
     """Calls an episode by tool, and how many failed, of those memories that have tools."""
-    grid = []
-    for panel in material.panels(lambda f: bool(names_with([f], "tool_calls."))):
+    grid, shown = [], material.panels(lambda f: bool(names_with([f], "tool_calls.")))
+    for panel in shown:
         tools = names_with(panel.frames, "tool_calls.")
         row = []
         for i, name in enumerate(tools):
@@ -149,7 +152,7 @@ def tool_usage(material: Material) -> BarSheet:
         if any(np.any(_failed(frame) > 0) for frame in panel.frames):
             row.append(_panel(panel, "\nfailed, of any tool", failed, ()))
         grid.append(tuple(row))
-    return _grid(material, "tool-usage", grid, "no memory here has tools", same_scale=True)
+    return _grid(material, "tool-usage", grid, shown, "no memory here has tools", same_scale=True)
 
 
 # --- parts ------------------------------------------------------------------------------------
@@ -204,22 +207,29 @@ def _made(title: str, measure: Measure, bars: Sequence[Bar], marks: Sequence[Mar
     return BarPanel(title, measure.label, tuple(bars), tuple(marks), measure.percent, n)
 
 
-def _sheet(material: Material, name: str, panels: Sequence[BarPanel], why: str) -> BarSheet:
+def _sheet(
+    material: Material,
+    name: str,
+    panels: Sequence[BarPanel],
+    shown: Sequence[Panel],
+    why: str,
+) -> BarSheet:
     """Panels in rows; environments with as many memories look best beside each other."""
     kept = [panel for panel in panels if panel.bars]
     grid = [tuple(kept[i : i + COLUMNS]) for i in range(0, len(kept), COLUMNS)]
-    return _grid(material, name, grid, why)
+    return _grid(material, name, grid, shown, why)
 
 
 def _grid(
     material: Material,
     name: str,
     grid: Sequence[tuple[BarPanel, ...]],
+    shown: Sequence[Panel],
     why: str,
     *,
     same_scale: bool = False,
 ) -> BarSheet:
     if not any(panel.bars for row in grid for panel in row):
         raise NothingToDrawError(f"{name}: {why}")
-    said = (*notes(material.frames), *material.mixed_notes(material.panels()))
+    said = tuple(material.notes(shown))
     return BarSheet(TITLES[name], tuple(grid), material.models, said, same_scale)

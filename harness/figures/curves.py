@@ -12,7 +12,7 @@ from ..report import LOSSES
 from ..stats import Estimate, mean, rate
 from . import TITLES, NothingToDrawError
 from .bars import headline
-from .material import Material, Measure, Panel, flagged, n_told, notes, of_cell, roles
+from .material import Material, Measure, Panel, flagged, n_told, of_cell, roles
 from .sheets import (
     Line,
     LinePanel,
@@ -38,8 +38,8 @@ def success_steps(material: Material) -> LineSheet:
     the curve goes on thinner, with a tick at each step at which episodes were cut.
     """
     order = list(dict.fromkeys(frame.base.memory for frame in material.frames))
-    panels, kept = [], []
-    for panel in material.panels(_was_scored):
+    panels, shown = [], material.panels(_was_scored)
+    for panel in shown:
         for model in dict.fromkeys(frame.base.model for frame in panel.frames):
             own = [
                 (name, frame)
@@ -48,15 +48,13 @@ def success_steps(material: Material) -> LineSheet:
             ]
             last = max(int(_times(frame)[0].max()) for _, frame in own)
             lines = [_solved(name, order.index(f.base.memory), f, last) for name, f in own]
-            kept += [frame for _, frame in own]
-            panels.append(_line_panel(f"{panel.title}, {model}", lines))
+            panels.append(_line_panel(panel.title, model, lines))
     if not panels:
         raise NothingToDrawError("success-steps: no episode has a success")
     said = [
         "Ticks: episodes ended by their cap. From the first on (thin line) the share is a lower "
         "bound: an episode that was cut off may have been solved later.",
-        *notes(kept),
-        *material.mixed_notes(material.panels()),
+        *material.notes(shown),
     ]
     return LineSheet(TITLES["success-steps"], tuple(panels), tuple(said), steps=True)
 
@@ -86,14 +84,13 @@ def _solved(name: str, style: int, frame: CellFrame, last: int) -> Line:
         assert within is not None  # there are episodes
         found.append(within)
     ticks = tuple(float(s) for s in np.unique(steps[cut]))
-    star = "*" if flagged(frame) else ""
-    return Line(name + star, style, tuple(map(float, grid)), tuple(found), ticks)
+    return Line(name, style, tuple(map(float, grid)), tuple(found), ticks, flagged(frame))
 
 
-def _line_panel(title: str, lines: Sequence[Line]) -> LinePanel:
+def _line_panel(title: str, about: str, lines: Sequence[Line]) -> LinePanel:
     n = n_told(y for line in lines for y in line.y)
     label = "environment steps"
-    return LinePanel(title, label, "solved within n steps", tuple(lines), True, n)
+    return LinePanel(title, about, label, "solved within n steps", tuple(lines), True, n)
 
 
 # --- a stream of tasks ------------------------------------------------------------------------
@@ -102,8 +99,9 @@ def _line_panel(title: str, lines: Sequence[Line]) -> LinePanel:
 def lifelong_gain(material: Material) -> LineSheet:
     """Success over the place in the stream, mean over the orders of a memory kept over it."""
     order = list(dict.fromkeys(frame.base.memory for frame in material.frames))
-    panels, kept, one_order = [], [], False
-    for panel in material.panels(lambda f: f.cell.lifelong and bool(_streams(f))):
+    panels, one_order = [], False
+    shown = material.panels(lambda f: f.cell.lifelong and bool(_streams(f)))
+    for panel in shown:
         for model in dict.fromkeys(frame.base.model for frame in panel.frames):
             lines, window = [], 1
             for name, frame in zip(panel.names, panel.frames, strict=True):
@@ -111,19 +109,18 @@ def lifelong_gain(material: Material) -> LineSheet:
                     window = max(1, round(len(frame.cell.tasks) / 5))
                     lines.append(_stream(name, order.index(frame.base.memory), frame, window))
                     one_order |= len(_streams(frame)) == 1
-                    kept.append(frame)
-            n_tasks = len(kept[-1].cell.tasks)
-            label = f"task of the stream, of {n_tasks}"
+            label = f"task of the stream, of {panel.frames[0].protocol.n_tasks}"
             of = "mean of the last " + ("task" if window == 1 else f"{window} tasks")
-            title = f"{panel.title}, {model}"
-            panels.append(LinePanel(title, label, f"success, {of}", tuple(lines), True))
+            panels.append(
+                LinePanel(panel.title, model, label, f"success, {of}", tuple(lines), True)
+            )
     if not panels:
         why = "no stream was played whole: --memory-scope run --order-seeds 0,1,2"
         raise NothingToDrawError(f"lifelong-gain: {why}")
     said = ["In the legend: success of the second half minus that of the first, in points."]
     if one_order:
         said.append("Where one order was played, intervals are over its tasks, not over orders.")
-    said += [*notes(kept), *material.mixed_notes(material.panels())]
+    said += material.notes(shown)
     return LineSheet(TITLES["lifelong-gain"], tuple(panels), tuple(said), shared=False)
 
 
@@ -159,13 +156,17 @@ def _stream(name: str, style: int, frame: CellFrame, window: int) -> Line:
     halves = played[:, -(n // 2) :].mean(axis=1) - played[:, : n // 2].mean(axis=1)
     gain = mean(halves, clusters)
     assert gain is not None
-    star = "*" if flagged(frame) else ""
     count = len(played)
-    said = f"{100 * gain.value:+.1f}"
+    said = _points_of(gain.value)
     if not np.isnan(gain.low):
-        said += f" [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+        said += f" [{_points_of(gain.low)}, {_points_of(gain.high)}]"
     said += f" ({count} {'order' if count == 1 else 'streams'})"
-    return Line(name + star, style, tuple(map(float, grid)), tuple(found), said=said)
+    places = tuple(map(float, grid))
+    return Line(name, style, places, tuple(found), flagged=flagged(frame), said=said)
+
+
+def _points_of(share: float) -> str:
+    return f"{round(100 * share, 1) + 0.0:+.1f}"  # no -0.0
 
 
 # --- training ---------------------------------------------------------------------------------
@@ -191,7 +192,7 @@ def reward_curves(material: Material) -> LineSheet:
             if line is not None:
                 lines.append(line)
         label = "reward" if part is None else f"reward, component {part}"
-        panels.append(LinePanel(label, "training step", "mean of a step", tuple(lines)))
+        panels.append(LinePanel(label, "", "training step", "mean of a step", tuple(lines)))
     said = [_seeds(name, logs) for name, logs in series.items()]
     return LineSheet(TITLES["reward-curves"], tuple(panels), tuple(said))
 
@@ -205,7 +206,8 @@ def _reward(name: str, style: int, logs: Sequence[TrainingLog], part: str | None
     common = sorted(set.intersection(*(set(values) for values in by_seed)))
     if not common:
         return None
-    bins = np.array_split(np.array(common), min(len(common), MOST_X))
+    width = -(-len(common) // MOST_X)
+    bins = [np.array(common[i : i + width]) for i in range(0, len(common), width)]
     groups = {s.step: s.group_rewards for s in logs[0].steps} if len(logs) == 1 else {}
     xs, ys = [], []
     for steps_of_bin in bins:
@@ -237,26 +239,27 @@ def _seeds(name: str, logs: Sequence[TrainingLog]) -> str:
 
 def losses(material: Material) -> StackSheet:
     """Shares of all scored questions that failed, by where their facts were lost."""
-    panels, kept = [], []
+    panels, shown = [], []
     for panel in material.panels(lambda f: _was_scored(f) and _told_facts(f)):
         if not any(any(frame.losses) for frame in panel.frames):
             continue
-        several = len({frame.base.model for frame in panel.frames}) > 1
-        stacks = []
-        for name, frame in zip(panel.names, panel.frames, strict=True):
-            stacks.append(_stack(f"{name}, {frame.base.model}" if several else name, frame))
-            kept.append(frame)
-        n = n_told(stack.cumulated[-1] for stack in stacks)
-        label = "failed questions, of all scored"
-        panels.append(StackPanel(panel.title, label, tuple(stacks), n))
+        shown.append(panel)
+        for model in dict.fromkeys(frame.base.model for frame in panel.frames):
+            stacks = [
+                _stack(name, frame)
+                for name, frame in zip(panel.names, panel.frames, strict=True)
+                if frame.base.model == model
+            ]
+            n = n_told(stack.cumulated[-1] for stack in stacks)
+            label = "failed questions, of all scored"
+            panels.append(StackPanel(panel.title, model, label, tuple(stacks), n))
     if not panels:
         why = "no failed question whose facts are known: hotpotqa tells them"
         raise NothingToDrawError(f"losses: {why}")
     parts = (*(loss.replace("_", " ") for loss in LOSSES), "failed otherwise")
     said = [
         "A whisker is the interval of all parts up to it; the number is the share that failed.",
-        *notes(kept),
-        *material.mixed_notes(material.panels()),
+        *material.notes(shown),
     ]
     return StackSheet(TITLES["losses"], tuple(panels), parts, tuple(said))
 
@@ -295,11 +298,11 @@ def success_tokens(material: Material) -> PointSheet:
         lambda frame: roles("prompt", SPENDING)(frame) + roles("completion", SPENDING)(frame),
     )
     panels: list[PointPanel] = []
-    kept: list[CellFrame] = []
-    for panel in material.panels(lambda f: bool(np.any(f.values("tokens.agent.prompt") > 0))):
+    shown = material.panels(lambda f: bool(np.any(f.values("tokens.agent.prompt") > 0)))
+    for panel in shown:
         points = _points(panel, spent)
         if points:
-            measure = headline(panel.frames[0])
+            measure = headline(panel.frames)
             n = n_told(e for point in points for e in (point.x, point.y))
             percent, front = measure.percent, _front(points)
             panels.append(
@@ -307,28 +310,26 @@ def success_tokens(material: Material) -> PointSheet:
                     panel.title, spent.label, measure.label, tuple(points), front, percent, n
                 )
             )
-            kept += panel.frames
     if not panels:
         raise NothingToDrawError("success-tokens: no scored episode has its tokens counted")
     memories = dict.fromkeys(point.memory for panel in panels for point in panel.points)
     said = [
         "Dashed: the front of those that none beats in both measures, by their means alone.",
-        *(["Tokens are estimated where the model reports none."] if _estimated(kept) else []),
-        *notes(kept),
-        *material.mixed_notes(material.panels()),
+        *(["Tokens are estimated where the model reports none."] if _estimated(shown) else []),
+        *material.notes(shown),
     ]
     title = TITLES["success-tokens"]
     return PointSheet(title, tuple(panels), tuple(memories), material.models, tuple(said))
 
 
-def _estimated(frames: Sequence[CellFrame]) -> bool:
-    return any(frame.estimated for frame in frames)
+def _estimated(panels: Sequence[Panel]) -> bool:
+    return any(frame.estimated for panel in panels for frame in panel.frames)
 
 
 def _points(panel: Panel, spent: Measure) -> list[Point]:
     points = []
     for name, frame in zip(panel.names, panel.frames, strict=True):
-        x, y = of_cell(frame, spent), of_cell(frame, headline(panel.frames[0]))
+        x, y = of_cell(frame, spent), of_cell(frame, headline(panel.frames))
         if x is not None and y is not None:
             points.append(Point(name, frame.base.model, x, y, flagged(frame)))
     return points

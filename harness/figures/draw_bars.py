@@ -60,8 +60,10 @@ def _rows(panels: Sequence[BarPanel]) -> list[str]:
 
 
 def _beside(panels: Iterable[BarPanel]) -> int:
-    """How many bars a row has at most."""
-    return max(1, len({bar.series for panel in panels for bar in panel.bars}))
+    """How many bars a row has at most, and a place for what others report."""
+    kept = list(panels)
+    bars = len({bar.series for panel in kept for bar in panel.bars})
+    return max(1, bars + any(panel.marks for panel in kept))
 
 
 def _height(panels: Sequence[BarPanel]) -> float:
@@ -81,11 +83,12 @@ def _panel(
 ) -> None:
     """The bars of a panel with their whiskers and values, and the marks of the paper."""
     beside = [s for s in _all_series(series, panel) if any(b.series == s for b in panel.bars)]
-    thick = 0.8 / max(1, len(beside))
+    lanes = len(beside) + bool(panel.marks)  # what others report has a place of its own
+    thick = 0.82 / max(1, lanes)
     by_place = {(bar.row, bar.series): bar for bar in panel.bars}
     for i, row in enumerate(rows):
         for j, name in enumerate(beside):
-            y = i + (j - (len(beside) - 1) / 2) * thick
+            y = i + (j - (lanes - 1) / 2) * thick
             bar = by_place.get((row, name))
             if bar is None:
                 note_at(axes, 0, y, "–")
@@ -97,7 +100,7 @@ def _panel(
             )  # fmt: skip
             whisker(axes, bar.estimate, y)
             note_at(axes, _end(bar.estimate), y, _told(bar, panel))
-    _marks(axes, panel.marks, rows, paper)
+    _marks(axes, panel.marks, rows, paper, thick * (lanes - 1) / 2)
     axes.set_title(style.plain_lines(panel.title))
     axes.set_xlabel(panel.label + (f"\n{panel.n}" if panel.n else ""))
     axes.grid(visible=False, axis="y")
@@ -107,13 +110,19 @@ def _all_series(series: Sequence[str], panel: BarPanel) -> list[str]:
     return list(dict.fromkeys([*series, *(bar.series for bar in panel.bars)]))
 
 
-def _marks(axes: Axes, marks: Sequence[Mark], rows: Sequence[str], paper: Sequence[str]) -> None:
-    for name in paper:
+def _marks(
+    axes: Axes,
+    marks: Sequence[Mark],
+    rows: Sequence[str],
+    paper: Sequence[str],
+    below: float,
+) -> None:
+    for i, name in enumerate(paper):
         own = [mark for mark in marks if mark.series == name]
         if own:
-            i = paper.index(name)
-            ys = [rows.index(mark.row) + 0.18 * (i - (len(paper) - 1) / 2) for mark in own]
-            axes.plot([m.value for m in own], ys, **_paper_style(i), zorder=6)
+            ys = [rows.index(m.row) + below + 0.1 * (i - (len(paper) - 1) / 2) for m in own]
+            x = [mark.value for mark in own]
+            axes.plot(x, ys, **_paper_style(i), zorder=6, clip_on=False)
 
 
 def _paper_style(i: int) -> dict[str, Any]:
@@ -205,7 +214,7 @@ def draw_stacks(sheet: StackSheet) -> Figure:
     """Bars in parts, a whisker at the end of each part."""
     columns = min(len(sheet.panels), 2)
     lines = [sheet.panels[i : i + columns] for i in range(0, len(sheet.panels), columns)]
-    heights = [max(len(p.stacks) for p in line) * 0.42 + HEAD_IN for line in lines]
+    heights = [max(len(p.stacks) for p in line) * 0.42 + HEAD_IN + 0.15 for line in lines]
     handles: list[Artist] = [
         Patch(
             facecolor=style.fill(i).color,
@@ -246,7 +255,7 @@ def _stacks(axes: Axes, panel: StackPanel) -> None:
     ticks = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(0, top)
     axes.set_xticks([t for t in ticks if 0 <= t <= top * 1.0001])
     axes.xaxis.set_major_formatter(style.percents())
-    axes.set_title(style.plain_lines(panel.title))
+    style.set_title(axes, panel.title, panel.about)
     axes.set_xlabel(panel.label + (f"\n{panel.n}" if panel.n else ""))
     axes.grid(visible=False, axis="y")
     _name_rows(axes, [stack.row for stack in panel.stacks], shown=True)

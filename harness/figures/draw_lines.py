@@ -16,7 +16,7 @@ from .sheets import Line, LinePanel, LineSheet
 
 PANEL_IN, HEIGHT_IN = 4.6, 2.9
 MOST_BANDS = 2  # more of them cover each other
-WHISKERS = 6  # a curve has, where there are no bands
+WHISKERS = 24  # a panel has about so many, and a curve no more than 6
 
 
 def draw_lines(sheet: LineSheet) -> Figure:
@@ -36,7 +36,7 @@ def draw_lines(sheet: LineSheet) -> Figure:
         if not sheet.shared:
             own = [_handle(line.name, line.style, line.said) for line in panel.lines]
             axes.legend(
-                handles=own, loc="upper left", bbox_to_anchor=(0, -0.24), borderaxespad=0,
+                handles=own, loc="upper left", bbox_to_anchor=(0, -0.22), borderaxespad=0,
                 fontsize=style.SMALL,
             )  # fmt: skip
     return figure
@@ -57,15 +57,15 @@ def _panel(axes: Axes, panel: LinePanel, *, steps: bool) -> None:
         _curve(axes, line, steps=steps)
         if bands:
             _band(axes, line, steps=steps)
-        _marks(axes, line, (place + 0.5) / len(panel.lines), whiskers=not bands)
+        _marks(axes, line, place, panel, whiskers=not bands)
         _ticks(axes, line)
-    axes.set_title(style.plain(panel.title))
+    style.set_title(axes, panel.title, panel.about)
     axes.set_xlabel(panel.x_label + (f", {panel.n}" if panel.n else ""))
     axes.set_ylabel(panel.y_label)
     axes.xaxis.set_major_formatter(style.thousands())
     axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     if panel.percent:
-        axes.set_ylim(-0.03, 1.03)
+        axes.set_ylim(-0.04, 1.04)
         axes.yaxis.set_major_formatter(style.percents())
 
 
@@ -95,10 +95,12 @@ def _band(axes: Axes, line: Line, *, steps: bool) -> None:
     )  # fmt: skip
 
 
-def _marks(axes: Axes, line: Line, phase: float, *, whiskers: bool) -> None:
+def _marks(axes: Axes, line: Line, place: int, panel: LinePanel, *, whiskers: bool) -> None:
     """Markers along the curve, those of each curve at places of its own."""
     stroke, n = style.stroke(line.style), len(line.x)
-    at = sorted({min(n - 1, int((i + phase) * n / WHISKERS)) for i in range(min(WHISKERS, n))})
+    phase = (place + 0.5) / len(panel.lines)
+    most = min(n, max(3, min(6, WHISKERS // len(panel.lines))))
+    at = sorted({min(n - 1, int((i + phase) * n / most)) for i in range(most)})
     # Beside each other where curves of few places would have theirs at the same.
     x = np.array([line.x[i] for i in at]) + (phase - 0.5) * 0.03 * (line.x[-1] - line.x[0])
     y = np.array([line.y[i].value for i in at])
@@ -110,10 +112,17 @@ def _marks(axes: Axes, line: Line, phase: float, *, whiskers: bool) -> None:
         low = np.array([line.y[i].low for i in at])
         high = np.array([line.y[i].high for i in at])
         known = ~np.isnan(low)
+        if panel.percent:  # of few streams it may reach beyond what a share can be
+            low, high = np.maximum(low, 0), np.minimum(high, 1)
         bounds = np.array([y - low, high - y])[:, known]
         axes.errorbar(
             x[known], y[known], yerr=bounds, fmt="none", ecolor=stroke.color, elinewidth=0.8,
             capsize=2,
+        )  # fmt: skip
+    if line.flagged:
+        axes.annotate(
+            "*", (line.x[-1], line.y[-1].value), (4, -3), textcoords="offset points",
+            annotation_clip=False,
         )  # fmt: skip
 
 

@@ -56,11 +56,11 @@ def _panel(axes: Axes, panel: PointPanel, sheet: PointSheet) -> None:
     if min(values) > 0 and max(values) / min(values) > LOG_FROM:
         axes.set_xscale("log")
     axes.xaxis.set_major_formatter(style.thousands())
-    axes.set_title(style.plain(panel.title))
+    style.set_title(axes, panel.title)
     axes.set_xlabel(panel.x_label + (f"\n{panel.n}" if panel.n else ""))
     axes.set_ylabel(panel.y_label)
     if panel.percent:
-        axes.set_ylim(-0.03, 1.03)
+        axes.set_ylim(-0.04, 1.04)
         axes.yaxis.set_major_formatter(style.percents())
 
 
@@ -82,10 +82,12 @@ def _handles(sheet: PointSheet) -> list[Artist]:
     labels = style.short([*sheet.memories, *used], width=60, lines=1)
     found: list[Artist] = []
     for memory, label in zip(sheet.memories, labels, strict=False):
-        shape = _marker(sheet, memory, used[0]) | {"markerfacecolor": "none"}
+        # The shape alone: a filling would be that of a model.
+        shape = _marker(sheet, memory, used[0]) | {"markerfacecolor": "#777777"}
+        shape["markeredgewidth"] = 0
         found.append(Line2D([], [], label=label, **shape))
     for model, label in zip(used, labels[len(sheet.memories) :], strict=True):
-        shape = _marker(sheet, sheet.memories[0], model) | {"marker": "8", "markersize": 9}
-        found.append(Line2D([], [], label=f"filled so: {label}", **shape))
+        shape = _marker(sheet, sheet.memories[0], model) | {"marker": "8", "markersize": 10}
+        found.append(Line2D([], [], label=f"model {label}", **shape))
     found.append(Line2D([], [], linestyle="--", color=style.INK, label="front"))
     return found

@@ -14,10 +14,17 @@ from .style import styled
 def drawn(sheet: Sheet) -> Figure:
     """The figure of a sheet, in this project's style."""
     with styled():
-        if isinstance(sheet, BarSheet):
-            return draw_bars(sheet)
-        if isinstance(sheet, StackSheet):
-            return draw_stacks(sheet)
-        if isinstance(sheet, LineSheet):
-            return draw_lines(sheet)
-        return draw_points(sheet)
+        figure = _figure(sheet)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # done once, and alike in every format
+    return figure
+
+
+def _figure(sheet: Sheet) -> Figure:
+    if isinstance(sheet, BarSheet):
+        return draw_bars(sheet)
+    if isinstance(sheet, StackSheet):
+        return draw_stacks(sheet)
+    if isinstance(sheet, LineSheet):
+        return draw_lines(sheet)
+    return draw_points(sheet)

@@ -62,9 +62,9 @@ class Material:
                 panels.append(Panel(env, title, tuple(frames), _names(frames)))
         return panels
 
-    def mixed_notes(self, panels: Sequence[Panel]) -> list[str]:
-        """Lines that say how the protocols of an environment differ."""
-        lines = []
+    def notes(self, panels: Sequence[Panel]) -> list[str]:
+        """What must be known to read these panels right; how their protocols differ."""
+        lines = notes(frame for panel in panels for frame in panel.frames)
         for env in dict.fromkeys(panel.env for panel in panels):
             own = [panel for panel in panels if panel.env == env]
             for i, other in enumerate(own[1:], 1):

@@ -64,6 +64,7 @@ class StackPanel:
     """Stacked bars, one below the other."""
 
     title: str
+    about: str  # below the title
     label: str
     stacks: tuple[Stack, ...]
     n: str = ""
@@ -88,6 +89,7 @@ class Line:
     x: tuple[float, ...]
     y: tuple[Estimate, ...]
     ticks: tuple[float, ...] = ()  # x at which something of it was cut off
+    flagged: bool = False
     said: str = ""  # what the legend adds to the name
 
 
@@ -96,6 +98,7 @@ class LinePanel:
     """Curves over one axis."""
 
     title: str
+    about: str  # below the title
     x_label: str
     y_label: str
     lines: tuple[Line, ...]

@@ -19,7 +19,9 @@ from html import escape
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
@@ -46,6 +48,7 @@ _SETTINGS: dict[str, Any] = {
     "ytick.labelsize": 8,
     "legend.fontsize": 8,
     "legend.frameon": False,
+    "legend.handlelength": 3.2,
     "hatch.linewidth": 0.5,
     "lines.linewidth": 1.4,
     "text.parse_math": False,
@@ -122,6 +125,8 @@ def short(names: Sequence[str], width: int = 24, lines: int = 3) -> list[str]:
     cut = [n if len(n) <= most else f"{n[:half]}…{n[-half:]}" for n in clean]
     if len(set(cut)) < len(set(clean)):
         cut = clean
+    if lines == 1:
+        return cut
     return ["\n".join(textwrap.wrap(name, width) or [name]) for name in cut]
 
 
@@ -148,8 +153,7 @@ def page(
         legend: What is explained, each with its label.
     """
     small = wrapped(notes, width - 0.3)
-    longest = max((len(str(handle.get_label())) for handle in legend), default=0)
-    columns = max(1, min(len(legend), int(width / (0.6 + 0.078 * longest))))
+    columns = _columns([len(str(handle.get_label())) for handle in legend], width)
     head = 0.36 + 0.205 * math.ceil(len(legend) / columns)
     foot = 0.155 * (small.count("\n") + 1) + 0.12 if small else 0.04
     total = head + height + foot
@@ -174,6 +178,30 @@ def page(
             color="#333333",
         ).set_in_layout(False)  # fmt: skip
     return figure
+
+
+def _columns(lengths: Sequence[int], width: float) -> int:
+    """How many columns a legend may have, given the lengths of its labels and inches."""
+    for columns in range(len(lengths), 1, -1):
+        parts = np.array_split(np.array(lengths), columns)  # as the legend does
+        if sum(0.62 + 0.074 * int(part.max()) for part in parts) <= width:
+            return columns
+    return 1
+
+
+def set_title(axes: Axes, title: str, about: str = "", inches: float = 4.0) -> None:
+    """A panel's title and, below it in thin letters, what is said about it."""
+    most = int(inches * 72 / 5.2)
+    (head,) = short([title], most, lines=1)
+    if not about:
+        axes.set_title(head)
+        return
+    (below,) = short([about], most, lines=1)
+    axes.set_title(head, pad=17)
+    axes.annotate(
+        below, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", va="bottom",
+        fontsize=8,
+    )  # fmt: skip
 
 
 def number(value: float) -> str:
