@@ -117,6 +117,18 @@ def known_tools(episodes: Iterable[Episode]) -> frozenset[str]:
     )
 
 
+def column_of(name: str, tools: frozenset[str]) -> str:
+    """The column of a frame's column: what a model made up as a tool shares one.
+
+    Args:
+        name: As in `analysis.frame`.
+        tools: See `known_tools`.
+    """
+    group, _, tool = name.partition(".")
+    made_up = group in ("tool_calls", "tool_failed") and tool not in tools
+    return f"{group}.{_NO_TOOL}" if made_up else name
+
+
 def episode_row(frame: CellFrame, episode: Episode, tools: frozenset[str], clean: Clean) -> Row:
     """An episode as one flat row.
 
@@ -135,11 +147,8 @@ def episode_row(frame: CellFrame, episode: Episode, tools: frozenset[str], clean
         **{c.name: getattr(episode, c.name) for c in _ABOUT if c.name != "scored"},
     }
     for name, value in _further(episode):
-        group, _, tool = name.partition(".")
-        if group in ("tool_calls", "tool_failed") and tool not in tools:
-            name = f"{group}.{_NO_TOOL}"
-            value += row.get(name, 0)
-        row[clean.setting(name)] = value
+        own = column_of(name, tools)
+        row[clean.setting(own)] = value if own == name else value + row.get(own, 0)
     return {k: clean.setting(v) if isinstance(v, str) else v for k, v in row.items()}
 
 

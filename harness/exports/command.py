@@ -61,7 +61,11 @@ def _folder(
 
 
 def _tables(counts: tuple[int, int]) -> str:
-    return f"{counts[0]} episodes and {counts[1]} turns"
+    return f"{_n(counts[0], 'episode')} and {_n(counts[1], 'turn')}"
+
+
+def _n(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"
 
 
 def _parquet(sources: Sequence[Source], out: Path | None, _: str) -> list[str]:
@@ -98,7 +102,7 @@ def _inspect(sources: Sequence[Source], out: Path | None, _: str) -> list[str]:
 
     def write(folder: Path) -> str:
         logs, episodes = write_logs(folder, sources)
-        return f"{logs} logs of {episodes} episodes"
+        return f"{_n(logs, 'log')} of {_n(episodes, 'episode')}"
 
     told = _folder(sources, out, "inspect", write)
     path = out or default_path([source.name for source in sources], "inspect")
@@ -109,7 +113,7 @@ def _wandb(sources: Sequence[Source], out: Path | None, project: str) -> list[st
     from .wandb_run import write_runs
 
     def write(folder: Path) -> str:
-        return f"{write_runs(folder, sources, project)} offline runs"
+        return _n(write_runs(folder, sources, project), "offline run")
 
     told = _folder(sources, out, "wandb", write, folder_in_place)
     path = out or default_path([source.name for source in sources], "wandb")
@@ -125,7 +129,7 @@ def _mlflow(sources: Sequence[Source], out: Path | None, project: str) -> list[s
         uri, artifacts = store_at(place)
     logged, replaced = log_runs(uri, artifacts, sources, project)
     again = f", in place of {replaced} of an earlier export" if replaced else ""
-    told = f"{uri}: {logged} runs in the experiment {project}{again}"
+    told = f"{uri}: {_n(logged, 'run')} in the experiment {project}{again}"
     return [told, f"see it: mlflow ui --backend-store-uri {shlex.quote(uri)}"]
 
 

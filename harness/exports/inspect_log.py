@@ -10,10 +10,11 @@ from typing import Any
 from ... import __version__
 from ..records import Episode
 from ..stats import Estimate
-from .inspect_sample import im, sample_of, usages
+from .inspect_sample import add_usages, sample_of, usages
 from .source import Source
 from .summary import CellSummary, moment, summaries
 
+from inspect_ai.model import GenerateConfig  # isort: skip
 from inspect_ai.log import (  # isort: skip  # `inspect_sample` says so where it is missing
     EvalConfig,
     EvalDataset,
@@ -76,8 +77,7 @@ def _usage(source: Source, episodes: list[Episode]) -> dict[str, dict[str, Any]]
     sums: dict[str, dict[str, Any]] = {"model_usage": {}, "role_usage": {}}
     for episode in episodes:
         for total, usage in zip(sums.values(), usages(source, episode), strict=True):
-            for name, value in usage.items():
-                total[name] = total.get(name, im.ModelUsage()) + value
+            add_usages(total, usage)
     return sums
 
 
@@ -105,7 +105,7 @@ def _spec(summary: CellSummary, created: str, part: int, parts: int) -> Any:
         solver=about["memory"],
         dataset=EvalDataset(name=f"{about['env']}/{about['split']}", samples=len(cell.tasks)),
         model=about["model"],
-        model_generate_config=im.GenerateConfig(
+        model_generate_config=GenerateConfig(
             temperature=agent.temperature, top_p=agent.top_p, max_tokens=agent.max_tokens
         ),
         config=EvalConfig(epochs=cell.repeats * max(1, len(cell.order_seeds))),

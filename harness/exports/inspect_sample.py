@@ -43,6 +43,12 @@ def usage_of(usage: RoleUsage) -> Any:
     )
 
 
+def add_usages(into: dict[str, Any], more: dict[str, Any]) -> None:
+    """Add the sums of one table to another."""
+    for name, usage in more.items():
+        into[name] = into.get(name, im.ModelUsage()) + usage
+
+
 def usages(source: Source, episode: Episode) -> tuple[dict[str, Any], dict[str, Any]]:
     """Usage by model and by role; the embedder, which is no model of that kind, by role alone."""
     by_model: dict[str, Any] = {}
@@ -51,7 +57,7 @@ def usages(source: Source, episode: Episode) -> tuple[dict[str, Any], dict[str, 
     for role, sums in episode.tokens.items():
         if role != "embedding":
             model = source.clean.setting(named.get(role, labels.get("memory_model", agent)))
-            by_model[model] = by_model.get(model, im.ModelUsage()) + usage_of(sums)
+            add_usages(by_model, {model: usage_of(sums)})
     return by_model, {role: usage_of(sums) for role, sums in episode.tokens.items()}
 
 

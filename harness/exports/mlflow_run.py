@@ -8,6 +8,7 @@ import re
 import tempfile
 from collections.abc import Sequence
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from .summary import CellSummary, moment, numbers, summaries
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 try:
-    import alembic  # noqa: F401  a local store needs both
-    import sqlalchemy  # noqa: F401
+    import_module("alembic")  # a local store needs both
+    import_module("sqlalchemy")
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param, RunTag
     from mlflow.exceptions import MlflowException

@@ -55,7 +55,8 @@ class Source:
                 yield frame, episode
 
     @cached_property
-    def _tools(self) -> frozenset[str]:
+    def tools(self) -> frozenset[str]:
+        """The tools that were carried out in this run."""
         return known_tools(episode for _, episode in self.episodes())
 
     def episode_rows(self) -> Iterator[Row]:
@@ -65,7 +66,7 @@ class Source:
 
     def row(self, frame: CellFrame, episode: Episode) -> Row:
         """One episode as a row."""
-        return episode_row(frame, episode, self._tools, self.clean)
+        return episode_row(frame, episode, self.tools, self.clean)
 
     def turn_rows(self) -> Iterator[Row]:
         """One row a turn; an episode without a readable trace has none, and is in `unread`."""

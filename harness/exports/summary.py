@@ -11,6 +11,7 @@ import numpy as np
 from ..analysis import CellFrame
 from ..records import stable_hash
 from ..stats import Estimate, estimate
+from .columns import column_of
 from .source import Source
 
 _SCORES = ("success", "progress", "metrics.", "quality.")  # what an interval is given for
@@ -54,11 +55,12 @@ def _summary(source: Source, frame: CellFrame) -> CellSummary:
         found = estimate(frame.values(name), tasks) if tasks else None
         if found is not None:
             scores[name] = found
-    means = {}
+    means: dict[str, float] = {}
     for name in frame.columns:
         values = frame.values(name)
         if not np.isnan(values).all():
-            means[source.clean.setting(name)] = float(np.nanmean(values))
+            own = source.clean.setting(column_of(name, source.tools))
+            means[own] = means.get(own, 0.0) + float(np.nanmean(values))  # of tools made up: sums
     counts = {status: frame.statuses.count(status) for status in sorted(set(frame.statuses))}
     return CellSummary(source, frame, _about(source, frame), scores, means, counts)
 

@@ -25,9 +25,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def test_a_data_set_is_read_whole_and_by_table(
-    nasty: Path, tmp_path: Path, offline: Path
-) -> None:
+def test_a_data_set_is_read_whole_and_by_table(nasty: Path, tmp_path: Path, offline: Path) -> None:
     out = tmp_path / "set"
     export_command([str(nasty)], "datasets", Path("runs"), out=out)
     both = datasets.load_from_disk(str(out))

@@ -1,4 +1,4 @@
-"""Logs for Inspect AI, read by its own functions, recomputed by its metrics, served by its viewer."""
+"""Logs for Inspect AI, read by its own functions and served by its own viewer."""
 
 from __future__ import annotations
 

@@ -7,13 +7,17 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agemem_fakes.episodes import episode
 from export_runs import CONFIG, FORMULA, MADE_UP, SCRIPT, SECRET, write_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import agemem_eval
 from agemem_eval.harness import cli
+from agemem_eval.harness.context import Context
 from agemem_eval.harness.errors import DataError, UsageError
 from agemem_eval.harness.exports.clean import Clean
 from agemem_eval.harness.exports.columns import TURN_COLUMNS
@@ -21,7 +25,9 @@ from agemem_eval.harness.exports.command import FORMATS, export_command
 from agemem_eval.harness.exports.csv_file import text
 from agemem_eval.harness.exports.source import Source, all_columns
 from agemem_eval.harness.exports.target import MARK, whole_folder
+from agemem_eval.harness.exports.transcript import Transcript
 from agemem_eval.harness.files import read_json
+from agemem_eval.harness.trace import Trace
 
 
 def _csv(path: Path) -> list[dict[str, str]]:
@@ -53,7 +59,7 @@ def test_tools_that_a_model_made_up_are_one_column(nasty: Path) -> None:
 
 
 def test_a_turn_is_a_row_with_what_came_of_it(nasty: Path) -> None:
-    one, two = [row for row in Source(nasty).turn_rows()][2:4]
+    one, two = list(Source(nasty).turn_rows())[2:4]
     assert (one["turn"], one["step"], two["turn"], two["step"]) == (1, 0, 2, 1)
     assert (one["tool_calls"], one["tools_failed"], two["tools_failed"]) == (1, 0, 1)
     assert (one["valid"], two["valid"], one["progress"], two["progress"]) == (True, False, None, 1)
@@ -159,12 +165,17 @@ def test_an_export_that_fails_leaves_nothing_and_keeps_the_earlier_one(tmp_path:
     out = tmp_path / "out"
     with whole_folder(out, "csv", ["a"]) as folder:
         (folder / "x").write_text("first")
-    with pytest.raises(DataError, match="the disk is full"), whole_folder(out, "csv", ["a"]) as f:
-        (f / "x").write_text("second")
-        raise OSError(28, "No space left on device")
+    with pytest.raises(DataError, match="the disk is full"):
+        _fill_a_disk(out)
     assert (out / "x").read_text() == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert read_json(out / MARK)["runs"] == ["a"]
+
+
+def _fill_a_disk(out: Path) -> None:
+    with whole_folder(out, "csv", ["a"]) as folder:
+        (folder / "x").write_text("second")
+        raise OSError(28, "No space left on device")
 
 
 @pytest.mark.parametrize(
@@ -257,3 +268,34 @@ def test_the_documented_columns_are_those_that_there_are() -> None:
     docs = (Path(__file__).parents[2] / "docs" / "exports.md").read_text()
     assert not [column.name for column in TURN_COLUMNS if f"`{column.name}`" not in docs]
     assert not [name for name in FORMATS if f"--to {name}" not in docs]
+
+
+_OPERATIONS = st.one_of(
+    st.tuples(st.just("add"), st.booleans()),
+    st.tuples(st.sampled_from(["remove", "summary"]), st.lists(st.integers(1, 9), max_size=4)),
+    st.tuples(st.just("unpin"), st.integers(1, 9)),
+    st.tuples(st.just("restart"), st.none()),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(_OPERATIONS, max_size=25))
+def test_a_transcript_holds_what_the_context_held(operations: list[tuple[str, Any]]) -> None:
+    trace = Trace()
+    context = Context(10_000, len, trace)
+    for operation, value in operations:
+        if operation == "add":
+            context.add("user", "observation", f"text {len(trace.events)}", pinned=value)
+        elif operation == "remove":
+            context.remove([f"m{n}" for n in value], "filter")
+        elif operation == "summary":
+            context.summarise([f"m{n}" for n in value], "in short")
+        elif operation == "unpin":
+            context.unpin(f"m{value}", "what is left")
+        else:
+            context.restart()
+    transcript = Transcript()
+    for event in trace.events:
+        transcript.add(event)
+    held = [(said.id, said.text) for said in transcript.context]
+    assert held == [(message.id, message.content) for message in context.messages]

@@ -92,7 +92,7 @@ def write_run(
 
 
 def nasty_run(directory: Path, home: Path) -> Path:
-    """Five episodes of six planned: planted texts, one broken, one without, one with half a trace."""
+    """Five episodes of six: planted texts, one broken, one without and one with half a trace."""
     texts = {
         "t0": f"{FORMULA}\n{SCRIPT} my key is {SECRET}, kept in {home}/notes.txt",
         "t1": "half a pair \ud83d, a bell \x07, a tab\t, 'quotes', \"more\" and a comma",
