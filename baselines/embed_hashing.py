@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
@@ -36,7 +37,7 @@ _STOP = frozenset(
         which who will with you your"""
     )
 )
-Features = tuple[NDArray[np.intp], NDArray[np.float32]]  # places in the vector, signed weights
+Features = tuple[bytes, float, float]  # see `_hashed`; weights of the first and of each other
 
 
 class HashingEmbedder:
@@ -74,9 +75,14 @@ def _vector(text: str) -> NDArray[np.float32]:
         return np.zeros(DIM, dtype=np.float32)
     terms = [(_word_features(word), count) for word, count in Counter(words).items()]
     terms += [(_pair_features(*pair), count) for pair, count in Counter(pairwise(words)).items()]
-    places = [where for (where, _), _ in terms]
-    weights = [w * (1.0 + math.log(count)) if count > 1 else w for (_, w), count in terms]
-    vector = np.bincount(np.concatenate(places), np.concatenate(weights), DIM)
+    codes = np.frombuffer(b"".join([packed for (packed, _, _), _ in terms]), dtype=np.int16)
+    weights = np.array(
+        [[weight, each] for (_, weight, each), _ in terms], dtype=np.float32
+    )  # of a term itself, and of each of its n-grams
+    weights *= np.array([[1.0 + math.log(count)] for _, count in terms], dtype=np.float32)
+    grams = [len(packed) // 2 - 1 for (packed, _, _), _ in terms]
+    each = np.repeat(weights.ravel(), [n for more in grams for n in (1, more)])
+    vector = np.bincount(np.abs(codes) - 1, np.copysign(each, codes), DIM)
     norm = math.sqrt(float(vector @ vector))
     return (vector / norm if norm else vector).astype(np.float32)
 
@@ -93,13 +99,14 @@ def _word_features(word: str) -> Features:
     grams = sorted({marked[i : i + n] for n in (3, 4, 5) for i in range(len(marked) - n + 1)})
     weight = _weight(word)
     each = weight * _GRAMS_WEIGHT / math.sqrt(len(grams)) if grams else 0.0
-    return _hashed([f"w {word}", *(f"c {gram}" for gram in grams)], [weight] + [each] * len(grams))
+    return _hashed([f"w {word}", *(f"c {gram}" for gram in grams)]), weight, each
 
 
 @lru_cache(maxsize=8_192)
 def _pair_features(first: str, second: str) -> Features:
     stop = first in _STOP or second in _STOP
-    return _hashed([f"p {first} {second}"], [_PAIR_WEIGHT * (_STOP_WEIGHT if stop else 1.0)])
+    weight = _PAIR_WEIGHT * (_STOP_WEIGHT if stop else 1.0)
+    return _hashed([f"p {first} {second}"]), weight, 0.0
 
 
 def _weight(word: str) -> float:
@@ -108,13 +115,15 @@ def _weight(word: str) -> float:
     return _NUMBER_WEIGHT if word.isdigit() else 1.0
 
 
-def _hashed(names: list[str], weights: list[float]) -> Features:
-    """Places and signs by a hash that is the same in every process."""
-    places = np.empty(len(names), dtype=np.intp)
-    signed = np.empty(len(names), dtype=np.float32)
-    for i, (name, weight) in enumerate(zip(names, weights, strict=True)):
+def _hashed(names: list[str]) -> bytes:
+    """Places, counted from 1, and signs, by a hash that is the same in every process.
+
+    As bytes, since thousands of them are kept and an array is many times as large.
+    """
+    codes = array("h")
+    for name in names:
         digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         code = int.from_bytes(digest, "little")
-        places[i] = code % DIM
-        signed[i] = weight if code >> 63 else -weight
-    return places, signed
+        place = code % DIM + 1
+        codes.append(place if code >> 63 else -place)
+    return codes.tobytes()
