@@ -78,6 +78,12 @@ def figures(
         str, typer.Option("--formats", help="svg, png or pdf, comma-separated.")
     ] = "svg,png",
     reference: Reference = None,
+    trained: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trained", help="BASE=TRAINED: the model a trained one was made from; repeatable."
+        ),
+    ] = None,
     allow_mixed: AllowMixed = False,
     runs_dir: RunsDir = HERE,
 ) -> None:
@@ -86,7 +92,7 @@ def figures(
 
     figures_command(
         runs, runs_dir, out=out, only=only, formats=formats, reference=reference,
-        allow_mixed=allow_mixed,
+        trained=trained or (), allow_mixed=allow_mixed,
     )  # fmt: skip
 
 

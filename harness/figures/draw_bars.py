@@ -255,7 +255,7 @@ def _stacks(axes: Axes, panel: StackPanel) -> None:
     ticks = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(0, top)
     axes.set_xticks([t for t in ticks if 0 <= t <= top * 1.0001])
     axes.xaxis.set_major_formatter(style.percents())
-    style.set_title(axes, panel.title, panel.about)
+    style.set_title(axes, panel.title, panel.about, 3.0)
     axes.set_xlabel(panel.label + (f"\n{panel.n}" if panel.n else ""))
     axes.grid(visible=False, axis="y")
     _name_rows(axes, [stack.row for stack in panel.stacks], shown=True)

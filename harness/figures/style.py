@@ -189,7 +189,7 @@ def _columns(lengths: Sequence[int], width: float) -> int:
     return 1
 
 
-def set_title(axes: Axes, title: str, about: str = "", inches: float = 4.0) -> None:
+def set_title(axes: Axes, title: str, about: str = "", inches: float = 3.7) -> None:
     """A panel's title and, below it in thin letters, what is said about it."""
     most = int(inches * 72 / 5.2)
     (head,) = short([title], most, lines=1)
