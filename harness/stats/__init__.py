@@ -5,7 +5,7 @@ docs/statistics.md. Nothing here imports scipy before it is called.
 """
 
 from .intervals import Estimate, estimate, macro_average, mean, pass_at_k, pass_hat_k, rate
-from .paired import Comparison, pair, paired
+from .paired import Comparison, pair, paired, paired_average
 from .significance import holm
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "mean",
     "pair",
     "paired",
+    "paired_average",
     "pass_at_k",
     "pass_hat_k",
     "rate",

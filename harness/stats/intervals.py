@@ -115,7 +115,7 @@ def mean_interval(by_task: Clusters, confidence: float, seed: int) -> tuple[floa
     if np.ptp(by_task.sums / by_task.sizes) == 0:
         return value, value, "all tasks alike"
     t = t_quantile(confidence, n - 1)
-    if n < FEW_TASKS:
+    if n < FEW_TASKS or (1 - confidence) * RESAMPLES < 10:  # or too few resamples out there
         return value - t * se, value + t * se, "Student's t by task"
     # Percentiles of n tasks are too narrow by sqrt((n - 1) / n), and by normal instead of Student:
     # further out by as much (T. Hesterberg, The American Statistician 69, 2015, section 3.3).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .clusters import Clusters, FloatArray, clusters
-from .intervals import mean_interval, t_quantile
+from .intervals import Estimate, macro_average, mean_interval, t_quantile
 from .power import mcnemar_mde, mcnemar_power, t_mde, t_power
 from .significance import sign_flip_p
 
@@ -64,30 +64,123 @@ def paired(
     Raises:
         ValueError: if they are not equally long, or not finite.
     """
+    sample = _sample(base, new, tasks)
+    if sample is None:
+        return _no_pairs(effect)
+    by_task = sample.by_task
+    wanted = effect if effect is not None else 0.1 * (1.0 if sample.binary else abs(sample.base))
+    p, exact = sign_flip_p(by_task.sums, seed)
+    of_power = _power_of_rates if sample.binary else _power_of_means
+    mde, power = of_power(by_task, wanted, alpha)
+    low, high, interval = sample.interval(alpha, seed)
+    low, high = _agreeing(low, high, by_task.mean, p, alpha)
+    once = sample.binary and by_task.n == by_task.n_tasks
+    test = f"{'McNemar' if once else 'sign flips by task'}, {'exact' if exact else 'random'}"
+    return Comparison(
+        sample.base, sample.new, by_task.mean, low, high, p, by_task.n, by_task.n_tasks,
+        f"{test}; {interval}", mde, power, effect=wanted,
+    )  # fmt: skip
+
+
+def paired_average(
+    parts: Iterable[tuple[ArrayLike, ArrayLike, Sequence[str]]],
+    *,
+    alpha: float = 0.05,
+    seed: int = 0,
+    effect: float | None = None,
+) -> Comparison:
+    """Compare two macro-averages: the mean change over environments, each of the same weight.
+
+    The test flips the signs of all environments' tasks, each weighing as it does in the average;
+    the interval is that of `macro_average`, of the environments' changes.
+
+    Args:
+        parts: Of each environment what `paired` takes: base, new, tasks.
+        alpha: The level of the test; the interval has confidence 1 - alpha.
+        seed: Of resamples and random flips.
+        effect: The change that the power is told for; else a tenth of the average of base.
+
+    Returns:
+        NaN in all but the counts if an environment has no pairs: then there is no average.
+
+    Raises:
+        ValueError: as `paired`, or if there is no environment.
+    """
+    samples = [_sample(*part) for part in parts]
+    there = [sample for sample in samples if sample is not None]
+    if len(there) < len(samples):
+        return _no_pairs(effect)
+    average = macro_average(
+        Estimate(s.by_task.mean, *s.interval(alpha, seed)[:2], s.by_task.n, s.by_task.n_tasks,
+                 _se(s.by_task, s.binary), "")
+        for s in there
+    )  # fmt: skip
+    base = math.fsum(s.base for s in there) / len(there)
+    new = math.fsum(s.new for s in there) / len(there)
+    wanted = effect if effect is not None else 0.1 * abs(base)
+    flips = [s.by_task.sums / (s.by_task.n * len(there)) for s in there]
+    p, exact = sign_flip_p(np.concatenate(flips), seed)
+    mde, power = math.nan, None
+    if average.se:
+        # Welch and Satterthwaite's degrees of freedom, and one, for the tasks that have as many.
+        squares = [((_se(s.by_task, s.binary) or 0) / len(there)) ** 2 for s in there]
+        spread = zip(squares, there, strict=True)
+        df = sum(squares) ** 2 / sum(q**2 / (s.by_task.n_tasks - 1) for q, s in spread)
+        mde, power = t_mde(average.se, df + 1, alpha), t_power(wanted, average.se, df + 1, alpha)
+    low, high = _agreeing(average.low, average.high, average.value, p, alpha)
+    method = f"sign flips by task over environments, {'exact' if exact else 'random'}; MOVER"
+    return Comparison(
+        base, new, average.value, low, high, p, average.n, average.n_tasks, method, mde, power,
+        effect=wanted,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """Differences by task, and the two means."""
+
+    base: float
+    new: float
+    binary: bool  # both scores are rates
+    by_task: Clusters
+
+    def interval(self, alpha: float, seed: int) -> tuple[float, float, str]:
+        """Bounds of the change, and how they were found."""
+        if self.binary:
+            return _rate_change(self.by_task, alpha)
+        return mean_interval(self.by_task, 1 - alpha, seed)
+
+
+def _sample(base: ArrayLike, new: ArrayLike, tasks: Sequence[str]) -> _Sample | None:
+    """What there is to compare; None of no pairs."""
     old, now = np.asarray(base, dtype=np.float64), np.asarray(new, dtype=np.float64)
     if not len(old) == len(now) == len(tasks):
         raise ValueError(f"{len(old)} and {len(now)} values of {len(tasks)} tasks")
     if not len(old):
-        nan = math.nan
-        return Comparison(nan, nan, nan, nan, nan, nan, 0, 0, "no pairs", nan, None)
+        return None
     by_task = clusters(now - old, tasks)
     binary = bool(np.isin(old, (0, 1)).all() and np.isin(now, (0, 1)).all())
-    wanted = effect if effect is not None else 0.1 if binary else 0.1 * abs(float(old.mean()))
-    p, exact = sign_flip_p(by_task.sums, seed)
-    if binary:
-        low, high, interval = _rate_change(by_task, alpha)
-        mde, power = _power_of_rates(by_task, wanted, alpha)
-    else:
-        low, high, interval = mean_interval(by_task, 1 - alpha, seed)
-        mde, power = _power_of_means(by_task, wanted, alpha)
-    mcnemar = binary and by_task.n == by_task.n_tasks
-    test = "McNemar" if mcnemar else "sign flips by task"
-    method = f"{test}, {'exact' if exact else 'random'}; {interval}"
-    low, high = _agreeing(low, high, by_task.mean, p, alpha)
+    return _Sample(float(old.mean()), float(now.mean()), binary, by_task)
+
+
+def _no_pairs(effect: float | None) -> Comparison:
+    nan = math.nan
+    wanted = nan if effect is None else effect
     return Comparison(
-        float(old.mean()), float(now.mean()), by_task.mean, low, high, p,
-        by_task.n, by_task.n_tasks, method, mde, power, effect=wanted,
+        nan, nan, nan, nan, nan, nan, 0, 0, "no pairs", nan, None, effect=wanted
     )  # fmt: skip
+
+
+def _se(by_task: Clusters, binary: bool) -> float | None:
+    """Standard error of a mean difference to plan with; None of one task.
+
+    Of rates half an episode more than was seen, so that none seen is not taken for none to come.
+    """
+    n = by_task.n_tasks
+    if not binary or n == 1:
+        return by_task.se
+    squares = np.square(by_task.residuals * n).sum() + 0.5 * n / by_task.n
+    return math.sqrt(float(squares) / ((n - 1) * n))
 
 
 def _agreeing(
@@ -100,22 +193,21 @@ def _agreeing(
 
 
 def _power_of_rates(by_task: Clusters, effect: float, alpha: float) -> tuple[float, float | None]:
-    """Detectable change, and power for `effect`, of two rates.
-
-    Half a difference more than was seen, so that none seen is not taken for none to come.
-    """
+    """Detectable change, and power for `effect`, of two rates."""
     n, repeats = by_task.n_tasks, by_task.n / by_task.n_tasks
     if repeats == 1:
         discordant = (float(np.abs(by_task.sums).sum()) + 0.5) / (n + 1)
         return mcnemar_mde(n, discordant, alpha), mcnemar_power(effect, n, discordant, alpha)
-    if n == 1:
+    se = _se(by_task, binary=True)
+    if se is None:
         return math.nan, 0.0
-    squares = np.square(by_task.residuals * n).sum() + 0.5 / repeats
-    se = math.sqrt(squares / ((n - 1) * n))
+    # Sums of whole numbers move by two when a sign flips: half a step is lost on average.
+    half = 1 / by_task.n
+    found = t_power(max(0.0, abs(effect) - half), se, n, alpha)
     # However alike repeats are, tasks must differ for a test by task: each by an episode at least.
     least = mcnemar_mde(n, 0.0, alpha) / repeats
-    power = mcnemar_power(min(1.0, effect * repeats), n, 0.0, alpha)
-    return max(t_mde(se, n, alpha), least), min(t_power(effect, se, n, alpha), power)
+    at_most = mcnemar_power(min(1.0, abs(effect) * repeats), n, 0.0, alpha)
+    return max(t_mde(se, n, alpha) + half, least), min(found, at_most)
 
 
 def _power_of_means(by_task: Clusters, effect: float, alpha: float) -> tuple[float, float | None]:

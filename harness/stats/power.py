@@ -78,7 +78,7 @@ def mcnemar_mde(n: int, discordant: float, alpha: float) -> float:
     return high
 
 
-def t_power(effect: float, se: float, n_tasks: int, alpha: float) -> float:
+def t_power(effect: float, se: float, n_tasks: float, alpha: float) -> float:
     """Power of a test of a mean difference with this standard error, by Student's t."""
     from scipy.special import nctdtr, stdtrit
 
@@ -91,7 +91,7 @@ def t_power(effect: float, se: float, n_tasks: int, alpha: float) -> float:
     return float(1 - nctdtr(df, shift, critical) + nctdtr(df, shift, -critical))
 
 
-def t_mde(se: float, n_tasks: int, alpha: float) -> float:
+def t_mde(se: float, n_tasks: float, alpha: float) -> float:
     """The least mean difference found with `POWER` (H. S. Bloom, Evaluation Review 19, 1995)."""
     from scipy.special import stdtrit
 
@@ -101,6 +101,6 @@ def t_mde(se: float, n_tasks: int, alpha: float) -> float:
     return float(se * (stdtrit(df, 1 - alpha / 2) + stdtrit(df, POWER)))
 
 
-def can_reject(n_tasks: int, alpha: float) -> bool:
+def can_reject(n_tasks: float, alpha: float) -> bool:
     """Whether so few tasks can have a p of alpha at all: the least is that of one sign for all."""
-    return 2.0 ** (1 - n_tasks) <= alpha
+    return bool(2.0 ** (1 - n_tasks) <= alpha)
