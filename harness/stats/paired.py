@@ -120,19 +120,25 @@ def paired_average(
     wanted = effect if effect is not None else 0.1 * abs(base)
     flips = [s.by_task.sums / (s.by_task.n * len(there)) for s in there]
     p, exact = sign_flip_p(np.concatenate(flips), seed)
-    mde, power = math.nan, None
-    if average.se:
-        # Welch and Satterthwaite's degrees of freedom, and one, for the tasks that have as many.
-        squares = [((_se(s.by_task, s.binary) or 0) / len(there)) ** 2 for s in there]
-        spread = zip(squares, there, strict=True)
-        df = sum(squares) ** 2 / sum(q**2 / (s.by_task.n_tasks - 1) for q, s in spread)
-        mde, power = t_mde(average.se, df + 1, alpha), t_power(wanted, average.se, df + 1, alpha)
+    mde, power = _power_of_average(there, average.se, wanted, alpha)
     low, high = _agreeing(average.low, average.high, average.value, p, alpha)
     method = f"sign flips by task over environments, {'exact' if exact else 'random'}; MOVER"
     return Comparison(
         base, new, average.value, low, high, p, average.n, average.n_tasks, method, mde, power,
         effect=wanted,
     )  # fmt: skip
+
+
+def _power_of_average(
+    samples: Sequence[_Sample], se: float | None, effect: float, alpha: float
+) -> tuple[float, float | None]:
+    if not se:
+        return math.nan, None
+    # Welch and Satterthwaite's degrees of freedom, and one, for the tasks that have as many.
+    squares = [((_se(s.by_task, s.binary) or 0) / len(samples)) ** 2 for s in samples]
+    spread = zip(squares, samples, strict=True)
+    n = 1 + sum(squares) ** 2 / sum(q**2 / (s.by_task.n_tasks - 1) for q, s in spread)
+    return t_mde(se, n, alpha), t_power(effect, se, n, alpha)
 
 
 @dataclass(frozen=True, slots=True)
