@@ -176,7 +176,7 @@ class _Reader:
             return self._tokens[job.name]
         if score == TOOL_CALLS:
             tools = (f"tool_calls.{tool}" for tool in PAPER_TOOLS.values())
-            return np.sum([np.nan_to_num(frame.values(tool)) for tool in tools], axis=0)
+            return np.asarray(sum(np.nan_to_num(frame.values(tool)) for tool in tools))
         values = frame.values(score)
         return np.nan_to_num(values) if score.startswith("tool_calls.") else values
 

@@ -178,7 +178,11 @@ def _paper_values(name: str) -> Iterator[tuple[tuple[str, str, str], float]]:
 
 # --- the tables -------------------------------------------------------------------------------
 
-_PERCENT = {"scale": 100.0, "digits": 2}
+
+def _percent(name: str, meaning: str) -> Column:
+    return Column(name, 100.0, 2, meaning)
+
+
 _J = Column("J", meaning="a judge's score of the answer, 0 to 1")
 _MQ = Column("MQ", meaning="a judge's score of what the memory holds, 0 to 1")
 _EM = Column(EM_NAME, meaning="exact match of the answer; ours, never in the place of J")
@@ -215,11 +219,11 @@ def _across(envs: Mapping[str, str], rows: Mapping[str, tuple[str, str | None, b
 def _across_columns(envs: Mapping[str, str]) -> tuple[Column, ...]:
     meanings = {"progress": "progress rate", J: "a judge's score of the answer"}
     scores = [
-        Column(column, **_PERCENT, meaning=meanings.get(METRICS[env], "success rate") + ", percent")
+        _percent(column, meanings.get(METRICS[env], "success rate") + ", percent")
         for column, env in envs.items()
     ]
-    exact = Column(f"HotpotQA {EM_NAME}", **_PERCENT, meaning=f"{_EM.meaning}; percent")
-    average = Column("Avg", **_PERCENT, meaning="mean over the environments, HotpotQA by J")
+    exact = _percent(f"HotpotQA {EM_NAME}", f"{_EM.meaning}; percent")
+    average = _percent("Avg", "mean over the environments, HotpotQA by J")
     return (*scores, average, exact)
 
 
@@ -273,7 +277,8 @@ def _figure3(_: Collection[str]) -> Table:
         Column("whole episode", digits=0, meaning="prompt tokens of all the agent's calls; ours"),
     )
     title = "Figure 3: prompt tokens on HotpotQA"
-    return Table("figure3", title, "method", draft.rows, columns, draft.values)
+    notes = ("a drawing beside this table shows the mean over all calls of an episode",)
+    return Table("figure3", title, "method", draft.rows, columns, draft.values, notes)
 
 
 def _table3(_: Collection[str]) -> Table:
@@ -311,7 +316,7 @@ def _figure4(_: Collection[str]) -> Table:
             draft.put(dataset, play, **{part: METRICS[env]})
     for part, (memory, recipe) in parts.items():
         draft.put(f"HotpotQA {EM_NAME}", hotpotqa(memory, recipe), **{part: EM})
-    columns = tuple(Column(part, **_PERCENT, meaning="percent") for part in parts)
+    columns = tuple(_percent(part, "percent") for part in parts)
     title = "Figures 4 and 9: components of AgeMem, percent"
     notes = (_RAG_NOTE, f"HotpotQA is a judge's score of the answer; {EM_NAME}: {_EM.meaning}")
     return Table("figure4", title, "data set", draft.rows, columns, draft.values, notes)

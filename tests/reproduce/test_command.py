@@ -385,10 +385,13 @@ def test_a_model_is_known_by_its_name(name: str, same: str | None) -> None:
 
 @pytest.mark.scienceworld
 @pytest.mark.babyai
-def test_the_whole_main_table_is_played_where_all_is_installed(reproduce: Call) -> None:
-    done = reproduce("table2", "scripted")
+def test_all_environments_are_planned_and_played_where_they_are_installed(
+    reproduce: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reproduce("table2", "scripted", dry_run=True).code == 0
+    assert "30 runs for 30 cells, 30 episodes to play" in capsys.readouterr().out
+    done = reproduce("figure4", "scripted")
     assert done.code == 0
-    assert len(done.json["runs"]) == 30
-    for column in ("ALFWorld", "SciWorld", "PDDL", "BabyAI", "HotpotQA EM"):
-        assert done.value("No-Memory", column)["ours"] == 100, column
-    assert done.value("No-Memory", "Avg")["ours"] is None, "it needs J"
+    for dataset in ("ALFWorld", "SciWorld", "HotpotQA EM"):
+        assert done.value(dataset, "Base")["ours"] == 100, dataset
+        assert done.value(dataset, "+LT")["n"] == 1
