@@ -88,7 +88,7 @@ def reconstruct(events: Iterable[Event], memory: Memory) -> tuple[list[Turn], St
         for event in events:
             change = reading.change(event)
             state.apply(change)
-            said.append((int(event["step"]), change))
+            said.append((int(event.get("step", 0)), change))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"an event lacks what it must have: {error!r}") from error
     return _turns(said), state

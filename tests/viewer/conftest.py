@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 from agemem_eval.harness import agent
 from agemem_eval.harness.options import resolve
 from agemem_eval.harness.runner import run
+
+from .browser import chromium
 
 
 @dataclass
@@ -47,8 +50,16 @@ def witness() -> Iterator[Witness]:
     patch.undo()
 
 
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A real headless Chromium."""
+    with chromium() as found:
+        yield found
+
+
 def play(runs_dir: Path, name: str, **given: Any) -> Path:
     """Plays a run; returns its directory."""
     settings = {"memory_model": "heuristic", "runs_dir": runs_dir, "name": name, **given}
-    asyncio.run(run(*resolve(settings)))
+    with ThreadPoolExecutor(1) as apart:  # from the loop that a browser may keep in this one
+        apart.submit(lambda: asyncio.run(run(*resolve(settings)))).result()
     return runs_dir / name

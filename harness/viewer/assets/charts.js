@@ -47,7 +47,7 @@ function legend(roles) {
 }
 
 function cellName(cell) {
-  const models = new Set(overview.cells.map((one) => one.model)).size > 1;
+  const models = new Set(overview.cells.filter((one) => one.run === cell.run).map((one) => one.model)).size > 1;
   const parts = [cell.memory];
   if (models) parts.push(cell.model);
   if (overview.runs.length > 1) parts.push(overview.runs[cell.run]);
