@@ -10,23 +10,15 @@ import math
 import statistics
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .records import Episode, EpisodeKey
+import numpy as np
+from numpy.typing import NDArray
 
-# Fields of a record that a row has sums of.
-_FIELDS = (
-    "success",
-    "progress",
-    "steps",
-    "turns",
-    "invalid_actions",
-    "malformed_outputs",
-    "memory_entries",
-    "wall_s",
-)
+from .columns import Columns, Name
+from .records import Episode, EpisodeKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,92 +100,36 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float,
     return low if successes else 0.0, high if successes < n else 1.0
 
 
-class _Sums:
-    """Sums by name, exact before they are rounded, so that no order of the values changes one."""
-
-    def __init__(self) -> None:
-        self._values: dict[str, array[float]] = {}  # 8 bytes each
-
-    def add(self, name: str, value: float | None) -> None:
-        """Take in a value; None counts nowhere."""
-        values = self._values.get(name)
-        if values is None:
-            values = self._values[name] = array("d")
-        if value is not None:
-            values.append(value)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._values))
-
-    def n(self, name: str) -> int:
-        """How many values."""
-        return len(self._values.get(name, ()))
-
-    def total(self, name: str) -> float:
-        """Their sum."""
-        return math.fsum(self._values.get(name, ()))
-
-    def mean(self, name: str) -> float | None:
-        """Their mean; None of none."""
-        return self.total(name) / self.n(name) if self.n(name) else None
-
-    def table(self) -> dict[str, dict[str, float | None]]:
-        """Mean, and of how many (`n`), by name."""
-        return {name: {"mean": self.mean(name), "n": self.n(name)} for name in self}
-
-
 class Tally:
-    """What a row needs of a cell's episodes, taken in one at a time; none of them is kept."""
+    """What a row needs of a cell's episodes, taken in one at a time; none of them is kept.
+
+    Attributes:
+        columns: All episodes, those without a score too.
+    """
 
     def __init__(self, keep_successes: bool) -> None:
-        self.n_scored = 0
-        self.successes: dict[EpisodeKey, float] = {}  # of each, where streams need it
+        self.columns = Columns()
+        self._scored = array("b")
+        self._successes: dict[EpisodeKey, float] = {}  # of each, where streams need it
         self._keep_successes = keep_successes
-        self._fields, self._scores, self._quality = _Sums(), _Sums(), _Sums()
-        self._costs: dict[str, _Sums] = {}
-        self._tokens: dict[str, Counter[str]] = {}
-        self._tool_calls: dict[str, Counter[str]] = {}
         self._statuses: Counter[str] = Counter()
         self._losses: Counter[str] = Counter()
-        self._faults: Counter[str] = Counter()
         self._labels: dict[str, str] = {}
-        self._judge_faults = self._tokens_lost = 0
 
     def add(self, episode: Episode) -> None:
         """Take in a committed episode."""
+        self.columns.add(episode)
+        self._scored.append(episode.scored)
         self._statuses[episode.status] += 1
-        self._tokens_lost += _lost(episode)
         if not episode.scored:
             return
-        self.n_scored += 1
         if self._keep_successes and episode.success is not None:
-            self.successes[episode.key] = float(episode.success)
-        for name in _FIELDS:
-            self._fields.add(name, getattr(episode, name))
-        for name, score in episode.metrics.items():
-            self._scores.add(name, score)
-        for role, usage in episode.tokens.items():
-            sums = self._tokens.setdefault(role, Counter())
-            for name in usage.__dataclass_fields__:
-                sums[name] += getattr(usage, name)
-        for tool, by_status in episode.tool_calls.items():
-            self._tool_calls.setdefault(tool, Counter()).update(by_status)
+            self._successes[episode.key] = float(episode.success)
+        if episode.loss is not None:
+            self._losses[episode.loss] += 1
         for label, value in episode.labels.items():
             if self._labels.setdefault(label, value) != value:
                 self._labels[label] = "mixed"  # labels that episodes do not agree on say so
-        self._add_of_memory(episode)
-
-    def _add_of_memory(self, episode: Episode) -> None:
-        for name, score in episode.quality.items():
-            self._quality.add(name, score)
-        if episode.loss is not None:
-            self._losses[episode.loss] += 1
-        for operation, cost in episode.memory_costs.items():
-            sums = self._costs.setdefault(operation, _Sums())
-            for name in cost.__dataclass_fields__:
-                sums.add(name, getattr(cost, name))
-        self._faults.update(episode.memory_faults)
-        self._judge_faults += episode.judge_faults
 
     def row(
         self,
@@ -203,6 +139,7 @@ class Tally:
         streams: Sequence[Sequence[EpisodeKey]],
     ) -> Row:
         """The row of the cell that a key belongs to; see `cell_row`."""
+        sums = _Sums(self.columns, np.frombuffer(self._scored, dtype=bool))
         return Row(
             env=key.env,
             split=key.split,
@@ -210,81 +147,121 @@ class Tally:
             model=key.model,
             data_hash=key.data_hash,
             n_planned=n_planned,
-            n_scored=self.n_scored,
-            coverage=self.n_scored / n_planned,
+            n_scored=sums.n_scored,
+            coverage=sums.n_scored / n_planned,
             within_cap=within_cap,
-            lifelong=_lifelong(streams, self.successes),
-            **self._rates(),
-            **self._of_memory(),
-            **self._counts(),
+            lifelong=_lifelong(streams, self._successes),
+            losses=dict(sorted(self._losses.items())),
+            statuses=dict(sorted(self._statuses.items())),
+            labels=dict(sorted(self._labels.items())),
+            **sums.rates(),
+            **sums.of_memory(),
+            **sums.counts(),
         )
 
-    def _rates(self) -> dict[str, Any]:
-        """The fields of a row that are means and rates."""
-        fields, tried = self._fields, self._fields.n("success")
-        steps, turns = fields.total("steps"), fields.total("turns")
+
+class _Sums:
+    """Sums over the scored episodes; exact before they are rounded, so that no order matters."""
+
+    def __init__(self, columns: Columns, scored: NDArray[np.bool_]) -> None:
+        self.n_scored = int(scored.sum())
+        self._columns, self._scored = columns.arrays(), scored
+        self._names = columns.scored_names()
+
+    def total(self, name: Name) -> float:
+        """The sum of a column."""
+        return math.fsum(self._values(name))
+
+    def mean(self, name: Name) -> float | None:
+        """The mean of those that have a value; None of none."""
+        values = self._values(name)
+        return math.fsum(values) / len(values) if values else None
+
+    def _values(self, name: Name) -> list[float]:
+        column = self._columns.get(name)
+        if column is None:
+            return []
+        values = column[self._scored]
+        there: list[float] = values[~np.isnan(values)].tolist()
+        return there
+
+    def _table(self, prefix: str) -> dict[str, dict[str, float | None]]:
+        """Mean, and of how many (`n`), by name."""
         return {
-            "success_rate": fields.mean("success"),
-            "success_ci": wilson(int(fields.total("success")), tried) if tried else None,
-            "progress_rate": fields.mean("progress"),
-            "scores": self._scores.table(),
-            "steps_mean": fields.mean("steps"),
-            "turns_mean": fields.mean("turns"),
-            "invalid_action_rate": fields.total("invalid_actions") / steps if steps else None,
-            "malformed_rate": fields.total("malformed_outputs") / turns if turns else None,
-            "wall_s": fields.mean("wall_s"),
+            name.removeprefix(prefix): {"mean": self.mean(name), "n": len(self._values(name))}
+            for name in sorted(n for n in self._names if isinstance(n, str))
+            if name.startswith(prefix)
         }
 
-    def _of_memory(self) -> dict[str, Any]:
+    def _of_kind(self, kind: str) -> dict[str, list[tuple[str, ...]]]:
+        """The columns that are known by tuples of a kind, by what they are about, sorted."""
+        found: dict[str, list[tuple[str, ...]]] = {}
+        for name in sorted(n for n in self._names if isinstance(n, tuple) and n[0] == kind):
+            if len(name) > 1:
+                found.setdefault(name[1], []).append(name)
+        return found
+
+    def rates(self) -> dict[str, Any]:
+        """The fields of a row that are means and rates."""
+        tried = len(self._values("success"))
+        steps, turns = self.total("steps"), self.total("turns")
+        return {
+            "success_rate": self.mean("success"),
+            "success_ci": wilson(int(self.total("success")), tried) if tried else None,
+            "progress_rate": self.mean("progress"),
+            "scores": self._table("metrics."),
+            "steps_mean": self.mean("steps"),
+            "turns_mean": self.mean("turns"),
+            "invalid_action_rate": self.total("invalid_actions") / steps if steps else None,
+            "malformed_rate": self.total("malformed_outputs") / turns if turns else None,
+            "wall_s": self.mean("wall_s"),
+        }
+
+    def of_memory(self) -> dict[str, Any]:
         """Those that tell of the memory alone."""
         costs: dict[str, dict[str, float]] = {}  # by operation: how many an episode, cost of one
-        for operation, sums in sorted(self._costs.items()):
-            n = sums.total("n")
-            costs[operation] = {name: sums.total(name) / n for name in sums if n}
+        for operation, names in self._of_kind("cost").items():
+            n = self.total(("cost", operation, "n"))
+            costs[operation] = {name[2]: self.total(name) / n for name in names if n}
             costs[operation]["n"] = n / self.n_scored
+        faults = {kind: self.total(name) for kind, (name,) in self._of_kind("fault").items()}
         return {
-            "quality": self._quality.table(),
-            "losses": dict(sorted(self._losses.items())),
+            "quality": self._table("quality."),
             "memory_costs": costs,
             "memory_wall_s": {name: cost.pop("wall_s", 0.0) for name, cost in costs.items()},
-            "memory_faults": {kind: n / self.n_scored for kind, n in sorted(self._faults.items())},
-            "judge_faults": self._judge_faults,
-            "memory_entries_mean": self._fields.mean("memory_entries"),
+            "memory_faults": {kind: n / self.n_scored for kind, n in faults.items()},
+            "judge_faults": int(self.total("judge_faults")),
+            "memory_entries_mean": self.mean("memory_entries"),
         }
 
-    def _counts(self) -> dict[str, Any]:
-        """Those that are counted: tokens by role, tool calls by tool, statuses; and labels."""
+    def counts(self) -> dict[str, Any]:
+        """Those that are counted: tokens by role, tool calls by tool."""
+        lost = self._columns.get(("lost",))
         return {
-            "tokens": {role: self._of_role(by) for role, by in sorted(self._tokens.items())},
-            "tokens_lost": self._tokens_lost,
+            "tokens": {role: self._of_role(role) for role in self._of_kind("estimated")},
+            "tokens_lost": 0 if lost is None else int(math.fsum(lost.tolist())),
             "tool_calls": {
-                tool: {"mean": by.total() / self.n_scored, "statuses": dict(sorted(by.items()))}
-                for tool, by in sorted(self._tool_calls.items())
+                tool: {
+                    "mean": self.total(f"tool_calls.{tool}") / self.n_scored,
+                    "statuses": {name[2]: int(self.total(name)) for name in names},
+                }
+                for tool, names in self._of_kind("tool").items()
             },
-            "statuses": dict(sorted(self._statuses.items())),
-            "labels": dict(sorted(self._labels.items())),
         }
 
-    def _of_role(self, by: Counter[str]) -> dict[str, float | bool]:
+    def _of_role(self, role: str) -> dict[str, float | bool]:
         """Means over all scored episodes: one that did not use the role counts as 0."""
         return {
-            "calls": by["calls"] / self.n_scored,
-            "prompt": by["prompt_tokens"] / self.n_scored,
-            "completion": by["completion_tokens"] / self.n_scored,
-            "estimated": by["estimated_calls"] > 0,
+            "calls": self.total(f"tokens.{role}.calls") / self.n_scored,
+            "prompt": self.total(f"tokens.{role}.prompt") / self.n_scored,
+            "completion": self.total(f"tokens.{role}.completion") / self.n_scored,
+            "estimated": self.total(("estimated", role)) > 0,
         }
 
 
 def _mean(values: Iterable[float]) -> float | None:
     items = list(values)
     return sum(items) / len(items) if items else None
-
-
-def _lost(episode: Episode) -> int:
-    """Tokens spent on this episode's failed tries; all of them if none was scored."""
-    tables = [episode.tokens_lost] + ([] if episode.scored else [episode.tokens])
-    usages = [usage for table in tables for usage in table.values()]
-    return sum(usage.prompt_tokens + usage.completion_tokens for usage in usages)
 
 
 def _lifelong(

@@ -13,33 +13,22 @@ Columns have the names that exports use too:
 
 from __future__ import annotations
 
-import math
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..columns import COUNTED, FloatArray, names_of, values_of
+from ..columns import PLAIN as PLAIN
 from ..errors import unknown_name
 from ..metrics import Row, Tally
 from ..plan import Cell
 from ..records import Episode, EpisodeKey
 from ..store import RunStore
 from .protocol import Protocol, protocol_of
-
-FloatArray = NDArray[np.float64]
-Numbers: TypeAlias = "array[float]"
-
-PLAIN = (
-    "success", "progress", "reward", "steps", "turns", "invalid_actions", "malformed_outputs",
-    "forfeits", "overflow_drops", "memory_entries", "wall_s", "judge_faults",
-)  # fmt: skip
-_PLAIN_OF = attrgetter(*PLAIN)
-COUNTED = ("tokens.", "tool_calls.", "tool_failed.", "memory_faults")  # 0 where nothing is told
 
 
 @dataclass(slots=True)
@@ -196,10 +185,8 @@ class _Builder:
         self._tasks = {task.id for task in cell.tasks}
         self._repeats = range(cell.repeats)
         self._orders: set[int | None] = set(cell.order_seeds or (None,))
-        self._tally = Tally(keep_successes=cell.lifelong) if row else None
-        # Episodes with the same names of scores, roles and tools: their numbers, one after the
-        # other, and their places. Appended so, a value costs a tenth of what one at a time does.
-        self._parts: dict[tuple[tuple[str, ...], ...], tuple[list[str], list[int], Numbers]] = {}
+        self._tally = Tally(keep_successes=cell.lifelong)
+        self._row = row
 
     def add(self, episode: Episode) -> None:
         """Take in a committed episode; one that was never planned is none of this cell."""
@@ -207,13 +194,7 @@ class _Builder:
         planned = key.task in self._tasks and key.repeat in self._repeats
         if not planned or key.order_seed not in self._orders:
             return
-        scores = tuple(episode.metrics), tuple(episode.quality)
-        shape = (*scores, tuple(episode.tokens), tuple(episode.tool_calls))
-        part = self._parts.get(shape)
-        if part is None:
-            part = self._parts[shape] = (_names(episode), [], array("d"))
-        part[1].append(len(frame.keys))
-        part[2].extend([math.nan if value is None else value for value in _values(episode)])
+        self._tally.add(episode)
         frame.keys.append(key)
         frame.task_types.append(episode.task_type)
         frame.statuses.append(episode.status)
@@ -222,26 +203,15 @@ class _Builder:
         _add_labels(frame, episode.labels)
         if not frame.estimated:
             frame.estimated = any(usage.estimated_calls for usage in episode.tokens.values())
-        if self._tally is not None:
-            self._tally.add(episode)
 
     def finish(self) -> tuple[CellFrame, Row | None]:
-        """Make the columns; what is counted and was never told is 0."""
-        frame, n = self.frame, len(self.frame.keys)
-        for names, places, numbers in self._parts.values():
-            table = np.frombuffer(numbers, dtype=np.float64).reshape(len(places), len(names))
-            for index, name in enumerate(names):
-                column = frame.columns.get(name)
-                if column is None:
-                    empty = 0.0 if name.startswith(COUNTED) else np.nan
-                    column = frame.columns[name] = np.full(n, empty)
-                column[places] = table[:, index]
-        # A score that nobody has is no column.
-        for name in [n for n, column in frame.columns.items() if np.isnan(column).all()]:
-            del frame.columns[name]
-        if self._tally is None:
+        """Make the columns, and the row if one is wanted; a score that nobody has is no column."""
+        frame, cell = self.frame, self.frame.cell
+        for name, column in self._tally.columns.arrays().items():
+            if isinstance(name, str) and not np.isnan(column).all():
+                frame.columns[name] = column
+        if not self._row:
             return frame, None
-        cell = frame.cell
         streams = [[job.key for job in jobs] for _, jobs in cell.streams()] if cell.lifelong else []
         return frame, self._tally.row(cell.base, frame.n_planned, cell.within_cap, streams)
 
@@ -254,40 +224,9 @@ def _add_labels(frame: CellFrame, labels: dict[str, str]) -> None:
 
 def numbers_of(episode: Episode) -> Iterator[tuple[str, float]]:
     """The columns of one episode that have a value; see the module."""
-    for name, value in zip(_names(episode), _values(episode), strict=True):
-        if value is not None:
+    for name, value in zip(names_of(episode), values_of(episode), strict=True):
+        if value is not None and isinstance(name, str):
             yield name, float(value)
-
-
-def _names(episode: Episode) -> list[str]:
-    return [
-        *PLAIN,
-        "memory_faults",
-        *(f"metrics.{name}" for name in episode.metrics),
-        *(f"quality.{name}" for name in episode.quality),
-        *(
-            f"tokens.{r}.{kind}"
-            for r in episode.tokens
-            for kind in ("calls", "prompt", "completion")
-        ),
-        *(f"{group}.{t}" for t in episode.tool_calls for group in ("tool_calls", "tool_failed")),
-    ]
-
-
-def _values(episode: Episode) -> list[float | None]:
-    """The values of `_names`, in their order."""
-    values: list[float | None] = [
-        *_PLAIN_OF(episode),
-        sum(episode.memory_faults.values()),
-        *episode.metrics.values(),
-        *episode.quality.values(),
-    ]
-    for usage in episode.tokens.values():
-        values += (usage.calls, usage.prompt_tokens, usage.completion_tokens)
-    for by_status in episode.tool_calls.values():
-        calls = sum(by_status.values())
-        values += (calls, calls - by_status.get("success", 0))
-    return values
 
 
 def names_with(frames: Iterable[CellFrame], prefix: str) -> Sequence[str]:

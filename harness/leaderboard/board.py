@@ -9,14 +9,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..analysis import CellFrame
+from ..analysis import Alignment, CellFrame
 from ..analysis.frame import names_with
+from ..columns import FloatArray
 from ..ledger import Role
-from ..stats import Comparison, Estimate, estimate, macro_average
+from ..stats import Comparison, Estimate, estimate, macro_average, paired
 from ..tables import Mark
 from .blocks import Entry, blocks_of
 from .prices import Cost, Prices, cost_of
-from .ranking import Compare, Contest, Verdict, compare_averages, compare_cells, judge, marks_of
+from .ranking import Compare, Contest, Verdict, compare_averages, judge, marks_of
 
 AVERAGE = "average"
 POINTS = 0.1  # the difference that power is told for: ten points of a share
@@ -289,21 +290,21 @@ def _over_environments(frames: Sequence[CellFrame], column: str) -> float:
 
 
 def _contests(block: Block) -> list[Contest]:
-    found = []
+    found, align = [], _Aligned(block)
     for column in (*block.columns, *block.quality):
         scores = {
             i: line.scores[column.id].estimate.value
             for i, line in enumerate(block.lines)
             if column.id in line.scores and line.scores[column.id].ranked
         }
-        found.append(Contest(column.id, _highest_first(scores), _in_column(block, column)))
+        found.append(Contest(column.id, _highest_first(scores), _in_column(align, column)))
     if block.averaged:
         averages = {
             i: line.average.value
             for i, line in enumerate(block.lines)
             if line.average is not None and line.average_ranked
         }
-        found.append(Contest(AVERAGE, _highest_first(averages), _in_average(block)))
+        found.append(Contest(AVERAGE, _highest_first(averages), _in_average(align, block.columns)))
     return found
 
 
@@ -311,20 +312,36 @@ def _highest_first(values: dict[int, float]) -> tuple[int, ...]:
     return tuple(sorted(values, key=lambda line: -values[line]))
 
 
-def _in_column(block: Block, column: Column) -> Compare:
+def _in_column(align: _Aligned, column: Column) -> Compare:
     effect = POINTS if column.share else None
 
     def compare(base: int, new: int, alpha: float) -> Comparison:
-        one, other = (block.lines[line].entry.frames[column.env] for line in (base, new))
-        return compare_cells(one, other, column.score, alpha, effect)
+        return paired(*align.pair(base, new, column), alpha=alpha, effect=effect)
 
     return compare
 
 
-def _in_average(block: Block) -> Compare:
+def _in_average(align: _Aligned, columns: Sequence[Column]) -> Compare:
     def compare(base: int, new: int, alpha: float) -> Comparison:
-        one, other = block.lines[base].entry.frames, block.lines[new].entry.frames
-        pairs = [(one[c.env], other[c.env], c.score) for c in block.columns]
+        pairs = [align.pair(base, new, column) for column in columns]
         return compare_averages(pairs, alpha, POINTS)
 
     return compare
+
+
+class _Aligned:
+    """The lines of a block, episode by episode, in each environment."""
+
+    def __init__(self, block: Block) -> None:
+        self._places: dict[str, dict[int, int]] = {}  # of a line among those of an environment
+        self._alignments: dict[str, Alignment] = {}
+        for column in block.columns:
+            there = [i for i, ln in enumerate(block.lines) if column.env in ln.entry.frames]
+            self._places[column.env] = {line: place for place, line in enumerate(there)}
+            frames = [block.lines[line].entry.frames[column.env] for line in there]
+            self._alignments[column.env] = Alignment(frames)
+
+    def pair(self, base: int, new: int, column: Column) -> tuple[FloatArray, FloatArray, list[str]]:
+        """Scores of two lines over the episodes that both scored, and their tasks."""
+        places = self._places[column.env]
+        return self._alignments[column.env].pair(places[base], places[new], column.score)

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ..analysis import CellFrame
-from ..stats import Comparison, holm, pair, paired
+from ..columns import FloatArray
+from ..stats import Comparison, holm
 from ..tables import Mark
 
 Claim = Literal["first", "first two"]
-TRUST = 0.8  # power that a least detectable effect is told for
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,20 +102,18 @@ def marks_of(verdicts: Iterable[Verdict]) -> dict[tuple[int, str], Mark]:
     return found
 
 
-def compare_cells(
-    base: CellFrame, new: CellFrame, column: str, alpha: float, effect: float | None = None
-) -> Comparison:
-    """Two cells over the episodes that both scored."""
-    return paired(*pair(base, new, column), alpha=alpha, effect=effect)
-
-
 def compare_averages(
-    pairs: Sequence[tuple[CellFrame, CellFrame, str]], alpha: float, effect: float
+    pairs: Sequence[tuple[FloatArray, FloatArray, list[str]]], alpha: float, effect: float
 ) -> Comparison:
-    """Two averages over environments, by the episodes that both scored in each of them.
+    """Two averages over environments.
 
     The change is the mean of those in the environments, its standard error that of independent
     ones; Student's t with the degrees of freedom of the environment that has the fewest tasks.
+
+    Args:
+        pairs: Of each environment: scores of base, of new, and tasks, over the same episodes.
+        alpha: The level of the test.
+        effect: The change that the power is told for.
     """
     from scipy.special import stdtr, stdtrit  # far lighter than scipy.stats
 
@@ -124,8 +121,7 @@ def compare_averages(
     from ..stats.power import t_mde, t_power
 
     found, old = [], []
-    for base, new, column in pairs:
-        before, after, tasks = pair(base, new, column)
+    for before, after, tasks in pairs:
         if not len(tasks):
             nan = math.nan
             return Comparison(nan, nan, nan, nan, nan, nan, 0, 0, "no pairs", nan, None)
