@@ -118,7 +118,7 @@ def mean_interval(by_task: Clusters, confidence: float, seed: int) -> tuple[floa
     if n < FEW_TASKS or (1 - confidence) * RESAMPLES < 10:  # or too few resamples out there
         return value - t * se, value + t * se, "Student's t by task"
     # Percentiles of n tasks are too narrow by sqrt((n - 1) / n), and by normal instead of Student:
-    # further out by as much (T. Hesterberg, The American Statistician 69, 2015, section 3.3).
+    # further out by as much (T. Hesterberg, The American Statistician 69, 2015).
     z = t * math.sqrt(n / (n - 1))
     means = by_task.resampled_means(seed)
     low, high = np.quantile(means, _bca_levels(means, by_task, z))
@@ -181,7 +181,7 @@ def pass_hat_k(successes_by_task: Mapping[str, Sequence[float]], k: int) -> Esti
     """The chance that all of k trials of a task succeed, mean over tasks.
 
     Unbiased from n >= k trials, c of them successes: C(c, k) / C(n, k) (S. Yao et al., tau-bench,
-    2024, section 3).
+    2024).
 
     Raises:
         UsageError: if there is no task, or one with fewer trials.

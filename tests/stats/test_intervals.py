@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from itertools import combinations
 
 import numpy as np
@@ -234,3 +236,8 @@ def test_the_macro_average_of_rates_near_zero_covers_in_simulations() -> None:
         got = macro_average([found(rate(rng.random(40) < p)) for p in truths])
         hits += got.low <= np.mean(truths) <= got.high
     assert 0.92 < hits / 400 < 0.99
+
+
+def test_scipy_is_not_imported_before_a_statistic_is_asked_for() -> None:
+    code = "import sys, agemem_eval.harness.stats; sys.exit('scipy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
