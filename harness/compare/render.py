@@ -190,8 +190,8 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
             console.print(f"and {left} columns that are the same in every episode")
     console.print()
     for line in remarks(outcome):
-        console.print(_safe(f"note: {line}"))
-    console.print(_safe(conclusion(outcome)))
+        console.print(_safe(f"note: {line}"), soft_wrap=True)
+    console.print(_safe(conclusion(outcome)), soft_wrap=True)
 
 
 def shown(cell: CellOutcome) -> list[Finding]:
