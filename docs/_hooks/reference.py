@@ -30,12 +30,18 @@ from agemem_eval.harness.options import accepted
 
 ROOT = Path(__file__).resolve().parents[2]
 _ASKED = re.compile(r"^<!-- generated: (?P<what>[a-z]+)(?P<rest>( [\w./-]+)*) -->$", re.MULTILINE)
+_WORD = re.compile(r"<code>([^<\s]{1,32})</code>")
 _ARGUMENT = re.compile(r"^(\w+): (.*)$")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """MkDocs' hook: put the generated parts in the place of the comments that ask for them."""
     return filled(markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """MkDocs' hook: a name or a flag in the text is not broken at its hyphens."""
+    return _WORD.sub(r'<code class="whole">\1</code>', html)
 
 
 def filled(markdown: str) -> str:
