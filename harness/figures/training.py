@@ -111,8 +111,11 @@ def _step(value: Any) -> TrainingStep:
         raise TypeError("components is no object")
     # A component that was not scored at this step is null, and stays missing.
     parts = {str(k): _number(str(k), v) for k, v in components.items() if v is not None}
-    groups = tuple(_number("group_rewards", v) for v in value.get("group_rewards") or ())
-    return TrainingStep(step, _number("reward", value["reward"]), parts, groups)
+    groups = value.get("group_rewards") or []
+    if not isinstance(groups, list):
+        raise TypeError("group_rewards is no list")
+    means = tuple(_number("group_rewards", v) for v in groups)
+    return TrainingStep(step, _number("reward", value["reward"]), parts, means)
 
 
 def _number(name: str, value: Any) -> float:
