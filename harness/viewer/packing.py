@@ -13,7 +13,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ..files import write_whole
 from .reconstruct import Memory
 
 CALL = "agememData"  # the function of the page that takes the data in
@@ -47,7 +46,7 @@ def write_script(folder: Path, name: str, content: bytes) -> int:
     """
     packed = base64.b64encode(gzip.compress(content, 6, mtime=0)).decode()
     script = f'{CALL}("{name}","{packed}");\n'.encode()
-    write_whole(folder / f"{name}.js", script, sync=False)
+    (folder / f"{name}.js").write_bytes(script)  # the folder takes its place once it is whole
     return len(script)
 
 

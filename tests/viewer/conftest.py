@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from viewer_browser import chromium
 
 from agemem_eval.harness import agent
 from agemem_eval.harness.options import resolve
 from agemem_eval.harness.runner import run
-
-from .browser import chromium
 
 
 @dataclass

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agemem_fakes.episodes import key
+from viewer_browser import opened
+from viewer_runs import game, message, write
 
+from agemem_eval.harness.plan import Cell
 from agemem_eval.harness.store import RunStore
+from agemem_eval.harness.types import Task
 from agemem_eval.harness.viewer.build import build_view
 from agemem_eval.harness.viewer.reconstruct import State, Turn, reconstruct
 
-from .browser import opened
 from .conftest import play
 
 pytestmark = pytest.mark.browser
@@ -136,8 +140,14 @@ def test_the_table_can_be_used_with_keys_alone(page: Any) -> None:
 def test_keys_walk_the_turns_and_the_address_follows(page: Any) -> None:
     page.locator(ROWS).first.locator("a").first.click()
     page.wait_for_selector(".pane")
-    for key, turn in (("j", 2), ("ArrowRight", 3), ("ArrowDown", 4), ("k", 3), ("ArrowLeft", 2)):
-        page.keyboard.press(key)
+    for pressed, turn in (
+        ("j", 2),
+        ("ArrowRight", 3),
+        ("ArrowDown", 4),
+        ("k", 3),
+        ("ArrowLeft", 2),
+    ):
+        page.keyboard.press(pressed)
         assert page.inner_text(SELECTED) == str(turn)
         assert page.evaluate("location.hash").endswith(f"/turn/{turn}")
         assert page.inner_text(".turn h2") == f"Turn {turn}"
@@ -194,26 +204,30 @@ def test_both_panes_show_at_every_turn_what_the_trace_says(
     assert any(mark.startswith("↩") for mark in marks)
 
 
-def test_filtered_messages_and_summaries_are_marked(
-    browser: Any, view: Path, runs: list[Path]
-) -> None:
-    store = RunStore.open(runs[0])
-    found: dict[str, tuple[str, int]] = {}
-    for key in store.episodes():
-        turns, _ = reconstruct(store.read_trace(key.id), {})
-        for n, turn in enumerate(turns, 1):
-            for change in turn.after:
-                if change["type"] == "remove" and change["reason"] in ("filter", "summary"):
-                    found[change["reason"]] = key.id, n
-    assert set(found) == {"filter", "summary"}
-    for reason, name in (("filter", "filtered"), ("summary", "summarised")):
-        id_, n = found[reason]
-        with opened(browser, view, f"#/episode/{id_}/turn/{n}") as page:
-            page.wait_for_selector(".pane")
-            assert name in page.inner_text(".message.gone .tag.delete")
-            assert page.locator(f"#a-t{n} .chips").inner_text() != ""
-            if reason == "summary":
-                assert page.locator(".message.k-summary").count() == 1
+def test_messages_that_left_are_marked_with_why(browser: Any, tmp_path: Path) -> None:
+    whys = {"filter": "filtered", "summary": "summarised", "overflow": "dropped for room"}
+    trace = [*game(1), *(message(n, "observation", f"noise {n}") for n in range(10, 13))]
+    for n, why in enumerate(whys, 10):
+        trace.append({"type": "remove", "step": 1, "turn": 1, "ids": [f"m{n}"], "reason": why})
+        if why == "summary":
+            trace.append(message(20, "summary", "Summary of 1 earlier message: noise"))
+    trace.append({"type": "rewrite", "step": 1, "turn": 1, "id": "m3", "text": "a", "tokens": 1})
+    cell = Cell("none", key(""), (Task("t0", "test", "even"),), 1)
+    ((job,),) = [jobs for _, jobs in cell.streams()]
+    run = write(tmp_path / "run", [cell], {job.key: trace})
+    view = build_view([run], tmp_path / "view").index.parent
+    with opened(browser, view, f"#/episode/{job.key.id}") as page:
+        page.wait_for_selector(".pane")
+        gone = page.locator(".message.gone").all_inner_texts()
+        assert len(gone) == 3
+        for text, (n, why) in zip(gone, enumerate(whys.values(), 10), strict=True):
+            assert why in text
+            assert f"noise {n}" in text
+        order = _texts(page, ".message .id")
+        places = [int(text.split(" ")[0][1:]) for text in order]
+        assert places[-4:] == [10, 11, 20, 12]  # the summary stands where what it replaces stood
+        assert "shortened" in page.inner_text(".messages")
+        assert "1 filtered" in page.inner_text(".timeline .chips").replace("\n", " ")
 
 
 def test_a_stream_goes_on_with_the_memory_of_the_episode_before(
@@ -306,9 +320,9 @@ def test_words_can_be_read_against_their_ground(
 
 def test_what_can_be_used_has_a_name_and_shows_its_focus(page: Any) -> None:
     nameless = page.evaluate(
-        "() => [...document.querySelectorAll('button, input, select, a, [tabindex=\"0\"]')].filter(e =>"
-        " !(e.getAttribute('aria-label') || e.getAttribute('aria-labelledby') || e.textContent.trim()"
-        " || e.closest('label'))).map(e => e.outerHTML.slice(0, 80))"
+        """() => [...document.querySelectorAll('button, input, select, a, [tabindex="0"]')]
+          .filter(e => !(e.getAttribute('aria-label') || e.getAttribute('aria-labelledby')
+            || e.textContent.trim() || e.closest('label'))).map(e => e.outerHTML.slice(0, 80))"""
     )
     assert nameless == []
     page.keyboard.press("Tab")
@@ -360,10 +374,12 @@ CONTRAST = """() => {
   const bad = [];
   for (const e of document.querySelectorAll("main *, header *")) {
     const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-    if (!own || !e.checkVisibility() || e.closest(":disabled, .unseen, .gone, option, svg")) continue;
-    const [a, b] = [light(parse(getComputedStyle(e).color)), light(ground(e))].sort((x, y) => y - x);
-    const opacity = Number(getComputedStyle(e).opacity);
-    if ((a + 0.05) / (b + 0.05) * opacity < 4.5) bad.push(`${e.className}: ${e.textContent.slice(0, 30)}`);
+    if (!own || !e.checkVisibility()) continue;
+    if (e.closest(":disabled, .unseen, .gone, option, svg")) continue;
+    const both = [light(parse(getComputedStyle(e).color)), light(ground(e))];
+    const [a, b] = both.sort((x, y) => y - x), opacity = Number(getComputedStyle(e).opacity);
+    const contrast = (a + 0.05) / (b + 0.05) * opacity;
+    if (contrast < 4.5) bad.push(`${e.className}: ${e.textContent.slice(0, 30)}`);
   }
   return bad;
 }"""

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from agemem_fakes.episodes import key
+from viewer_browser import opened
+from viewer_runs import ATTACKS, EVIL, FLAG, game, planted, write
 
 from agemem_eval.harness.plan import Cell
 from agemem_eval.harness.types import Task
 from agemem_eval.harness.viewer.build import build_view
-
-from .browser import opened
-from .planted import ATTACKS, EVIL, FLAG, game, planted, write
 
 pytestmark = pytest.mark.browser
 ROWS = "#episode-table tbody tr:not(.space)"
@@ -34,7 +32,7 @@ def safe(page: Any) -> bool:
     found = page.evaluate(
         f"() => [window.{FLAG}, document.querySelectorAll('main script, main iframe, main style,"
         " main img, main [onerror], main [onload], main [onmouseover], main b b').length,"
-        " [...document.querySelectorAll('a')].filter(a => !a.getAttribute('href').startsWith('#')).length,"
+        " document.querySelectorAll('a:not([href^=\"#\"])').length,"
         " ({}).polluted, Object.getOwnPropertyNames(Object.prototype).includes('tags')]"
     )
     return found == [None, 0, 0, None, False]
@@ -59,8 +57,8 @@ def test_nothing_planted_in_an_episode_runs(browser: Any, view: Path) -> None:
         page.wait_for_selector(ROWS)
         page.locator(ROWS).first.locator("a").first.click()
         page.wait_for_selector(".pane")
-        text = EVIL.encode(errors="replace").decode()
-        shown = page.eval_on_selector_all(".message .text", "all => all.map(e => e.textContent)")
+        text, texts = EVIL.encode(errors="replace").decode(), "all => all.map(e => e.textContent)"
+        shown = page.eval_on_selector_all(".message .text", texts)
         assert shown == [text] * 5
         held = page.eval_on_selector_all(
             ".entry:not(.gone) .id", "all => all.map(e => e.textContent)"
@@ -76,9 +74,9 @@ def test_nothing_planted_in_an_episode_runs(browser: Any, view: Path) -> None:
 
 
 def test_addresses_bring_nothing_in(browser: Any, view: Path) -> None:
-    for attack in ("#/episode/<img src=x onerror=window.hit=1>", "#/<script>window.hit=1</script>",
-                   "#/?q=<img src=x onerror=window.hit=1>", "#/compare/__proto__/constructor/turn/1",
-                   "#javascript:window.hit=1"):  # fmt: skip
+    image, script = ATTACKS[2], ATTACKS[0]
+    for attack in (f"#/episode/{image}", f"#/{script}", f"#/?q={image}&sort={script}",
+                   "#/compare/__proto__/constructor/turn/1", f"#{ATTACKS[4]}"):  # fmt: skip
         with opened(browser, view, attack) as page:
             page.wait_for_timeout(250)
             assert safe(page)
@@ -90,8 +88,7 @@ def test_the_policy_lets_no_markup_be_made_of_text(browser: Any, view: Path) -> 
         page.wait_for_selector(ROWS)
         # As if some line of the page were careless after all.
         said = page.evaluate(
-            "text => { try { document.body.innerHTML = text; } catch (error) { return error.name; } }",
-            attack,
+            "text => { try { document.body.innerHTML = text } catch (e) { return e.name } }", attack
         )
         assert said == "TypeError"
         assert page.evaluate(f"window.{FLAG}") is None

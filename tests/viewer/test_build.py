@@ -15,14 +15,13 @@ from typing import Any
 import pytest
 from agemem_fakes.episodes import key
 from typer.testing import CliRunner
+from viewer_runs import ATTACKS, EVIL, game, memory, planted, write
 
 from agemem_eval.harness.cli import app
 from agemem_eval.harness.errors import DataError, UsageError
 from agemem_eval.harness.plan import Cell
 from agemem_eval.harness.types import Task
 from agemem_eval.harness.viewer.build import build_view
-
-from .planted import ATTACKS, EVIL, game, memory, planted, write
 
 TASKS = tuple(Task(f"t{i}", "test", "even") for i in range(4))
 LONE = Cell("none", key(""), TASKS, 1)

@@ -101,6 +101,7 @@ async function fillEpisodes(filters) {
   if (!place) return;
   const top = shownTable.scrollTop || 0;
   replace(place, shownTable.node);
+  performance.mark("episodes");
   shownTable.scroller.scrollTop = top;
   if (filters) applyFilters(shownTable, filters);
 }

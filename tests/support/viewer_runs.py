@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import zstandard
 from agemem_fakes.episodes import episode, key
 
 from agemem_eval.harness.config import RunConfig
@@ -14,6 +15,7 @@ from agemem_eval.harness.ledger import RoleUsage
 from agemem_eval.harness.plan import Cell
 from agemem_eval.harness.records import EpisodeKey
 from agemem_eval.harness.store import RunStore
+from agemem_eval.harness.store.index import json_line, record_line
 from agemem_eval.harness.trace import Event
 from agemem_eval.harness.types import Task
 
@@ -39,11 +41,18 @@ def write(directory: Path, cells: Sequence[Cell], traces: dict[EpisodeKey, list[
     config = RunConfig(envs=("count",), memories=("none",))
     with RunStore(directory) as store:
         store.lock(config, [cell.to_json() for cell in cells])
-        for cell in cells:
-            for _, jobs in cell.streams():
-                for job in jobs:
-                    if job.key in traces:
-                        store.commit(_record(job.key, job.task.type, job.order), traces[job.key])
+    jobs = [job for cell in cells for _, jobs in cell.streams() for job in jobs]
+    lines, packed = list[bytes](), dict[int, bytes]()
+    for folder in ("episodes", "turns"):
+        (directory / folder).mkdir()
+    for job in jobs:  # as the store writes them, but not each safely on the disk before the next
+        if (trace := traces.get(job.key)) is None:
+            continue
+        lines.append(record_line(_record(job.key, job.task.type, job.order)))
+        if id(trace) not in packed:
+            packed[id(trace)] = zstandard.compress(b"".join(map(json_line, trace)))
+        (directory / "turns" / f"{job.key.id}.jsonl.zst").write_bytes(packed[id(trace)])
+    (directory / "episodes" / "0001.jsonl").write_bytes(b"".join(lines))
     return directory
 
 
