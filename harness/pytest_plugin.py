@@ -86,5 +86,6 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     """Say which baselines were written: they are to be looked at and committed."""
-    for path in sorted(set(config.stash[_UPDATED])):
+    updated = config.stash[_UPDATED]
+    for path in sorted(set(updated)):
         terminalreporter.write_line(f"agemem-eval: pinned {path}")
