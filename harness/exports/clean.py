@@ -47,10 +47,12 @@ class Clean:
         """A text of a message, an observation or an answer."""
         if not text.isascii():
             text = _unicode(text)
-        if "/" not in text:
-            return self._cleaner.secretless(text)
-        text = _USER_INFO.sub("***@", self._cleaner.secretless(text))
-        return self._place.sub(self._shown, text)
+        text = self._cleaner.secretless(text)
+        if "://" in text and "@" in text:
+            text = _USER_INFO.sub("***@", text)
+        if any(place in text for place in self._places):  # faster than the pattern finds nothing
+            text = self._place.sub(self._shown, text)
+        return text
 
     def setting(self, text: str) -> str:
         """A setting, a name or an error: of any absolute path only the last part stays."""
