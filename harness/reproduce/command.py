@@ -56,15 +56,7 @@ def reproduce_command(
     """
     if what not in paper.TABLES:
         raise unknown_name("table or figure", what, paper.TABLES)
-    if not models:
-        raise UsageError(
-            "reproduce needs a model: --model openai:NAME, vllm:MODEL or hf:DIR; --model scripted "
-            "checks the whole path without one"
-        )
-    specs = [read_spec(model) for model in models]
-    if len(set(specs)) < len(specs):
-        raise UsageError("one --model is given twice")
-    checkpoints = read_trained(trained or [], len(specs))
+    specs, checkpoints = _read_models(models or [], trained or [])
     tables = [make_table(what, of_model) for of_model in checkpoints]
     settings = Settings({key: v for key, v in given.items() if v is not None}, config)
     jobs = asyncio.run(make_jobs(tables, specs, checkpoints, settings, skip_missing=skip_missing))
@@ -83,12 +75,31 @@ def reproduce_command(
     return code
 
 
+def _read_models(
+    models: Sequence[str], trained: Sequence[str]
+) -> tuple[list[Spec], list[dict[str, Spec]]]:
+    """The models and the checkpoints of each; none of them stands in two places."""
+    if not models:
+        raise UsageError(
+            "reproduce needs a model: --model openai:NAME, vllm:MODEL or hf:DIR; --model scripted "
+            "checks the whole path without one"
+        )
+    specs = [read_spec(model) for model in models]
+    checkpoints = read_trained(trained, len(specs))
+    seen: set[str] = set()
+    for spec in [*specs, *(spec for of_model in checkpoints for spec in of_model.values())]:
+        if str(spec) in seen:  # whatever its address: a result is known by name and options
+            raise UsageError(f"the model {spec} is given twice")
+        seen.add(str(spec))
+    return specs, checkpoints
+
+
 def _tell_unneeded(
     what: str, tables: Sequence[Table], checkpoints: Sequence[Mapping[str, Spec]]
 ) -> None:
     needed = {play.recipe for table in tables for play in table.plays()}
     for recipe in dict.fromkeys(r for of_model in checkpoints for r in of_model if r not in needed):
-        say(f"agemem-eval: {what} has no row for --trained {recipe}={RECIPES[recipe]!r}")
+        say(f"agemem-eval: {what} has no row for {RECIPES[recipe]}: that --trained is not used")
 
 
 # --- playing ----------------------------------------------------------------------------------
@@ -99,37 +110,50 @@ def _play(jobs: Sequence[Job]) -> int:
     code = 0
     dead: dict[tuple[str, str | None], str] = {}  # who answered nobody, and in which run
     for number, job in enumerate(jobs, 1):
-        about = f"run {number} of {len(jobs)}, {job.name}"
         asked = (job.config.model, job.execution.base_url)
-        try:
-            if job.scored() == job.planned:
-                say(f"{about}: there already")
-                continue
-            if asked in dead:
-                job.problem = f"not played: {job.config.model} answered nobody in {dead[asked]}"
-                code = 1
-                continue
-            say(about)
-            result = play(job.config, job.execution)
-        except CutOffError as error:
-            job.problem = "stopped; the same command resumes"
-            return error.exit_code
-        except AgememError as error:
-            job.problem = str(error)
-            say(f"agemem-eval: {job.name}: {escape(job.problem)}")
+        if asked in dead:
+            job.problem = f"not played: {job.config.model} answered nobody in {dead[asked]}"
             code = 1
             continue
-        if not result.complete:
-            job.problem = _INCOMPLETE.format(scored=result.scored, planned=result.planned)
-            code = 1
+        result = _play_one(job, f"run {number} of {len(jobs)}, {job.name}")
+        if isinstance(result, RunResult):
+            if result.stopped in STOPPED and not (result.complete and number == len(jobs)):
+                return STOPPED[result.stopped]
             if _nobody_answered(result):
                 dead[asked] = job.name
-        if result.stopped in STOPPED and not (result.complete and number == len(jobs)):
-            return STOPPED[result.stopped]
-        if result.stopped and not result.complete:
-            job.problem = f"{job.problem} ({result.stopped})"
-            say(f"agemem-eval: {job.name}: {escape(job.problem)}")
+        elif result is not None:
+            return result
+        code = 1 if job.problem is not None else code
     return code
+
+
+def _play_one(job: Job, about: str) -> RunResult | int | None:
+    """Play a run and note what became of it.
+
+    Returns:
+        What came of it; None where there was nothing to play, or it failed as a whole; the exit
+        code where it was cut off.
+    """
+    result: RunResult | None = None
+    try:
+        if job.scored() == job.planned:
+            say(f"{about}: there already")
+            return None
+        say(about)
+        result = play(job.config, job.execution)
+    except CutOffError as error:
+        job.problem = "stopped; the same command resumes"
+        return error.exit_code
+    except AgememError as error:
+        job.problem = str(error)
+    else:
+        if result.complete:
+            return result
+        job.problem = _INCOMPLETE.format(scored=result.scored, planned=result.planned)
+        if result.stopped is not None:
+            job.problem += f" ({result.stopped})"
+    say(f"agemem-eval: {job.name}: {escape(job.problem)}")
+    return result
 
 
 def _nobody_answered(result: RunResult) -> bool:

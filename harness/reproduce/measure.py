@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..analysis import CellFrame, load_frames
-from ..analysis.frame import FloatArray
+from ..columns import FloatArray
 from ..stats import Estimate, estimate, macro_average, mean
 from ..store import RunStore
 from ..trace import Event

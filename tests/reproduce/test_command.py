@@ -268,6 +268,12 @@ BAD: dict[str, tuple[str, tuple[str, ...], dict[str, Any], str]] = {
     "table": ("table9", ("scripted",), {}, "unknown table or figure 'table9'; did you mean"),
     "no model": ("table3", (), {}, "--model scripted checks"),
     "twice": ("table3", ("scripted", "scripted"), {}, "given twice"),
+    "at two addresses": (
+        "table3", (f"openai:a base_url={NOBODY}", "openai:a"), {}, "openai:a is given twice",
+    ),
+    "two trainings": (
+        "table4", ("scripted",), {"trained": ["openai:a", "answer-only=openai:a"]}, "given twice"
+    ),
     "model": ("table3", ("scriptd",), {}, "did you mean 'scripted'"),
     "empty": ("table3", ("",), {}, "cannot be read"),
     "quotes": ("table3", ("openai:'x",), {}, "cannot be read"),
@@ -369,7 +375,8 @@ def test_a_run_that_fails_leaves_the_others_done_and_the_table_as_far_as_it_got(
     second = done.value("AgeMem-noRL", "prompt_tokens", "openai:dead max_retries=0")
     assert "answered nobody" in second["why"], "it is not asked for each run anew"
     assert done.value("AgeMem-noRL", "prompt_tokens", "openai:m")["n"] == 8
-    assert done.json["runs"][0]["problem"]
+    assert done.json["runs"][0]["problem"] == broken["why"]
+    assert done.json["runs"][2]["problem"] is None
     assert "the same command resumes" in capsys.readouterr().err
 
 
