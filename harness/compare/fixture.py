@@ -23,7 +23,7 @@ from .baseline import baseline_bytes
 from .command import pin
 from .render import conclusion, print_outcome
 from .sides import Side, open_side
-from .verdict import Settings, compare_sides
+from .verdict import Outcome, Settings, compare_sides
 
 
 class NoPowerWarning(UserWarning):
@@ -136,14 +136,7 @@ class Evaluation:
             if self._of.update:
                 self._pin(path)
                 return
-            if not path.is_file():
-                raise UsageError(
-                    f"there is no baseline {path}: pytest --agemem-update-baselines makes it, "
-                    "then commit it"
-                )
-            base = open_side(str(path), self._of.runs_dir, self._of.baselines)
-            new = Side(self.directory.name, self.frames, pinned=False)
-            outcome = compare_sides(base, new, settings)
+            outcome = self._compared(path, settings)
         except AgememError as error:
             _fail(str(error))
         if outcome.code:
@@ -152,6 +145,16 @@ class Evaluation:
             _fail(text.getvalue())
         if outcome.powerless:
             warnings.warn(conclusion(outcome), NoPowerWarning, stacklevel=2)
+
+    def _compared(self, path: Path, settings: Settings) -> Outcome:
+        if not path.is_file():
+            raise UsageError(
+                f"there is no baseline {path}: pytest --agemem-update-baselines makes it, then "
+                "commit it"
+            )
+        base = open_side(str(path), self._of.runs_dir, self._of.baselines)
+        new = Side(self.directory.name, self.frames, pinned=False)
+        return compare_sides(base, new, settings)
 
     def _pin(self, path: Path) -> None:
         if str(path) in self._of.updated and path.read_bytes() != baseline_bytes(self.frames):

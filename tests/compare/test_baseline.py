@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,22 @@ def test_numbers_come_back_to_the_last_bit(tmp_path):
     (back,) = load_baseline(path)
     assert np.array_equal(back.columns["metrics.x"], np.array(ODD), equal_nan=True)
     assert "metrics.none" not in back.columns
+
+
+def test_streams_in_several_orders_come_back_as_they_were(tmp_path):
+    of = replace(cell(n_tasks=6, repeats=2), order_seeds=(3, 1), lifelong=True)
+    one = frame(of, {"success": np.arange(24) % 2, "steps": np.arange(24)})
+    path = tmp_path / "b.json"
+    path.write_bytes(baseline_bytes([one]))
+    (back,) = load_baseline(path)
+    assert (back.keys, back.cell.order_seeds, back.cell.lifelong) == (one.keys, (3, 1), True)
+    assert back.columns["steps"].tolist() == list(range(24))
+    (told,) = compare_sides(
+        side("b", back), side("n", one), Settings(metrics=("steps",))
+    ).deciding()
+    assert (told[1].verdict, told[1].comparison.n_tasks, told[1].comparison.n_pairs) == (
+        "identical", 6, 24
+    )  # fmt: skip
 
 
 def test_a_run_compared_with_its_own_baseline_is_identical(run, pinned):
