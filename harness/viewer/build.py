@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..analysis import load_frames
 from ..errors import DataError, UsageError
 from ..plan import Cell, Job
 from ..records import Episode
 from ..store import RunStore
-from .overview import overview
+from .overview import drawings, overview
 from .packing import Chunks, compact, write_script
 from .page import index_html
 from .reconstruct import Memory, Turn, reconstruct
@@ -24,7 +25,7 @@ from .rows import EpisodeTable, told_of
 
 FORMAT = "agemem-view/1"
 MARKER = "view.json"  # says that a folder is a report, so that it may be replaced by another
-_OURS = re.compile(r"(episodes|texts|t\d+)\.js")
+_OURS = re.compile(r"(episodes|texts|figures|t\d+)\.js")
 
 Progress = Callable[[int, int], None]  # episodes done, and planned
 
@@ -144,7 +145,11 @@ class _Building:
         n_bytes = self._chunks.n_bytes
         n_bytes += write_script(self._data, "episodes", compact(self._table.to_json()))
         n_bytes += write_script(self._data, "texts", compact(self._table.texts()))
-        page = index_html(overview(runs, len(self._table)))
+        frames = [load_frames(run) for run in runs]
+        pictures, note = drawings(frames)
+        n_bytes += write_script(self._data, "figures", compact(pictures))
+        shown = overview(runs, frames, len(self._table))
+        page = index_html({**shown, "figures": len(pictures), "figure_note": note})
         index = self._folder / "index.html"
         index.write_bytes(page)
         marker = {"format": FORMAT, "runs": [run.name for run in runs]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,22 +10,26 @@ from typing import Any
 import numpy as np
 
 from ... import __version__
-from ..analysis import CellFrame, load_frames, protocol_differences
+from ..analysis import CellFrame, protocol_differences
+from ..errors import AgememError, MissingExtraError
 
 _MEANS = (
     "success", "progress", "steps", "turns", "quality.mq", "memory_entries", "wall_s",
 )  # fmt: skip
+_DRAWN_BY_THE_PAGE = frozenset({"scores"})
 _ROLES = ("agent", "memory_write", "memory_read", "embedding", "judge")
 
 
-def overview(runs: Sequence[Path], n_episodes: int) -> dict[str, Any]:
+def overview(
+    runs: Sequence[Path], frames: Sequence[Sequence[CellFrame]], n_episodes: int
+) -> dict[str, Any]:
     """What the page holds from the start.
 
     Args:
         runs: Directories of the runs.
+        frames: The cells of each.
         n_episodes: How many episodes the report has.
     """
-    frames = [load_frames(run) for run in runs]
     planned = sum(frame.n_planned for of_run in frames for frame in of_run)
     return {
         "version": __version__,
@@ -35,6 +40,30 @@ def overview(runs: Sequence[Path], n_episodes: int) -> dict[str, Any]:
         "cells": [_cell(i, f) for i, of_run in enumerate(frames) for f in of_run],
         "notes": list(_notes(frames)),
     }
+
+
+def drawings(frames: Sequence[Sequence[CellFrame]]) -> tuple[list[dict[str, str]], str]:
+    """Figures to show as pictures, beside those that the page draws itself; or why there are none.
+
+    Args:
+        frames: The cells of each run.
+    """
+    from .. import figures
+
+    cells = [frame for of_run in frames for frame in of_run if frame.n_scored]
+    found = []
+    try:
+        for name in figures.drawable(cells, allow_mixed=True):
+            if name in _DRAWN_BY_THE_PAGE:
+                continue
+            svg = figures.svg(figures.draw(cells, name, allow_mixed=True))
+            src = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+            found.append({"title": figures.TITLES[name], "src": src})
+    except MissingExtraError as error:
+        return [], f"For more figures: {error}, then write the report again."
+    except AgememError as error:
+        return found, f"Some figures are left out: {error}"
+    return found, ""
 
 
 def run_names(runs: Sequence[Path]) -> list[str]:

@@ -183,7 +183,7 @@ def test_names_with_separators_lead_to_no_file_outside_the_folder(tmp_path: Path
     new = {path.relative_to(tmp_path).as_posix() for path in set(_files(tmp_path)) - before}
     assert new == {
         "a/view/index.html", "a/view/view.json",
-        *(f"a/view/data/{name}.js" for name in ("episodes", "texts", "t0")),
+        *(f"a/view/data/{name}.js" for name in ("episodes", "texts", "figures", "t0")),
     }  # fmt: skip
 
 

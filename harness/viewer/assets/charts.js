@@ -86,10 +86,27 @@ function figures() {
     }
   }
   const used = ROLES.filter((role) => overview.cells.some((cell) => cell.tokens[role]));
-  const drawn = (overview.figures || []).map((one) => el("figure", { class: "card drawn" },
-    el("figcaption", {}, el("h3", { text: one.title })),
-    el("img", { src: one.src, alt: one.title, loading: "lazy" })));
   return el("div", { class: "figures" },
     figure("Score", "What ranks memories in each environment, with its 95% interval.", scores),
-    figure("Tokens an episode", "Prompt and completion by role, on average.", legend(used), tokens), drawn);
+    figure("Tokens an episode", "Prompt and completion by role, on average.", legend(used), tokens));
+}
+
+// Those that were drawn when the report was written, as pictures: nothing in a picture can run.
+function drawings() {
+  if (!overview.figures) return overview.figure_note && el("p", { class: "dim more-figures", text: overview.figure_note });
+  const place = el("div", { class: "figures drawings" });
+  const fill = async () => {
+    if (place.childElementCount) return;
+    try {
+      for (const { title, src } of await load("figures")) {
+        if (!src.startsWith("data:image/svg+xml;base64,")) throw new Error("A figure is no picture.");
+        place.append(el("figure", { class: "card" }, el("img", { src, alt: title })));
+      }
+    } catch (error) {
+      replace(place, failure(error.message));
+    }
+  };
+  return el("details", { class: "more-figures", on: { toggle: fill } },
+    el("summary", { text: `${plural(overview.figures, "more figure")}` }), place,
+    overview.figure_note && el("p", { class: "dim", text: overview.figure_note }));
 }

@@ -2,7 +2,7 @@
 // since a page opened from disk may not read files in any other way.
 
 const overview = JSON.parse(document.getElementById("overview").textContent);
-const FILE = /^data\/(episodes|texts|t\d+)\.js$/;
+const FILE = /^data\/(episodes|texts|figures|t\d+)\.js$/;
 const MOST_FILES = 12; // of turns, kept unpacked
 
 function checkedFile(path) {

@@ -28,8 +28,7 @@ function overviewPage() {
     overview.notes.length > 0 && el("ul", { class: "notes", "aria-label": "Differences" },
       overview.notes.map((note) => el("li", { text: note }))),
     el("section", { "aria-labelledby": "h-cells" }, el("h2", { id: "h-cells", text: "Cells" }), cellTable()),
-    el("section", { "aria-labelledby": "h-figures" }, el("h2", { id: "h-figures", text: "Figures" }), figures(),
-      overview.figure_note && el("p", { class: "dim", text: overview.figure_note })),
+    el("section", { "aria-labelledby": "h-figures" }, el("h2", { id: "h-figures", text: "Figures" }), figures(), drawings()),
     el("section", { "aria-labelledby": "h-episodes", id: "episodes" }, el("h2", { id: "h-episodes", text: "Episodes" }),
       el("div", { id: "episode-table" }, el("p", { class: "dim", text: "Loading…" }))));
   return main;
