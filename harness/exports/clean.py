@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class Clean:
         }
         self._places = {place: shown for place, shown in places.items() if len(place) > 1}
         longest_first = sorted(map(re.escape, self._places), key=len, reverse=True)
+        self.name = lru_cache(4096)(self.setting)  # of names that come again in every row
         self._place = re.compile(rf"(?<![\w.-])(?:{'|'.join(longest_first)})(?![\w-])")
 
     def text(self, text: str) -> str:

@@ -107,14 +107,13 @@ _NO_TOOL = "unknown_tool"
 _NOT_CARRIED_OUT = {ToolStatus.UNKNOWN_TOOL.value, ToolStatus.CANCELLED.value}
 
 
-def known_tools(episodes: Iterable[Episode]) -> frozenset[str]:
-    """The tools that were ever carried out; any other name is only what a model made up."""
-    return frozenset(
+def known_tools(episode: Episode) -> set[str]:
+    """The tools that an episode carried out; any other name is only what a model made up."""
+    return {
         tool
-        for episode in episodes
         for tool, by_status in episode.tool_calls.items()
         if by_status.keys() - _NOT_CARRIED_OUT
-    )
+    }
 
 
 def column_of(name: str, tools: frozenset[str]) -> str:
@@ -146,13 +145,15 @@ def episode_row(frame: CellFrame, episode: Episode, tools: frozenset[str], clean
         **{name: getattr(episode.key, name) for name in episode.key.__dataclass_fields__},
         **{c.name: getattr(episode, c.name) for c in _ABOUT if c.name != "scored"},
     }
-    for name, value in _further(episode):
-        own = column_of(name, tools)
-        row[clean.setting(own)] = value if own == name else value + row.get(own, 0)
+    for name, value in numbers_and_labels(episode):
+        shared = column_of(name, tools)
+        own = clean.name(shared)
+        row[own] = value if shared == name else value + row.get(own, 0)
     return {k: clean.setting(v) if isinstance(v, str) else v for k, v in row.items()}
 
 
-def _further(episode: Episode) -> Iterator[tuple[str, Any]]:
+def numbers_and_labels(episode: Episode) -> Iterator[tuple[str, Any]]:
+    """The columns of an episode that depend on the run, before `column_of`."""
     yield from numbers_of(episode)
     for label, text in episode.labels.items():
         yield f"labels.{label}", text

@@ -14,7 +14,16 @@ from ..records import Episode
 from ..store import RunStore
 from ..trace import Event
 from .clean import Clean
-from .columns import Column, Row, episode_columns, episode_row, known_tools, turn_rows
+from .columns import (
+    Column,
+    Row,
+    column_of,
+    episode_columns,
+    episode_row,
+    known_tools,
+    numbers_and_labels,
+    turn_rows,
+)
 
 
 @dataclass
@@ -55,9 +64,25 @@ class Source:
                 yield frame, episode
 
     @cached_property
+    def _told(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The tools that were carried out, and the names of all columns, in one reading."""
+        tools: set[str] = set()
+        names: set[str] = set()
+        for _, episode in self.episodes():
+            tools |= known_tools(episode)
+            names.update(name for name, _ in numbers_and_labels(episode))
+        known = frozenset(tools)
+        return known, frozenset(self.clean.name(column_of(name, known)) for name in names)
+
+    @property
+    def column_names(self) -> frozenset[str]:
+        """The columns of episodes that depend on the run."""
+        return self._told[1]
+
+    @property
     def tools(self) -> frozenset[str]:
         """The tools that were carried out in this run."""
-        return known_tools(episode for _, episode in self.episodes())
+        return self._told[0]
 
     def episode_rows(self) -> Iterator[Row]:
         """One row an episode; see `columns`."""
@@ -115,8 +140,4 @@ class Source:
 
 def all_columns(sources: Sequence[Source]) -> tuple[Column, ...]:
     """The columns of the episodes of all these runs together."""
-    names: set[str] = set()
-    for source in sources:
-        for row in source.episode_rows():
-            names.update(row)
-    return episode_columns(names)
+    return episode_columns({name for source in sources for name in source.column_names})
