@@ -154,7 +154,17 @@ class _Sample:
         """Bounds of the change, and how they were found."""
         if self.binary:
             return _rate_change(self.by_task, alpha)
-        return mean_interval(self.by_task, 1 - alpha, seed)
+        low, high, method = mean_interval(self.by_task, 1 - alpha, seed)
+        se, change = self.by_task.se, self.by_task.mean
+        if not se or "bootstrap" not in method:
+            return low, high, method
+        # Differences are symmetric with heavy tails, where BCa covers less than Student does.
+        away = t_quantile(1 - alpha, self.by_task.n_tasks - 1) * se
+        return (
+            min(low, change - away),
+            max(high, change + away),
+            f"{method} or Student's, the wider",
+        )
 
 
 def _sample(base: ArrayLike, new: ArrayLike, tasks: Sequence[str]) -> _Sample | None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
 
 from agemem_eval.harness.analysis import CellFrame
 from agemem_eval.harness.records import EpisodeKey
@@ -107,16 +107,28 @@ def test_an_interval_says_of_no_change_what_the_test_says(
         assert got.low >= 0 or got.high <= 0
 
 
-def test_a_difference_of_means_has_the_interval_of_the_differences() -> None:
+def test_a_difference_of_means_has_the_wider_of_bootstrap_and_students_interval() -> None:
     rng = np.random.default_rng(1)
     base = rng.lognormal(8, 1, 60)
     new = base * rng.lognormal(-0.3, 0.2, 60)
     got = paired(base, new, tasks_of(60, 2))
     known = mean(new - base, tasks_of(60, 2))
     assert known is not None
-    assert (got.change, got.low, got.high) == (known.value, known.low, known.high)
+    student = t(29, known.value, known.se).interval(0.95)
+    assert got.change == known.value
+    assert got.low == pytest.approx(min(known.low, student[0]))
+    assert got.high == pytest.approx(max(known.high, student[1]))
     assert got.p < 0.01
     assert got.effect == pytest.approx(0.1 * base.mean())
+
+
+def test_the_interval_of_a_change_of_heavy_tails_covers_in_simulations() -> None:
+    rng, holds = np.random.default_rng(12), 0
+    for seed in range(300):
+        base, new = rng.lognormal(0, 1, (2, 25))
+        got = paired(base, new, tasks_of(25), seed=seed % 3)
+        holds += got.low <= 0 <= got.high
+    assert holds / 300 > 0.92
 
 
 def test_no_pairs_say_nothing() -> None:
