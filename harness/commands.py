@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import json
 import logging
 import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -78,9 +80,23 @@ def play(config: RunConfig, execution: Execution, *, quiet: bool = False) -> Run
     watchers = watchers_for(execution, quiet, config)
     stop = Stop()
     try:
-        return asyncio.run(_stoppable(config, execution, watchers, stop))
+        with _tuned():
+            return asyncio.run(_stoppable(config, execution, watchers, stop))
     except (asyncio.CancelledError, KeyboardInterrupt) as error:
         raise CutOffError(stop.reason or INTERRUPTED) from error
+
+
+@contextlib.contextmanager
+def _tuned() -> Iterator[None]:
+    """Python's garbage collection and thread switching as a run of many episodes needs them."""
+    before = gc.get_threshold(), sys.getswitchinterval()
+    gc.set_threshold(*COLLECTIONS)
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before[0])
+        sys.setswitchinterval(before[1])
 
 
 def list_command(what: str | None, as_json: bool) -> None:

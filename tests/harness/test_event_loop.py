@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.util
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ from run_records import records
 
 from agemem_eval.baselines.embed_hashing import HashingEmbedder
 from agemem_eval.baselines.embed_minilm import find_weights
-from agemem_eval.harness import registry
+from agemem_eval.harness import commands, registry
 from agemem_eval.harness.config import Execution, make_config
 from agemem_eval.harness.ledger import Ledger
 from agemem_eval.harness.metering import Meter, MeteredEmbedder, SharedEmbedder
@@ -168,3 +170,23 @@ def test_vectors_of_minilm_are_the_same_at_any_concurrency(tmp_path: Path) -> No
         "agent": {"max_steps": 4},
     }
     assert play(tmp_path, "one", 1, **values) == play(tmp_path, "many", 64, **values)
+
+
+def test_a_run_collects_rarely_and_lets_threads_on_soon_and_leaves_python_as_it_was(
+    monkeypatch, tmp_path
+):
+    during = []
+
+    async def looks(*_):
+        during.append((gc.get_threshold(), sys.getswitchinterval()))
+        raise KeyboardInterrupt
+
+    before = gc.get_threshold(), sys.getswitchinterval()
+    monkeypatch.setattr(commands, "_stoppable", looks)
+    config = make_config({"envs": ["alfworld"], "memories": ["none"], "episodes": 1})
+    with pytest.raises(commands.CutOffError):
+        commands.play(config, Execution(runs_dir=tmp_path), quiet=True)
+    ((collections, switch_s),) = during
+    assert collections == commands.COLLECTIONS != before[0]
+    assert switch_s == pytest.approx(commands.SWITCH_S)
+    assert (gc.get_threshold(), sys.getswitchinterval()) == before
