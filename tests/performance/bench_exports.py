@@ -1,4 +1,4 @@
-"""Exports of a large run: seconds, CPU seconds and the peak of memory, each in a process of its own.
+"""Exports of a large run: seconds, CPU seconds, peak of memory; each in a process of its own.
 
 `python tests/performance/run.py exports:10000` takes the number of episodes, of 20 turns each.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from agemem_fakes.episodes import episode
 from export_runs import events_of, write_run
 
+from agemem_eval.harness.errors import AgememError
 from agemem_eval.harness.exports.command import FORMATS, export_command
 
 TURNS = 20
@@ -39,7 +40,7 @@ def _measure(run: Path, to: str, out: Path) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         try:
             export_command([str(run)], to, run.parent, out=out)
-        except BaseException as error:
+        except AgememError as error:
             print(f"{to}: {error}", file=sys.stderr)
             os._exit(1)
         os._exit(0)
