@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, bootstrap, t
+from scipy.stats import binomtest, bootstrap, norm, t
 
 from agemem_eval.harness.errors import UsageError
+from agemem_eval.harness.metrics import wilson
 from agemem_eval.harness.stats import (
     Estimate,
     estimate,
@@ -58,6 +59,17 @@ def test_repeats_that_owe_nothing_to_their_task_tell_nearly_as_much_as_other_tas
     bits = np.random.default_rng(5).random(4000) < 0.4
     once, again = found(rate(bits)), found(rate(bits, tasks_of(4000, 4)))
     assert again.high - again.low == pytest.approx(once.high - once.low, rel=0.06)
+
+
+def test_repeats_count_by_the_standard_error_of_their_tasks() -> None:
+    bits = np.random.default_rng(8).random((15, 4)) < np.linspace(0.1, 0.7, 15)[:, None]
+    of_task, p = bits.mean(axis=1), bits.mean()
+    se = of_task.std(ddof=1) / math.sqrt(15)
+    n = p * (1 - p) / se**2 * (norm.ppf(0.975) / t(14).ppf(0.975)) ** 2
+    assert 15 < n < 60
+    got = found(rate(bits.ravel().astype(float), tasks_of(60, 4)))
+    assert (got.low, got.high) == pytest.approx(wilson(p * n, n))
+    assert got.se == pytest.approx(se)
 
 
 def test_all_of_three_tasks_with_ten_repeats_is_not_all_of_thirty() -> None:

@@ -131,6 +131,27 @@ def test_the_interval_of_a_change_of_heavy_tails_covers_in_simulations() -> None
     assert holds / 300 > 0.92
 
 
+def test_a_change_of_rates_that_repeat_has_walds_interval_of_two_more_tasks() -> None:
+    rng = np.random.default_rng(13)
+    base, new = (rng.random((2, 12, 4)) < [[[0.3]], [[0.6]]]).astype(float)
+    got = paired(base.ravel(), new.ravel(), tasks_of(48, 4))
+    changes = np.append((new - base).mean(axis=1), [0.5, -0.5])  # 1 / sqrt(4 repeats)
+    middle, half = changes.mean(), t(13).ppf(0.975) * changes.std() / math.sqrt(14)
+    assert got.p < 0.05
+    assert (got.low, got.high) == pytest.approx((max(0.0, middle - half), middle + half))
+
+
+def test_the_power_of_rates_that_repeat_is_what_simulations_find() -> None:
+    rng, found, said = np.random.default_rng(14), 0, []
+    for _ in range(400):
+        level = rng.beta(0.75, 0.75, (20, 1)) * 0.6 + 0.2
+        base, new = (rng.random((2, 20, 3)) < np.stack([level, level + 0.2])).astype(float)
+        got = paired(base.ravel(), new.ravel(), tasks_of(60, 3), effect=0.2)
+        found += got.p <= 0.05
+        said.append(got.power)
+    assert np.mean([power or 0.0 for power in said]) == pytest.approx(found / 400, abs=0.05)
+
+
 def test_no_pairs_say_nothing() -> None:
     got = paired([], [], [])
     assert (got.n_pairs, got.n_tasks, got.method, got.power) == (0, 0, "no pairs", None)
