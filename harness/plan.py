@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 DESCRIBE_RETRIES = 2  # of a listing of tasks whose worker died
 
 _SHORT_TERM = "agemem_eval.baselines.shortterm:WithShortTerm"
+_CHECK_STORE = "agemem_eval.baselines.stores:check_store"
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +226,7 @@ async def make_plan(
         DataError: for missing data.
         MissingExtraError: for a missing prerequisite.
     """
+    registry.load("memories", _CHECK_STORE)(config.store)  # also where no memory here opens one
     memories: dict[str, str] = {}
     for name in config.memories:
         memory, _ = make_memory(config, name, models)

@@ -33,7 +33,7 @@ def test_every_flag_of_a_command_exists(command: str) -> None:
 
 
 def test_flags_named_in_the_text_exist() -> None:
-    everything = help_of("run") + help_of("report")
+    everything = "".join(map(help_of, ("run", "report", "compare", "reproduce")))
     ours = set(re.findall(r"`(--[a-z-]+)", README)) - {"--no-deps"}
     assert ours
     assert not [flag for flag in ours if flag not in everything]
