@@ -115,8 +115,7 @@ def paired_average(
                  _se(s.by_task, s.binary), "")
         for s in there
     )  # fmt: skip
-    base = math.fsum(s.base for s in there) / len(there)
-    new = math.fsum(s.new for s in there) / len(there)
+    base, new = np.mean([(s.base, s.new) for s in there], axis=0).tolist()
     wanted = effect if effect is not None else 0.1 * abs(base)
     flips = [s.by_task.sums / (s.by_task.n * len(there)) for s in there]
     p, exact = sign_flip_p(np.concatenate(flips), seed)
