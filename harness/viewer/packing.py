@@ -16,7 +16,7 @@ from typing import Any
 from .reconstruct import Memory
 
 CALL = "agememData"  # the function of the page that takes the data in
-CHUNK_BYTES = 1 << 20  # of JSON; what opening one episode has to unpack
+CHUNK_BYTES = 1 << 19  # of JSON; what opening one episode has to unpack
 
 
 def compact(value: Any) -> bytes:
@@ -51,7 +51,7 @@ def write_script(folder: Path, name: str, content: bytes) -> int:
 
 
 class Chunks:
-    """Episodes in files of about a megabyte of JSON each, written as they fill.
+    """Episodes in files of about half a megabyte of JSON each, written as they fill.
 
     A chunk of a stream begins with the entries that its memory held, which the changes of its
     episodes then carry on. It grows with them, so that entries are at most half of what is written.

@@ -2,6 +2,7 @@
 
 const LONG = 500; // characters, or lines, beyond which a text is folded
 const LONG_LINES = 8;
+const BRIEF = 120; // the same for what has left the context
 const PAGE = 60; // entries of a memory that are drawn at once
 const KIND_NAMES = {
   system: "system prompt", goal: "goal", example: "example", observation: "observation", assistant: "agent",
@@ -15,11 +16,11 @@ function tag(kind, sign, text) {
 }
 
 // A text that is folded where it is long; `open` remembers which are not, by name.
-function foldable(text, view, name, always) {
-  const long = text.length > LONG || text.split("\n", LONG_LINES + 1).length > LONG_LINES;
+function foldable(text, view, name, brief) {
+  const long = text.length > (brief ? BRIEF : LONG) || text.split("\n", LONG_LINES + 1).length > LONG_LINES;
   const found = view.query && text.toLowerCase().includes(view.query);
   const body = el("div", { class: "text" }, marked(text, view.query));
-  if (!long && !always) return body;
+  if (!long) return body;
   const shut = !view.open.has(name) && !found;
   body.classList.toggle("shut", shut);
   const button = el("button", { type: "button", class: "quiet more", "aria-expanded": String(!shut),
@@ -53,8 +54,8 @@ function contextPane(frame, n, view) {
     }
     list.append(message(item, n, view));
   }
-  const toggle = el("label", { class: "check" }, el("input", { type: "checkbox", checked: view.onlySent, on: {
-    change: (event) => { view.onlySent = event.target.checked; view.draw(); } } }), "only what was sent");
+  const toggle = el("label", { class: "check", title: "Only what the model was sent" }, el("input", { type: "checkbox", checked: view.onlySent, on: {
+    change: (event) => { view.onlySent = event.target.checked; view.draw(); } } }), "as sent");
   return pane("Context", [plural(sent.length, "message"), tokens && `${count(tokens)} tokens`,
     gone && `${count(gone)} left`], toggle, list, view);
 }
@@ -69,7 +70,7 @@ function message(item, n, view) {
   if (old !== null && old !== undefined) tags.push(tag("update", "~", "shortened"));
   return el("li", { class: ["message", `k-${m.kind}`, gone && "gone", after && "after", item.fresh && "fresh"].filter(Boolean).join(" ") },
     el("div", { class: "meta" }, tags, el("span", { class: "dim id", text: `${m.id} · ${count(m.tokens)} tok.` })),
-    foldable(m.text, view, m.id),
+    foldable(m.text, view, m.id, gone),
     m.calls && el("div", { class: "calls" }, m.calls.map((call) => el("code", {}, marked(callText(call), view.query)))),
     old !== null && old !== undefined && el("details", {}, el("summary", { text: "before" }), el("div", { class: "text gone" }, marked(old, view.query))));
 }

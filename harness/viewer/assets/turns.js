@@ -41,10 +41,31 @@ function turnCard(frame, n, view) {
   const facts = [`step ${count(turn.step)}`];
   if (call) facts.push(`${count(call.prompt_tokens)} + ${count(call.completion_tokens)} tokens`, seconds(call.latency_s));
   if (call && call.finish !== "stop" && call.finish !== "tool_calls") facts.push(`ended by ${call.finish}`);
-  const events = [...(turn.before || []), ...(turn.after || [])].map((change) => event(change, view)).filter(Boolean);
+  const events = grouped(changesOf(turn)).map((one) => (Array.isArray(one) ? asked(one, view) : event(one, view))).filter(Boolean);
   return el("section", { class: "turn card", "aria-label": `Turn ${n + 1}` },
     el("header", {}, el("h2", { text: `Turn ${n + 1}` }), el("span", { class: "dim", text: facts.join(" · ") })),
     call && output(call, view), events.length > 0 && el("div", { class: "events" }, events));
+}
+
+// Calls of other models in a row are one line: a memory may make forty in a turn.
+function grouped(changes) {
+  const found = [];
+  for (const change of changes.filter((one) => !(one.type === "memory" && WRITES.has(one.op)))) {
+    const last = found[found.length - 1];
+    if (change.type !== "model_call") found.push(change);
+    else if (Array.isArray(last) && last[0].role === change.role) last.push(change);
+    else found.push([change]);
+  }
+  return found;
+}
+
+function asked(calls, view) {
+  if (calls.length === 1) return event(calls[0], view);
+  const sum = (name) => count(calls.reduce((total, call) => total + (call[name] || 0), 0));
+  const found = Boolean(view.query) && calls.some((call) => call.text.toLowerCase().includes(view.query));
+  return el("details", { class: "event side", open: found }, el("summary", {}, el("span", { class: "label", text: "asks" }),
+    `${ROLE_NAMES[calls[0].role] || calls[0].role}: ${plural(calls.length, "call")}`,
+    el("span", { class: "dim", text: ` ${sum("prompt_tokens")} + ${sum("completion_tokens")} tokens` })), calls.map((call) => event(call, view)));
 }
 
 // What the model wrote: its thought, and the rest without the tags around it.
@@ -83,7 +104,7 @@ function event(change, view) {
       if (change.op === "merge") return row("mem", "memory", tag("quietly", OP_SIGNS.merge, "merged"), " ", text(change.content));
       return null; // the memory's pane shows it
     case "model_call":
-      return el("details", { class: "event side" }, el("summary", {}, el("span", { class: "label", text: "asks" }),
+      return el("details", { class: "event side", open: Boolean(view.query) && change.text.toLowerCase().includes(view.query) }, el("summary", {}, el("span", { class: "label", text: "asks" }),
         `${ROLE_NAMES[change.role] || change.role}: ${change.model}`, el("span", { class: "dim", text: ` ${count(change.prompt_tokens)} + ${count(change.completion_tokens)} tokens` })),
       el("div", { class: "text" }, text(change.text)));
     case "malformed": return row("bad", "problem", text(change.problem));
