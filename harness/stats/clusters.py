@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[np.float64]
 
 RESAMPLES = 2_000
+_ROUNDING = 1e-12  # of the largest mean: means that differ by less are the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,19 @@ class Clusters:
         return np.asarray((self.sums - self.mean * self.sizes) / self.sizes.sum())
 
     @property
+    def alike(self) -> bool:
+        """Whether all tasks have the same mean, but for what rounding makes of their sums."""
+        means = self.sums / self.sizes
+        return bool(np.ptp(means) <= _ROUNDING * np.abs(means).max())
+
+    @property
     def se(self) -> float | None:
         """Standard error of the mean, by linearisation; None of a single task."""
         n = self.n_tasks
         if n < 2:
             return None
+        if self.alike:
+            return 0.0
         return float(np.sqrt(n / (n - 1) * np.square(self.residuals).sum()))
 
     def resampled_means(self, seed: int) -> FloatArray:

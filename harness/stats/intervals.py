@@ -112,7 +112,7 @@ def mean_interval(by_task: Clusters, confidence: float, seed: int) -> tuple[floa
     value, se, n = by_task.mean, by_task.se, by_task.n_tasks
     if se is None:
         return math.nan, math.nan, "one task: no interval"
-    if np.ptp(by_task.sums / by_task.sizes) == 0:
+    if by_task.alike:
         return value, value, "all tasks alike"
     t = t_quantile(confidence, n - 1)
     if n < FEW_TASKS or (1 - confidence) * RESAMPLES < 10:  # or too few resamples out there

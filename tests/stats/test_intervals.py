@@ -132,6 +132,13 @@ def test_few_tasks_get_students_interval_and_one_gets_none() -> None:
     assert (alone.value, alone.n, alone.n_tasks) == (4.0, 3, 1)
 
 
+def test_one_value_for_all_is_all_alike_whatever_rounding_makes_of_unequal_repeats() -> None:
+    """Three times 0.1 is not 0.3: tasks of the same mean are told apart by the last bit alone."""
+    got = found(mean([0.1] * 14, list("aaabbcdefghijj")))
+    assert (got.low, got.high, got.se) == (got.value, got.value, 0.0)
+    assert got.method == "all tasks alike"
+
+
 def test_values_all_alike_say_so() -> None:
     got = found(mean([30.0] * 12))
     assert (got.low, got.value, got.high, got.se) == (30, 30, 30, 0)

@@ -159,6 +159,14 @@ def test_no_pairs_say_nothing() -> None:
         assert math.isnan(value)
 
 
+def test_a_change_that_is_the_same_in_every_task_tells_nothing_of_the_noise() -> None:
+    """Differences of decimals differ in the last bit, which is no noise to plan with."""
+    base = np.arange(10) / 10
+    got = paired(base, base + 0.1, [str(i) for i in range(10)])
+    assert (got.p, got.power, got.low, got.high) == (2 / 2**10, None, got.change, got.change)
+    assert math.isnan(got.mde)
+
+
 def test_two_cells_that_play_alike_still_have_an_interval() -> None:
     for got in (table(20, 0, 0, 0), table(0, 0, 0, 20), table(9, 0, 0, 11)):
         assert (got.change, got.p) == (0, 1)
