@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ..analysis import CellFrame
-from ..analysis.frame import FloatArray, names_with
+from ..analysis.frame import names_with
+from ..columns import FloatArray
 from . import TITLES, NothingToDrawError, reference
 from .material import (
     Material,
@@ -81,7 +83,7 @@ def memory_quality(material: Material) -> BarSheet:
     if QUALITY[0] in measures:
         return sheet
     said = "No judge gave MQ: shown is how many of the gold facts the memory holds."
-    return BarSheet(sheet.title, sheet.grid, sheet.series, (said, *sheet.notes))
+    return replace(sheet, notes=(said, *sheet.notes))
 
 
 def prompt_tokens(material: Material) -> BarSheet:
@@ -104,8 +106,8 @@ def prompt_tokens(material: Material) -> BarSheet:
         grid.append(tuple(row))
     sheet = _grid(material, "prompt-tokens", grid, kept, "no tokens were counted")
     if any(frame.estimated for panel in kept for frame in panel.frames):
-        said = "Estimated where the model reports no tokens."
-        return BarSheet(sheet.title, sheet.grid, sheet.series, (*sheet.notes, said))
+        said = "Tokens are estimated where the model reports none."
+        return replace(sheet, notes=(*sheet.notes, said))
     return sheet
 
 
@@ -134,7 +136,8 @@ def ablation(material: Material) -> BarSheet:
         said.append(
             "Trained models stand alone: --trained BASE=TRAINED tells what they were made from."
         )
-    return BarSheet(sheet.title, sheet.grid, sheet.series, (*said, *sheet.notes))
+    order = tuple(f"{step} ({memory})" for memory, step in ABLATION.items())
+    return replace(sheet, notes=(*said, *sheet.notes), order=order)
 
 
 def tool_usage(material: Material) -> BarSheet:

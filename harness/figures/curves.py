@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..analysis import CellFrame
-from ..analysis.frame import FloatArray
+from ..columns import FloatArray
 from ..report import LOSSES
 from ..stats import Estimate, mean, rate
 from . import TITLES, NothingToDrawError
@@ -51,11 +51,12 @@ def success_steps(material: Material) -> LineSheet:
             panels.append(_line_panel(panel.title, model, lines))
     if not panels:
         raise NothingToDrawError("success-steps: no episode has a success")
-    said = [
+    cut = any(line.ticks for panel in panels for line in panel.lines)
+    ticks = (
         "Ticks: episodes ended by their cap. From the first on (thin line) the share is a lower "
-        "bound: an episode that was cut off may have been solved later.",
-        *material.notes(shown),
-    ]
+        "bound: an episode that was cut off may have been solved later."
+    )
+    said = [*([ticks] if cut else []), *material.notes(shown)]
     return LineSheet(TITLES["success-steps"], tuple(panels), tuple(said), steps=True)
 
 
@@ -158,9 +159,10 @@ def _stream(name: str, style: int, frame: CellFrame, window: int) -> Line:
     assert gain is not None
     count = len(played)
     said = _points_of(gain.value)
-    if not np.isnan(gain.low):
+    alike = gain.low == gain.high  # so few that agree say nothing of how far others would differ
+    if not np.isnan(gain.low) and not alike:
         said += f" [{_points_of(gain.low)}, {_points_of(gain.high)}]"
-    said += f" ({count} {'order' if count == 1 else 'streams'})"
+    said += f" ({count} {'order' if count == 1 else 'streams'}{', all alike' if alike else ''})"
     places = tuple(map(float, grid))
     return Line(name, style, places, tuple(found), flagged=flagged(frame), said=said)
 

@@ -39,7 +39,7 @@ def draw_bars(sheet: BarSheet) -> Figure:
     figure = style.page(width, sum(heights), sheet.title, sheet.notes, legend=handles)
     grid = figure.add_gridspec(len(sheet.grid), columns, height_ratios=heights)
     for i, row in enumerate(sheet.grid):
-        rows = _rows(row)
+        rows = _rows(row, sheet.order)
         top = max(_top(panel) for panel in row) if sheet.same_scale else None
         for j, panel in enumerate(row):
             axes = figure.add_subplot(grid[i, j])
@@ -53,10 +53,11 @@ def _bars(sheet: BarSheet) -> Iterable[Bar]:
     return (bar for row in sheet.grid for panel in row for bar in panel.bars)
 
 
-def _rows(panels: Sequence[BarPanel]) -> list[str]:
+def _rows(panels: Sequence[BarPanel], order: Sequence[str] = ()) -> list[str]:
     """The rows that these panels have in common: ours, then what is only reported."""
     ours = [bar.row for panel in panels for bar in panel.bars]
-    return list(dict.fromkeys([*ours, *(m.row for panel in panels for m in panel.marks)]))
+    found = list(dict.fromkeys([*ours, *(m.row for panel in panels for m in panel.marks)]))
+    return [row for row in order if row in found] + [row for row in found if row not in order]
 
 
 def _beside(panels: Iterable[BarPanel]) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..analysis import CellFrame, protocol_differences
-from ..analysis.frame import FloatArray
+from ..columns import FloatArray
 from ..errors import UsageError
 from ..stats import Estimate, estimate
 from .training import TrainingLog

@@ -47,6 +47,7 @@ class BarSheet:
     series: tuple[str, ...]  # all there are: the place decides how one is drawn
     notes: tuple[str, ...] = ()
     same_scale: bool = False  # whether the panels of a row have one scale
+    order: tuple[str, ...] = ()  # of rows, where it is not that of the bars
 
 
 @dataclass(frozen=True, slots=True)
