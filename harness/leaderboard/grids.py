@@ -170,7 +170,8 @@ def _rule(board: Board, block: Block) -> list[str]:
         return ["nothing is marked: it takes two rows that can be ranked"]
     level = f"{board.alpha:g}"
     said = [
-        "★ best, ☆ second best, ≈ two at the top that cannot be told apart: marked only where the "
+        "★ (bold) best, ☆ (underlined) second best, ≈ two at the top that cannot be told apart: "
+        "only where the "
         f"difference to every row below is significant at {level}, paired over shared episodes, "
         f"Holm-corrected over the {len(block.verdicts)} claims of this table"
         + ("" if block.marks else "; here none is")
@@ -279,7 +280,7 @@ def _costs(block: Block, of: str) -> Grid:
     rows = []
     for names, cost in zip(names_of(block), costs, strict=True):
         by_role = cost.roles if cost else {}
-        cells = [_dollars(by_role.get(role, 0.0 if cost else None)) for role in roles]
+        cells = [_dollars(by_role.get(role, 0.0 if by_role else None)) for role in roles]
         total, spent = (cost.total, cost.spent) if cost else (None, None)
         rows.append((*names, *cells, _dollars(total), _dollars(spent)))
     heads = (*roles, "total", "spent in all")

@@ -49,7 +49,8 @@ def test_the_same_command_resumes_and_report_shows_the_same_table(tmp_path: Path
     report = cli(tmp_path, "report", first["run"], "--format", "json")
     assert json.loads(report.stdout)["rows"] == first["rows"]
     markdown = cli(tmp_path, "report", first["run"], "--format", "markdown").stdout
-    assert markdown.startswith("| env | split | memory |")
+    assert markdown.startswith("### Leaderboard\n\n| memory | model |")
+    assert "\n| env | split | memory |" in markdown
 
 
 def test_workers_and_concurrency_do_not_change_a_number(tmp_path: Path) -> None:
