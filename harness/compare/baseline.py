@@ -2,8 +2,8 @@
 
     {"format": "agemem-eval baseline", "version": 1, "schema": 1, "agemem_eval": "0.1.0",
      "run": "main", "hash": "…", "task_sets": {"…": [["id", "type"], …]},
-     "cells": [{"cell": {…}, "protocol": {…}, "labels": {…}, "statuses": "ccl…", "unscored": [],
-                "columns": {"success": [1,0,…], "forfeits": 0, …}}]}
+     "cells": [{"tasks": "…", "cell": {…}, "protocol": {…}, "labels": {…}, "statuses": "ccl…",
+                "unscored": [], "columns": {"success": [1,0,…], "forfeits": 0, …}}]}
 
 A column is a list in the order of the plan, or a single number where all episodes have the same. A
 line of the file is a column of a cell, so that a diff shows which scores moved. `hash` seals the
@@ -49,8 +49,11 @@ def baseline_bytes(frames: list[CellFrame]) -> bytes:
     task_sets: dict[str, list[list[str]]] = {}
     cells = []
     for frame in frames:
-        task_sets[frame.protocol.tasks_hash] = [[t.id, t.type] for t in frame.cell.tasks]
-        cells.append(_cell(frame))
+        tasks = [[t.id, t.type] for t in frame.cell.tasks]
+        # Not by the protocol's hash: other types, or another order, of the same ids have the same.
+        name = stable_hash(tasks)
+        task_sets[name] = tasks
+        cells.append({"tasks": name, **_cell(frame)})
     body = {"task_sets": task_sets, "cells": cells}
     head = {
         "format": FORMAT,
@@ -166,7 +169,7 @@ def _check_versions(path: Path, whole: Mapping[str, Any]) -> None:
 
 def _frame(path: Path, run: str, value: dict[str, Any], task_sets: dict[str, Any]) -> CellFrame:
     protocol = Protocol(**value["protocol"])
-    cell = Cell.from_json({**value["cell"], "tasks": task_sets[protocol.tasks_hash]})
+    cell = Cell.from_json({**value["cell"], "tasks": task_sets[value["tasks"]]})
     planned, unscored = cell.keys, set(value["unscored"])
     kept = [place for place in range(len(planned)) if place not in unscored]
     if len(kept) != len(value["statuses"]):

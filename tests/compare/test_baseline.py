@@ -71,6 +71,17 @@ def test_streams_in_several_orders_come_back_as_they_were(tmp_path):
     )  # fmt: skip
 
 
+def test_environments_whose_tasks_have_the_same_ids_keep_their_own_order_and_types(tmp_path):
+    one, other = cell("a", n_tasks=4), cell("b", n_tasks=4)
+    turned = tuple(replace(task, type="odd") for task in reversed(other.tasks))
+    frames = [frame(of, {"steps": range(4)}) for of in (one, replace(other, tasks=turned))]
+    frames[1].task_types = ["odd"] * 4
+    path = tmp_path / "b.json"
+    path.write_bytes(baseline_bytes(frames))
+    for was, back in zip(frames, load_baseline(path), strict=True):
+        assert (back.keys, back.task_types) == (was.keys, was.task_types)
+
+
 def test_a_run_compared_with_its_own_baseline_is_identical(run, pinned):
     base, new = open_side(str(pinned), run.parent, run), open_side("main", run.parent, run)
     outcome = compare_sides(base, new, Settings())
