@@ -103,7 +103,7 @@ def styled() -> Iterator[None]:
         # browser; there is nothing to mend.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         mpl.rcdefaults()
-        mpl.rcParams.update(_SETTINGS)  # type: ignore[arg-type]
+        mpl.rcParams.update(_SETTINGS)
         yield
 
 
