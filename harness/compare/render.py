@@ -108,10 +108,8 @@ def _untold(outcome: Outcome) -> list[str]:
     for cell, finding in outcome.with_verdict("cannot tell"):
         n, least = finding.comparison.n_tasks if finding.comparison else 0, finding.least_drop
         shows = "no drop surely" if math.isnan(least) else f"a drop of {_drop(finding, least)}"
-        parts.append(
-            f"{finding.metric.column} ({cell.name}): {n} tasks show {shows}, none of "
-            f"{_drop(finding, finding.max_drop)}"
-        )
+        wanted = f", none of {_drop(finding, finding.max_drop)}" if finding.max_drop else ""
+        parts.append(f"{finding.metric.column} ({cell.name}): {n} tasks show {shows}{wanted}")
     return parts + [f"{place} is not scored in both" for place in _places(outcome, "not scored")]
 
 

@@ -220,6 +220,8 @@ def _of_plan(a: CellFrame, b: CellFrame) -> list[str]:
     if a.cell.order_seeds != b.cell.order_seeds:
         orders = [", ".join(map(str, f.cell.order_seeds)) or "the split's own" for f in (a, b)]
         notes.append(f"orders: {orders[0]} in BASE, {orders[1]} in NEW; those in common")
+    if a.cell.lifelong or b.cell.lifelong:
+        notes.append("memory kept over streams: p and intervals take tasks of one for independent")
     return notes
 
 

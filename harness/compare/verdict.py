@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..analysis import CellFrame
 from ..errors import UsageError
 from ..stats import Comparison, holm, pair, paired
+from ..stats.power import can_reject
 from .columns import COUNTED, HEADLINE, JUDGED, NOT_COMPARED, Metric, Rule, metric_of, rules_of
 from .sides import CellPair, Pairing, Short, Side, pair_cells, short
 
@@ -281,14 +282,15 @@ def _judged(
                 told = replace(finding.comparison, p_holm=next(corrected))
                 finding = replace(finding, comparison=told)
                 finding = replace(
-                    finding, verdict=_verdict(finding, cell.identical, settings.alpha)
+                    finding,
+                    verdict=_verdict(finding, cell.identical, settings.alpha, len(family)),
                 )
             findings.append(finding)
         judged.append(replace(cell, findings=findings))
     return Outcome(base, new, settings, judged, pairing.missing, pairing.extra)
 
 
-def _verdict(finding: Finding, identical: bool, alpha: float) -> Verdict:
+def _verdict(finding: Finding, identical: bool, alpha: float, n_tests: int) -> Verdict:
     told, limit = finding.comparison, finding.max_drop
     if told is None or limit is None or told.p_holm is None:
         return "not scored"
@@ -299,6 +301,8 @@ def _verdict(finding: Finding, identical: bool, alpha: float) -> Verdict:
         if drop > limit:
             return "regression"
         return "improvement" if drop < 0 else "within max-drop"
+    if not can_reject(told.n_tasks, alpha / n_tests):  # however much was lost
+        return "cannot tell"
     if limit > 0 and not finding.least_drop <= limit:  # also where it is unknown
         return "cannot tell"
     return "no regression"

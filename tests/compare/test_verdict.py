@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from compare_bench import System, cell, frame, side
 from scipy.stats import binomtest
 
 from agemem_eval.harness.compare.columns import metric_of, rules_of
+from agemem_eval.harness.compare.render import conclusion, remarks
 from agemem_eval.harness.compare.verdict import Outcome, Settings, compare_sides
 from agemem_eval.harness.errors import UsageError
 
@@ -158,6 +160,24 @@ def test_a_drop_too_small_to_be_seen_is_said_and_fails_only_on_demand():
     assert (seen.code, the(seen, "success").verdict) == (0, "no regression")
     with pytest.raises(UsageError, match="--max-drop"):
         compared({"success": GOOD}, {"success": lost}, require_power=True)
+
+
+def test_tasks_too_few_to_find_any_drop_are_no_proof_of_none():
+    """Even without a max-drop: one episode that was solved and is not can have no p below 1."""
+    told = compared({"success": 1}, {"success": 0}, of=cell(n_tasks=1))
+    assert (told.code, told.powerless, the(told, "success").verdict) == (0, True, "cannot tell")
+    assert "1 tasks show no drop surely" in conclusion(told)
+    six = compared({"success": 1}, {"success": [0, 1, 1, 1, 1, 1]}, of=cell(n_tasks=6))
+    assert the(six, "success").verdict == "no regression"
+
+
+def test_a_comparison_of_streams_says_what_its_p_takes_for_granted():
+    stream = replace(cell(n_tasks=N), lifelong=True)
+    assert any(
+        "memory kept over streams" in line
+        for line in remarks(compared({"success": GOOD}, {"success": HALF}, of=stream))
+    )
+    assert not list(remarks(compared({"success": GOOD}, {"success": HALF})))
 
 
 def test_runs_that_went_the_same_way_are_identical_and_need_no_power():
