@@ -21,6 +21,7 @@ from .records import Episode
 from .store import RunStore
 from .store.check import Finding, verify
 from .store.compact import Freed, compact
+from .store.header import run_directory
 from .store.summary import CellDetail, Detail, detail, summaries
 from .trace import Event
 from .types import Status
@@ -119,19 +120,6 @@ def verify_runs(runs: list[str], runs_dir: Path, every: bool, as_json: bool) -> 
     if as_json:
         print(json.dumps({"runs": all_found}, ensure_ascii=False))
     return 1 if damaged else 0
-
-
-def run_directory(run: str, runs_dir: Path) -> Path:
-    """The directory of a run: a path, or a name below `runs_dir`.
-
-    Raises:
-        UsageError: if there is none; proposes the nearest name.
-    """
-    for directory in (runs_dir / run, Path(run)):
-        if directory.is_dir():
-            return directory
-    known = [p.name for p in runs_dir.iterdir() if p.is_dir()] if runs_dir.is_dir() else []
-    raise unknown_name("run", run, known)
 
 
 # --- one run ----------------------------------------------------------------------------------

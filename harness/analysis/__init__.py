@@ -1,7 +1,8 @@
 """Runs on disk as columns of numbers: what tables, tests, figures and exports are made from."""
 
+from ..store.header import run_directory
 from .align import Alignment
-from .frame import CellFrame, load_frames, load_run, merge_frames, run_directory
+from .frame import CellFrame, load_frames, load_run, merge_frames
 from .protocol import Protocol, protocol_differences
 
 __all__ = [

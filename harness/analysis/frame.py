@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from ..columns import COUNTED, FloatArray, names_of, values_of
 from ..columns import PLAIN as PLAIN
-from ..errors import unknown_name
 from ..metrics import Row, Tally
 from ..plan import Cell
 from ..records import Episode, EpisodeKey
@@ -87,19 +86,6 @@ class CellFrame:
     def tasks(self) -> list[str]:
         """The task of each scored episode: what repeats of one task are clustered by."""
         return [key.task for key, counts in zip(self.keys, self.scored, strict=True) if counts]
-
-
-def run_directory(run: str, runs_dir: Path) -> Path:
-    """Where a run lies: a path, or a name under the folder of runs.
-
-    Raises:
-        UsageError: if there is none; it names the nearest.
-    """
-    directory = Path(run) if Path(run).is_dir() else runs_dir / run
-    if not directory.is_dir():
-        known = [path.name for path in runs_dir.iterdir()] if runs_dir.is_dir() else []
-        raise unknown_name("run", run, known)
-    return directory
 
 
 def load_frames(directory: Path) -> list[CellFrame]:

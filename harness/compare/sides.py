@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,11 +79,11 @@ def open_side(given: str, runs_dir: Path, baselines: Path) -> Side:
         DataError: for what is no run or baseline, damaged, or of a newer version.
     """
     path = Path(given)
-    if path.is_file():
+    if os.path.isfile(path):
         return Side(path.stem, load_baseline(path), pinned=True)
     pinned = baselines / f"{given}.json"
-    is_run = path.is_dir() or (runs_dir / given).is_dir()
-    if pinned.is_file():
+    is_run = os.path.isdir(path) or os.path.isdir(runs_dir / given)
+    if os.path.isfile(pinned):
         if is_run:
             raise UsageError(
                 f"{given!r} names a run and a baseline: write {pinned} for the baseline, or the "

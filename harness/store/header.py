@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import json
+import os.path
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigMismatchError, DataError
+from ..errors import ConfigMismatchError, DataError, unknown_name
 from ..files import read_json
 from ..records import HARNESS_SCHEMA
+
+
+def run_directory(run: str, runs_dir: Path) -> Path:
+    """The directory of a run: a name below `runs_dir`, or a path.
+
+    Raises:
+        UsageError: if there is none; proposes the nearest name.
+    """
+    for directory in (runs_dir / run, Path(run)):
+        if os.path.isdir(directory):  # `Path.is_dir` fails on a name that is too long
+            return directory
+    known = [p.name for p in runs_dir.iterdir() if p.is_dir()] if runs_dir.is_dir() else []
+    raise unknown_name("run", run, known)
 
 
 def read_header(directory: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from agemem_eval.harness.cli import main
 from agemem_eval.harness.files import take_lock
 from agemem_eval.harness.store import RunStore
 
@@ -217,3 +218,20 @@ def test_a_run_that_is_being_written_is_not_compacted(here: Path) -> None:
         os.close(lock)
     assert done.returncode == 2
     assert f"is being written by process {os.getpid()}" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["report"], ["view"], ["compare", "a"], ["runs", "show"]])
+@pytest.mark.parametrize("name", ["no-such-run", "x" * 5000, "a\0b"])
+def test_a_run_that_is_not_there_is_one_line_however_it_is_named(capsys, tmp_path, command, name):
+    with pytest.raises(SystemExit) as ended:
+        main([*command, name, "--runs-dir", str(tmp_path)])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_unknown_store_is_refused_also_where_no_memory_opens_one(capsys, tmp_path):
+    given = ["run", "--env", "alfworld", "--memory", "none", "--episodes", "1", "--store", "qdrnt"]
+    with pytest.raises(SystemExit) as ended:
+        main([*given, "--runs-dir", str(tmp_path)])
+    assert ended.value.code == 2
+    assert "did you mean 'qdrant'" in capsys.readouterr().err
