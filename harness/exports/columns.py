@@ -52,6 +52,13 @@ def _text(value: Any) -> str:
     return value
 
 
+def _int(value: Any) -> int:
+    number = int(value)
+    if number.bit_length() > 63:
+        raise ValueError(f"{number:.3g} is no 64-bit integer")
+    return number
+
+
 def _time(value: Any) -> datetime | None:
     """A moment, or None for a text that tells none."""
     try:
@@ -61,7 +68,7 @@ def _time(value: Any) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-_CASTS: dict[Kind, Any] = {"text": _text, "bool": bool, "int": int, "float": float, "time": _time}
+_CASTS: dict[Kind, Any] = {"text": _text, "bool": bool, "int": _int, "float": float, "time": _time}
 
 # --- episodes ---------------------------------------------------------------------------------
 

@@ -121,6 +121,9 @@ class _Telling:
                 self.answer = self.source.clean.text(str(event["answer"]))
             if kind == "quality" and isinstance(event.get("gold"), str):
                 self.target = self.source.clean.text(event["gold"])
+        for said in self.transcript.history:  # also those that no call saw
+            self.message(said)
+        self.stamp()  # of what ends the sample: times add up to one
 
     def message(self, said: Said) -> Any:
         """A message of the context."""
@@ -262,7 +265,7 @@ def _tell(source: Source, episode: Episode) -> _Telling:
     telling = _Telling(source, episode, source.events(episode.key.id))
     try:
         telling.run()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         source.unread[episode.key.id] = f"its trace holds what is no event: {error!r:.80}"
         telling = _Telling(source, episode, [])
     return telling

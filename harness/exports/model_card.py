@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from ... import __version__
+from ..observe.text import escape
 from ..stats import Estimate
 from .source import Source
 from .summary import CellSummary, summaries
@@ -46,7 +47,8 @@ def model_card(sources: Sequence[Source]) -> str:
 
 def mark_of(sources: Sequence[Source]) -> str:
     """The line by which a card of these runs is known."""
-    return f"{MARK}{', '.join(source.name for source in sources)} -->"
+    names = ", ".join(source.name for source in sources)
+    return f"{MARK}{escape(names).replace('>', '&gt;')} -->"  # no name ends the comment
 
 
 def _shown(summary: CellSummary) -> list[str]:

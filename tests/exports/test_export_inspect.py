@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from agemem_fakes.episodes import episode, key
-from export_runs import SCRIPT, SECRET, write_run
+from export_runs import SCRIPT, SECRET, events_of, write_run
 
 from agemem_eval.harness.exports.command import export_command
 from agemem_eval.harness.exports.source import Source
@@ -175,3 +175,20 @@ def _get(port: int, path: str) -> bytes:
                 raise
             time.sleep(0.5)
     raise AssertionError("the viewer's server did not start")
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [("tool", "latency_s", 1e300), ("action", "latency_s", float("nan")), ("message", "text", 1)],
+)
+def test_a_trace_that_tells_no_time_or_text_costs_the_events_alone(
+    kind: str, field: str, value: Any, tmp_path: Path
+) -> None:
+    def events(one: Any) -> list[Any]:
+        found = events_of(one)
+        [e for e in found if e["type"] == kind][-1][field] = value
+        return found
+
+    (log,) = _logs(write_run(tmp_path / "r", [episode("t0", turns=2)], events), tmp_path / "out")
+    assert [sample.messages for sample in log.samples] == [[]]
+    assert log.samples[0].scores

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from agemem_fakes.episodes import episode
-from export_runs import CONFIG, FORMULA, MADE_UP, SCRIPT, SECRET, write_run
+from export_runs import CONFIG, FORMULA, MADE_UP, SCRIPT, SECRET, turn, write_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +23,7 @@ from agemem_eval.harness.exports.clean import Clean
 from agemem_eval.harness.exports.columns import TURN_COLUMNS
 from agemem_eval.harness.exports.command import FORMATS, export_command
 from agemem_eval.harness.exports.csv_file import text
+from agemem_eval.harness.exports.model_card import mark_of
 from agemem_eval.harness.exports.source import Source, all_columns
 from agemem_eval.harness.exports.target import MARK, whole_folder
 from agemem_eval.harness.exports.transcript import Transcript
@@ -131,6 +132,18 @@ def test_a_trace_of_something_else_is_told_too(tmp_path: Path) -> None:
     source = Source(run)
     assert list(source.turn_rows()) == []
     assert "holds what is no event" in next(iter(source.unread.values()))
+
+
+def test_a_number_that_no_table_can_hold_is_told_too(tmp_path: Path) -> None:
+    huge = turn(1, "x", prompt_tokens=10**30)
+    source = Source(write_run(tmp_path / "r", [episode("t0")], lambda _: [huge]))
+    assert list(source.turn_rows()) == []
+    assert "1e+30 is no 64-bit integer" in next(iter(source.unread.values()))
+
+
+def test_a_card_is_known_by_a_comment_that_no_name_ends(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a--><b>", [episode("t0")])
+    assert mark_of([Source(run)]).count(">") == 1
 
 
 def test_an_unfinished_run_tells_its_coverage(
