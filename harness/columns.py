@@ -48,9 +48,11 @@ class Columns:
         # other, and their places. A value appended so costs a tenth of one that is looked up.
         self._parts: dict[_Shape, tuple[list[Name], array[int], array[float]]] = {}
         self._scored: set[_Shape] = set()
+        self._made: dict[Name, FloatArray] | None = None  # until another episode comes
 
     def add(self, episode: Episode) -> None:
         """Take in an episode."""
+        self._made = None
         shape = _shape(episode)
         part = self._parts.get(shape)
         if part is None:
@@ -63,6 +65,8 @@ class Columns:
 
     def arrays(self) -> dict[Name, FloatArray]:
         """All of them: NaN where an episode has no such score, 0 where it counted nothing."""
+        if self._made is not None:
+            return self._made
         found: dict[Name, FloatArray] = {}
         for names, places, numbers in self._parts.values():
             table = np.frombuffer(numbers, dtype=np.float64).reshape(len(places), len(names))
@@ -73,6 +77,7 @@ class Columns:
                     counted = not isinstance(name, str) or name.startswith(COUNTED)
                     column = found[name] = np.full(self.n, 0.0 if counted else np.nan)
                 column[rows] = values
+        self._made = found
         return found
 
     def scored_names(self) -> dict[Name, None]:
@@ -143,6 +148,8 @@ def _shape(episode: Episode) -> _Shape:
 
 def _lost(episode: Episode) -> int:
     """Tokens spent on this episode's failed tries; all of them if none was scored."""
+    if episode.scored and not episode.tokens_lost:
+        return 0
     tables = (episode.tokens_lost,) if episode.scored else (episode.tokens_lost, episode.tokens)
     usages = [usage for table in tables for usage in table.values()]
     return sum(usage.prompt_tokens + usage.completion_tokens for usage in usages)

@@ -115,6 +115,7 @@ class Tally:
         self._statuses: Counter[str] = Counter()
         self._losses: Counter[str] = Counter()
         self._labels: dict[str, str] = {}
+        self._last: dict[str, str] = {}  # labels of the last episode; mostly all have the same
 
     def add(self, episode: Episode) -> None:
         """Take in a committed episode."""
@@ -127,6 +128,9 @@ class Tally:
             self._successes[episode.key] = float(episode.success)
         if episode.loss is not None:
             self._losses[episode.loss] += 1
+        if episode.labels == self._last:
+            return
+        self._last = episode.labels
         for label, value in episode.labels.items():
             if self._labels.setdefault(label, value) != value:
                 self._labels[label] = "mixed"  # labels that episodes do not agree on say so
@@ -187,11 +191,13 @@ class _Sums:
 
     def _table(self, prefix: str) -> dict[str, dict[str, float | None]]:
         """Mean, and of how many (`n`), by name."""
-        return {
-            name.removeprefix(prefix): {"mean": self.mean(name), "n": len(self._values(name))}
-            for name in sorted(n for n in self._names if isinstance(n, str))
-            if name.startswith(prefix)
-        }
+        found: dict[str, dict[str, float | None]] = {}
+        for name in sorted(n for n in self._names if isinstance(n, str)):
+            if name.startswith(prefix):
+                values = self._values(name)
+                mean = math.fsum(values) / len(values) if values else None
+                found[name.removeprefix(prefix)] = {"mean": mean, "n": len(values)}
+        return found
 
     def _of_kind(self, kind: str) -> dict[str, list[tuple[str, ...]]]:
         """The columns that are known by tuples of a kind, by what they are about, sorted."""

@@ -173,6 +173,7 @@ class _Builder:
         self._orders: set[int | None] = set(cell.order_seeds or (None,))
         self._tally = Tally(keep_successes=cell.lifelong)
         self._row = row
+        self._last: dict[str, str] = {}  # labels of the last episode; mostly all have the same
 
     def add(self, episode: Episode) -> None:
         """Take in a committed episode; one that was never planned is none of this cell."""
@@ -186,7 +187,9 @@ class _Builder:
         frame.statuses.append(episode.status)
         frame.losses.append(episode.loss)
         frame.orders.append(episode.order)
-        _add_labels(frame, episode.labels)
+        if episode.labels != self._last:
+            self._last = episode.labels
+            _add_labels(frame, episode.labels)
         if not frame.estimated:
             frame.estimated = any(usage.estimated_calls for usage in episode.tokens.values())
 

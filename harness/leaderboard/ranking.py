@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 from ..columns import FloatArray
@@ -55,11 +56,14 @@ def judge(contests: Sequence[Contest], alpha: float) -> list[Verdict]:
     """
     claims: list[tuple[Contest, Claim, int]] = []
     for contest in contests:
+        contest = replace(contest, compare=cache(contest.compare))
         claims += [(contest, "first", 1)] if len(contest.order) > 1 else []
         claims += [(contest, "first two", 2)] if len(contest.order) > 2 else []
     level = alpha / max(1, len(claims))  # what Holm asks of the smallest p
     tested = [_closest(contest, leaders, level) for contest, _, leaders in claims]
-    corrected = holm([1.0 if math.isnan(test.p) else test.p for _, test in tested])
+    # What speaks against a claim is no evidence for it, however certain.
+    p_values = [min(1.0, _doubt(test)) for _, test in tested]
+    corrected = holm(p_values)
     return [
         Verdict(
             contest.column,
@@ -67,12 +71,12 @@ def judge(contests: Sequence[Contest], alpha: float) -> list[Verdict]:
             contest.order[:leaders],
             against,
             replace(test, p_holm=p_holm),
-            test.p,
+            p,
             p_holm,
-            p_holm <= alpha and test.change > 0,
+            p_holm <= alpha,
         )
-        for (contest, claim, leaders), (against, test), p_holm in zip(
-            claims, tested, corrected, strict=True
+        for (contest, claim, leaders), (against, test), p, p_holm in zip(
+            claims, tested, p_values, corrected, strict=True
         )
     ]
 
