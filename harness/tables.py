@@ -144,9 +144,14 @@ def _markdown_cell(grid: Grid, row: int, column: int) -> str:
     return {"best": f"**{text}**", "tied": f"***{text}***"}.get(mark or "", text) + sign
 
 
-# Brackets make a link only before one of these, and one tilde alone strikes nothing out.
-_MARKDOWN = re.compile(r"[\\`*|&<@$]|\](?=[(\[:])|~(?=.*~)|(?<=~)~|(?<![^\W_])_|_(?![^\W_])")
-_ENTITIES = {"&": "&amp;", "<": "&lt;", "@": "&#64;", "$": "&#36;"}
+# Brackets make a link only before one of these, one tilde alone strikes nothing out, and a list, a
+# heading or a quotation begins only a line.
+_MARKDOWN = re.compile(
+    r"[\\`*|&<$]|\](?=[(\[:])|~(?=.*~)|(?<=~)~|(?<![^\W_])_|_(?![^\W_])|^>|^[#+-]+(?=\s|$)"
+)
+_ENTITIES = {"&": "&amp;", "<": "&lt;", "$": "&#36;"}
+# GitHub links these after it has read entities and backslashes; a comment keeps the parts apart.
+_LINKED = re.compile(r"@|(?<!&)#(?=\d)|:(?=//)|www(?=\.)")
 
 
 def markdown_text(text: str) -> str:
@@ -155,10 +160,7 @@ def markdown_text(text: str) -> str:
     def escaped(found: re.Match[str]) -> str:
         return _ENTITIES.get(found.group(), "\\" + found.group())
 
-    # A scheme that is not whole makes no link of itself.
-    return (
-        _MARKDOWN.sub(escaped, escape(text)).replace("://", ":&#47;/").replace("www.", "www&#46;")
-    )
+    return _LINKED.sub(r"\g<0><!-- -->", _MARKDOWN.sub(escaped, escape(text)))
 
 
 # --- as LaTeX ---------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from rich.markup import escape as unmarked
 from rich.table import Table
 
 from ..observe.text import escape
+from ..tables import markdown_text
 from .verdict import CellOutcome, Finding, Outcome, Verdict
 
 NAMES = ("metric", "BASE", "NEW", "change", "interval", "p", "Holm p", "MDE", "power", "verdict")
@@ -216,14 +217,15 @@ def markdown(outcome: Outcome) -> str:
     mark = "❌" if outcome.code else "⚠️" if outcome.powerless else "✅"
     head = [
         marker(outcome),
-        f"### {mark} agemem-eval: {_md(outcome.new.name)} against {_md(outcome.base.name)}",
+        f"### {mark} agemem-eval: "
+        + markdown_text(f"{outcome.new.name} against {outcome.base.name}"),
         "",
-        _md(conclusion(outcome)),
+        markdown_text(conclusion(outcome)),
         "",
         *_grid(("cell", *NAMES), [(c.name, *row(f)) for c, f in outcome.deciding()]),
         "",
-        *(f"- {_md(line)}" for line in remarks(outcome)),
-        f"- {_md(rule_of(outcome))}",
+        *(f"- {markdown_text(line)}" for line in remarks(outcome)),
+        f"- {markdown_text(rule_of(outcome))}",
     ]
     text, size = "\n".join(head), len("\n".join(head))
     for cell in outcome.cells:
@@ -231,7 +233,7 @@ def markdown(outcome: Outcome) -> str:
         if not rest:
             continue
         grid = _grid(NAMES[:6], [cells[:6] for cells in rest])
-        part = f"\n\n<details><summary>{_md(cell.name)}: what else changed</summary>\n\n"
+        part = f"\n\n<details><summary>{markdown_text(cell.name)}: what else changed</summary>\n\n"
         part += "\n".join(grid) + "\n\n</details>"
         if size + len(part) > COMMENT_LIMIT:
             text += "\n\nMore changed than fits here: see the report."
@@ -242,14 +244,7 @@ def markdown(outcome: Outcome) -> str:
 
 def _grid(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     lines = ["| " + " | ".join(names) + " |", "|" + "|".join(["---"] * len(names)) + "|"]
-    return lines + ["| " + " | ".join(map(_md, cells)) + " |" for cells in rows]
-
-
-def _md(text: str) -> str:
-    """Text of records as plain text: no markup, no HTML, and nothing that becomes a link."""
-    text = re.sub(r"([\\`*_{}\[\]|~])", r"\\\1", escape(text))
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"(@|#(?=\d)|:(?=//)|www(?=\.))", r"\1<!-- -->", text)
+    return lines + ["| " + " | ".join(map(markdown_text, cells)) + " |" for cells in rows]
 
 
 # --- JSON -------------------------------------------------------------------------------------

@@ -10,9 +10,10 @@ import yaml
 from ... import __version__
 from ..observe.text import escape
 from ..stats import Estimate
+from ..tables import markdown_text
 from .source import Source
 from .summary import CellSummary, summaries
-from .text import markdown, markdown_table
+from .text import markdown_table
 
 MARK = "<!-- agemem-eval: results of "  # with the runs; what has it may be replaced
 _NAMES = {"success": "Success rate", "progress": "Progress rate", "quality.mq": "Memory quality"}
@@ -108,7 +109,7 @@ def _table(cells: Sequence[CellSummary]) -> list[str]:
         scores = [_said(summary.scores.get(name), name, summary) for name in shown]
         frame = summary.frame
         coverage = f"{frame.n_scored} of {frame.n_planned}"
-        rows.append([*map(markdown, about), *scores, coverage, str(summary.about["protocol"])])
+        rows.append([*map(markdown_text, about), *scores, coverage, str(summary.about["protocol"])])
     return markdown_table([*names, "n", "protocol"], rows, escaped=True)
 
 

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from ..observe.text import escape
-
-_MARKUP = re.compile(r"([\\`*_{}\[\]|!#~$])")
-
-
-def markdown(text: str) -> str:
-    """A text as a cell of a table: nothing in it is markup or HTML."""
-    html = escape(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _MARKUP.sub(r"\\\1", html)
+from ..tables import markdown_text
 
 
 def code(text: str) -> str:
@@ -33,6 +25,6 @@ def markdown_table(
     """
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for row in rows:
-        cells = row if escaped else [markdown(cell) for cell in row]
+        cells = row if escaped else [markdown_text(cell) for cell in row]
         lines.append("| " + " | ".join(cells) + " |")
     return lines

@@ -10,8 +10,8 @@ from typing import Any
 
 from ...results.paper import SET_APART, SOURCE
 from ..exports.csv_file import field
-from ..observe.text import escape
 from ..stats import Estimate
+from ..tables import markdown_text
 from .jobs import Job
 from .measure import Entry, Paper
 from .tables import Column, Table
@@ -271,5 +271,4 @@ def _lines(texts: Sequence[str]) -> str:
 
 def _cell(text: str) -> str:
     """A text that stays one, in a cell or a line: names are the user's, errors quote anything."""
-    marked = str.maketrans({c: f"\\{c}" for c in "\\|`*[]<>"})
-    return escape(" ".join(text.split())).translate(marked)
+    return markdown_text(" ".join(text.split()))

@@ -99,7 +99,7 @@ def test_names_from_records_are_text_in_every_format():
     body = text.split("\n", 1)[1]
     assert "<script" not in text
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202e]", text)
-    assert not re.search(r"(?<!\\)[`*\[\]]", body)
+    assert not re.search(r"(?<!\\)(?:[`*]|\](?=[(\[:]))", body)
     assert "@team" not in body
     assert "#1" not in body
     assert "http://" not in body

@@ -6,12 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from export_runs import SCRIPT, SECRET
+from export_runs import SECRET
 
 from agemem_eval.harness.exports.command import export_command
 from agemem_eval.harness.exports.source import Source
 from agemem_eval.harness.exports.summary import summaries
-from agemem_eval.harness.exports.text import markdown
 
 datasets = pytest.importorskip("datasets")
 hub = pytest.importorskip("huggingface_hub")
@@ -91,9 +90,3 @@ def test_a_model_card_that_is_ours_is_replaced(nasty: Path, tmp_path: Path) -> N
         export_command([str(nasty)], "model-card", Path("runs"), out=out)
     assert out.read_text().count("## Results") == 1
     assert json.dumps(hub.ModelCard.load(out).data.to_dict()).count("protocol")
-
-
-def test_markup_in_a_name_is_text() -> None:
-    assert markdown(f"a|b *c* {SCRIPT}\n[d](e)") == (
-        r"a\|b \*c\* &lt;script&gt;alert(1)&lt;/script&gt;\\x0a\[d\](e)"
-    )

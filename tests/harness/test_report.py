@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from agemem_eval.harness.ledger import Cost, RoleUsage
 from agemem_eval.harness.metrics import Row, cell_row
 from agemem_eval.harness.records import Episode, EpisodeKey
 from agemem_eval.harness.report import grids, markdown, print_table
+from agemem_eval.harness.tables import markdown_text
 
 KEY = EpisodeKey("env", "1", "h", "test", "t", "mem0", "m", "openai:m", "o", "p", seed=0, repeat=0)
 
@@ -94,3 +96,22 @@ def test_names_are_shown_as_they_are() -> None:
     print_table([odd], Console(file=out, width=240, no_color=True))
     assert "[bold]m|<b>" in out.getvalue()
     assert r"[bold]m\|&lt;b>" in markdown([odd])
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a|b *c* [d](e)", r"a\|b \*c\* [d\](e)"),
+        ("<script> & $x$", "&lt;script> &amp; &#36;x&#36;"),
+        ("theta_f, _so_", r"theta_f, \_so\_"),
+        ("@all #12 # no", "@<!-- -->all #<!-- -->12 # no"),
+        ("http://x www.y", "http:<!-- -->//x www<!-- -->.y"),
+        ("> said", r"\> said"),
+        ("# head", r"\# head"),
+        ("-0.5", "-0.5"),
+        ("~12", "~12"),
+        ("two\nlines", r"two\\x0alines"),
+    ],
+)
+def test_markdown_shows_a_text_as_it_is(text: str, shown: str) -> None:
+    assert markdown_text(text) == shown
