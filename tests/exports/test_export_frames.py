@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import agemem_eval
-from agemem_eval.harness.exports import arrow
 from agemem_eval.harness.exports.command import export_command
 from agemem_eval.harness.exports.source import Source
 from agemem_eval.harness.ledger import RoleUsage
@@ -28,6 +27,7 @@ pd = pytest.importorskip("pandas")
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 pc = pytest.importorskip("pyarrow.csv")
+arrow = pytest.importorskip("agemem_eval.harness.exports.arrow")  # needs those above
 pytestmark = pytest.mark.frames
 
 _COUNTS = st.integers(0, 2**40)
