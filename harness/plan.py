@@ -232,7 +232,6 @@ async def make_plan(
         memory, _ = make_memory(config, name, models)
         memories[name] = memory_hash(memory, models)
         await close_memory(memory)
-    info = models.agent.info
     cells: list[Cell] = []
     for env in config.envs:
         options = env_options(config, execution, env)
@@ -242,20 +241,7 @@ async def make_plan(
         after = (*found.tasks[1 : len(tasks) + 1], found.tasks[0])
         others = {task.id: other for task, other in zip(tasks, after, strict=False)}
         for name, hash_ in memories.items():
-            base = EpisodeKey(
-                env=env,
-                env_version=found.spec.version,
-                data_hash=found.data_hash,
-                split=tasks[0].split,
-                task="",
-                memory=memory_label(config, name, info),
-                memory_hash=hash_,
-                model=info.name,
-                model_hash=stable_hash([info.training, info.identity]),
-                protocol_hash=_protocol_hash(config, env, found),
-                seed=config.seed,
-                repeat=0,
-            )
+            base = _base(config, env, found, name, hash_, models.agent.info)
             if any(cell.base == base for cell in cells):
                 raise UsageError(f"--memory names {base.memory} twice")
             cells.append(
@@ -272,6 +258,26 @@ async def make_plan(
                 )
             )
     return cells
+
+
+def _base(
+    config: RunConfig, env: str, found: EnvDescription, memory: str, hash_: str, info: ModelInfo
+) -> EpisodeKey:
+    """What the keys of a cell's episodes have in common."""
+    return EpisodeKey(
+        env=env,
+        env_version=found.spec.version,
+        data_hash=found.data_hash,
+        split=found.tasks[0].split,
+        task="",
+        memory=memory_label(config, memory, info),
+        memory_hash=hash_,
+        model=info.name,
+        model_hash=stable_hash([info.training, info.identity]),
+        protocol_hash=_protocol_hash(config, env, found),
+        seed=config.seed,
+        repeat=0,
+    )
 
 
 async def _described(

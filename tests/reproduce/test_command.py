@@ -13,7 +13,6 @@ import pytest
 from reproduce_bench import Call, Done, answer
 
 from agemem_eval.harness.errors import AgememError
-from agemem_eval.harness.reproduce.measure import is_named, question_tokens
 from agemem_eval.harness.reproduce.write import SCRIPTED
 from agemem_eval.harness.runner import rows_of
 from agemem_eval.harness.testserver import ChatServer
@@ -378,16 +377,6 @@ def test_a_run_that_fails_leaves_the_others_done_and_the_table_as_far_as_it_got(
     assert done.json["runs"][0]["problem"] == broken["why"]
     assert done.json["runs"][2]["problem"] is None
     assert "the same command resumes" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("name", "same"),
-    [("vllm:Qwen/Qwen2.5-7B-Instruct", "Qwen2.5-7B"), ("openai:qwen3-4b", "Qwen3-4B"),
-     ("openai:Qwen2.5-72B", None), ("openai:gpt-4o", None)],
-)  # fmt: skip
-def test_a_model_is_known_by_its_name(name: str, same: str | None) -> None:
-    named = [of for of in ("Qwen2.5-7B", "Qwen3-4B") if is_named(name, of)]
-    assert named == ([same] if same else [])
 
 
 @pytest.mark.scienceworld

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agemem_eval.harness.errors import UsageError
+from agemem_eval.harness.reproduce.measure import is_named
 from agemem_eval.harness.reproduce.settings import Settings, Spec
 from agemem_eval.harness.reproduce.tables import (
     RECIPES,
@@ -197,3 +198,13 @@ def test_the_documentation_tells_the_same_counts_and_its_settings_are_accepted(
 def test_an_unknown_table_is_told_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'table2'"):
         make_table("tabel2")
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [("vllm:Qwen/Qwen2.5-7B-Instruct", "Qwen2.5-7B"), ("openai:qwen3-4b", "Qwen3-4B"),
+     ("openai:Qwen2.5-72B", None), ("openai:gpt-4o", None)],
+)  # fmt: skip
+def test_a_model_is_known_by_its_name(name: str, same: str | None) -> None:
+    named = [of for of in ("Qwen2.5-7B", "Qwen3-4B") if is_named(name, of)]
+    assert named == ([same] if same else [])
