@@ -13,6 +13,7 @@ import pytest
 from reproduce_bench import Call, Done, answer
 
 from agemem_eval.harness.errors import AgememError
+from agemem_eval.harness.reproduce.measure import question_tokens
 from agemem_eval.harness.reproduce.write import SCRIPTED
 from agemem_eval.harness.runner import rows_of
 from agemem_eval.harness.testserver import ChatServer
