@@ -13,11 +13,11 @@ from ..analysis import Alignment, CellFrame
 from ..analysis.frame import names_with
 from ..columns import FloatArray
 from ..ledger import Role
-from ..stats import Comparison, Estimate, estimate, macro_average, paired
+from ..stats import Comparison, Estimate, estimate, macro_average, paired, paired_average
 from ..tables import Mark
 from .blocks import Entry, blocks_of
 from .prices import Cost, Prices, cost_of
-from .ranking import Compare, Contest, Verdict, compare_averages, judge, marks_of
+from .ranking import Compare, Contest, Verdict, judge, marks_of
 
 AVERAGE = "average"
 POINTS = 0.1  # the difference that power is told for: ten points of a share
@@ -323,8 +323,8 @@ def _in_column(align: _Aligned, column: Column) -> Compare:
 
 def _in_average(align: _Aligned, columns: Sequence[Column]) -> Compare:
     def compare(base: int, new: int, alpha: float) -> Comparison:
-        pairs = [align.pair(base, new, column) for column in columns]
-        return compare_averages(pairs, alpha, POINTS)
+        parts = [align.pair(base, new, column) for column in columns]
+        return paired_average(parts, alpha=alpha, effect=POINTS)
 
     return compare
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
-from ..columns import FloatArray
 from ..stats import Comparison, holm
 from ..tables import Mark
 
@@ -104,49 +103,3 @@ def marks_of(verdicts: Iterable[Verdict]) -> dict[tuple[int, str], Mark]:
         else:  # above all others, and not told from each other
             found.update({(line, column): "tied" for line in verdict.leaders})
     return found
-
-
-def compare_averages(
-    pairs: Sequence[tuple[FloatArray, FloatArray, list[str]]], alpha: float, effect: float
-) -> Comparison:
-    """Two averages over environments.
-
-    The change is the mean of those in the environments, its standard error that of independent
-    ones; Student's t with the degrees of freedom of the environment that has the fewest tasks.
-
-    Args:
-        pairs: Of each environment: scores of base, of new, and tasks, over the same episodes.
-        alpha: The level of the test.
-        effect: The change that the power is told for.
-    """
-    from scipy.special import stdtr, stdtrit  # far lighter than scipy.stats
-
-    from ..stats.clusters import clusters
-    from ..stats.power import t_mde, t_power
-
-    found, old = [], []
-    for before, after, tasks in pairs:
-        if not len(tasks):
-            nan = math.nan
-            return Comparison(nan, nan, nan, nan, nan, nan, 0, 0, "no pairs", nan, None)
-        found.append(clusters(after - before, tasks))
-        old.append(float(before.mean()))
-    k, method = len(found), "Student's t over environments"
-    change, before_mean = sum(part.mean for part in found) / k, sum(old) / k
-    n_pairs, n_tasks = sum(p.n for p in found), sum(p.n_tasks for p in found)
-    errors = [part.se for part in found]
-    se = math.sqrt(sum((e or 0) ** 2 for e in errors)) / k
-    df = min(part.n_tasks for part in found) - 1
-    if not se or None in errors:
-        nan = math.nan
-        return Comparison(
-            before_mean, before_mean + change, change, nan, nan, nan, n_pairs, n_tasks, method,
-            nan, None, effect=effect,
-        )  # fmt: skip
-    half = float(stdtrit(df, 1 - alpha / 2)) * se
-    p = 2 * float(stdtr(df, -abs(change) / se))
-    return Comparison(
-        before_mean, before_mean + change, change, change - half, change + half, p, n_pairs,
-        n_tasks, method, t_mde(se, df + 1, alpha), t_power(effect, se, df + 1, alpha),
-        effect=effect,
-    )  # fmt: skip

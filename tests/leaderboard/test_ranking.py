@@ -120,7 +120,7 @@ def test_marks_of_equal_memories_are_rare() -> None:
     from agemem_eval.harness.leaderboard.ranking import Contest, judge
     from agemem_eval.harness.stats import paired
 
-    rng, marked, tables = np.random.default_rng(0), 0, 200
+    rng, marked, tables = np.random.default_rng(0), 0, 120
     tasks = [str(i) for i in range(60)]
     for _ in range(tables):
         contests = []
