@@ -27,6 +27,7 @@ from ..metrics import Row, Tally
 from ..plan import Cell
 from ..records import Episode, EpisodeKey
 from ..store import RunStore
+from ..store.scan import scan
 from .protocol import Protocol, protocol_of
 
 
@@ -148,7 +149,7 @@ def _load(directory: Path, rows: bool) -> Iterator[tuple[CellFrame, Row | None]]
         planned = len(cell.tasks) * cell.repeats * max(1, len(cell.order_seeds))
         builders.append(_Builder(CellFrame(name, directory, cell, protocol, planned), rows))
     by_base = {_BASE(builder.frame.base): builder for builder in builders}
-    for episode in store.records():
+    for episode in scan(store):
         builder = by_base.get(_BASE(episode.key))
         if builder is not None:
             builder.add(episode)

@@ -13,11 +13,13 @@ from board_bench import frames, write_run
 from agemem_eval.harness.analysis import Alignment, load_frames, load_run, merge_frames
 from agemem_eval.harness.analysis.frame import numbers_of
 from agemem_eval.harness.columns import Columns
+from agemem_eval.harness.errors import DataError
 from agemem_eval.harness.ledger import Cost, RoleUsage
 from agemem_eval.harness.runner import rows_of
 from agemem_eval.harness.stats import pair
 from agemem_eval.harness.store import RunStore
 from agemem_eval.harness.store.index import record_line
+from agemem_eval.harness.store.scan import scan
 
 VARIED = {
     "quality": lambda i: {"fact_recall": None if i % 3 else i / 10, "stale": None},
@@ -95,3 +97,40 @@ def test_columns_can_be_read_while_episodes_still_come() -> None:
     assert columns.arrays()["steps"].tolist() == [5]
     columns.add(episode(key=key("b"), steps=7))
     assert columns.arrays()["steps"].tolist() == [5, 7]
+
+
+def test_one_reading_gives_the_records_that_looking_up_gives(directory: Path) -> None:
+    path, keys = directory / "episodes" / "0001.jsonl", load_frames(directory)[0].cell.keys
+    again = [
+        episode(key=keys[0], steps=99),  # scored before: the first one counts
+        episode(key=keys[2], steps=98),  # broken before: this one counts
+        episode(key=keys[6], status="infra_error", steps=97),  # broken twice: the last one
+    ]
+    more = directory / "episodes" / "0002.jsonl"
+    more.write_bytes(b"".join(map(record_line, again)) + path.read_bytes()[:50])  # and torn
+    store = RunStore.open(directory)
+    found = list(scan(store))
+    assert {one.key: one for one in found} == store.episodes()
+    assert len(found) == len(store.episodes())
+    assert sorted(one.steps for one in found)[-2:] == [97, 98]
+
+
+def test_one_reading_goes_on_where_the_files_were_compacted_meanwhile(directory: Path) -> None:
+    store, episodes = RunStore.open(directory), directory / "episodes"
+    lines = (episodes / "0001.jsonl").read_bytes().splitlines(keepends=True)
+    (episodes / "0001.jsonl").write_bytes(b"".join(lines[:9]))
+    (episodes / "0002.jsonl").write_bytes(b"".join(lines[9:]))
+    reading = scan(store)
+    found = [next(reading)]
+    (episodes / "0003.jsonl").write_bytes(b"".join(lines))
+    (episodes / "0002.jsonl").unlink()
+    found += reading
+    assert len(found) == len(lines)
+    assert {one.key for one in found} == set(store.episodes())
+
+
+def test_a_broken_record_stops_one_reading_and_names_its_line(directory: Path) -> None:
+    path = directory / "episodes" / "0001.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"steps":5', b'"steps":6', 1))
+    with pytest.raises(DataError, match=r"0001\.jsonl, line 1: not as it was written"):
+        list(scan(RunStore.open(directory)))
