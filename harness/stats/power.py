@@ -88,7 +88,8 @@ def t_power(effect: float, se: float, n_tasks: float, alpha: float) -> float:
     critical = float(stdtrit(df, 1 - alpha / 2))
     if shift > critical + 30:  # beyond what the function is accurate for
         return 1.0
-    return float(1 - nctdtr(df, shift, critical) + nctdtr(df, shift, -critical))
+    beyond = float(nctdtr(df, shift, -critical))  # NaN at some points where it is below 1e-16
+    return float(1 - nctdtr(df, shift, critical)) + (0.0 if math.isnan(beyond) else beyond)
 
 
 def t_mde(se: float, n_tasks: float, alpha: float) -> float:
