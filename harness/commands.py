@@ -89,14 +89,24 @@ def play(config: RunConfig, execution: Execution, *, quiet: bool = False) -> Run
 @contextlib.contextmanager
 def _tuned() -> Iterator[None]:
     """Python's garbage collection and thread switching as a run of many episodes needs them."""
-    before = gc.get_threshold(), sys.getswitchinterval()
-    gc.set_threshold(*COLLECTIONS)
+    before = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_S)
+    try:
+        with rare_collections():
+            yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+@contextlib.contextmanager
+def rare_collections() -> Iterator[None]:
+    """Python's garbage collection as many records need it: few of them are ever garbage."""
+    before = gc.get_threshold()
+    gc.set_threshold(*COLLECTIONS)
     try:
         yield
     finally:
-        gc.set_threshold(*before[0])
-        sys.setswitchinterval(before[1])
+        gc.set_threshold(*before)
 
 
 def list_command(what: str | None, as_json: bool) -> None:

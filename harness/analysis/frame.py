@@ -48,6 +48,11 @@ class CellFrame:
     labels: dict[str, str] = field(default_factory=dict)  # `mixed` where episodes disagree
     estimated: bool = False  # whether some tokens were estimated
     columns: dict[str, FloatArray] = field(default_factory=dict)
+    # Statuses, how many, and which of them count: every column is cut by it, many times.
+    _scored: tuple[list[str], int, NDArray[np.bool_]] = field(
+        default_factory=lambda: ([], 0, np.zeros(0, dtype=bool)),
+        init=False, repr=False, compare=False,
+    )  # fmt: skip
 
     @property
     def base(self) -> EpisodeKey:
@@ -57,7 +62,13 @@ class CellFrame:
     @property
     def scored(self) -> NDArray[np.bool_]:
         """Which episodes count: an infrastructure failure is owed, never a score."""
-        return np.array([status != "infra_error" for status in self.statuses], dtype=bool)
+        statuses, n, found = self._scored
+        if statuses is not self.statuses or n != len(self.statuses):
+            kept = [status != "infra_error" for status in self.statuses]
+            found = np.array(kept, dtype=bool)
+            found.flags.writeable = False  # everybody is given the same
+            self._scored = self.statuses, len(kept), found
+        return found
 
     @property
     def n_scored(self) -> int:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from .. import report
 from ..analysis import CellFrame, load_run, run_directory
-from ..commands import standard_output
+from ..commands import rare_collections, standard_output
 from ..errors import UsageError, unknown_name
 from ..files import disk_error, write_whole
 from ..metrics import Row
@@ -91,7 +91,8 @@ def _load(runs: list[str], runs_dir: Path) -> tuple[list[list[CellFrame]], list[
         if directory.resolve() in seen:
             raise UsageError(f"the run {name} is named twice")
         seen[directory.resolve()] = name
-        found = load_run(directory)
+        with rare_collections():
+            found = load_run(directory)
         frames.append([frame for frame, _ in found])
         rows += [row for _, row in found]
     return frames, rows

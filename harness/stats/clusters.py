@@ -89,7 +89,9 @@ def clusters(values: ArrayLike, tasks: Sequence[str] | None) -> Clusters:
         return Clusters(np.sort(array), np.ones(len(array)))
     if len(tasks) != len(array):
         raise ValueError(f"{len(array)} values of {len(tasks)} tasks")
-    _, codes = np.unique(np.asarray(tasks, dtype=np.str_), return_inverse=True)
+    # By a dict: an array of texts takes five times as long to sort, and drops zeros at their ends.
+    numbers = {task: number for number, task in enumerate(sorted(set(tasks)))}
+    codes = np.fromiter(map(numbers.__getitem__, tasks), dtype=np.int64, count=len(tasks))
     order = np.lexsort((array, codes))
     sums = np.bincount(codes[order], weights=array[order])
     return Clusters(sums.astype(np.float64), np.bincount(codes).astype(np.float64))

@@ -15,9 +15,8 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -69,7 +68,7 @@ def reseal(line: Line) -> bytes:
     Raises:
         BrokenLine: if it is no sound record.
     """
-    if not _check_seal(line.raw):
+    if _check_seal(line.raw) is None:
         return record_line(line.episode())
     seal = _seal(line.raw)
     assert seal is not None
@@ -86,8 +85,7 @@ class BrokenLine(ValueError):
     """A line that is no sound record; says what is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line of a file, as far as it must be read to be counted."""
 
     path: Path
@@ -96,6 +94,7 @@ class Line:
     raw: bytes  # without the line's end
     problem: str | None = None
     forgiven: bool = False  # broken, but by a write that was never told to be done
+    place: int | None = None  # as its seal says, which was seen to hold; None: not sealed, or seen
 
     @property
     def where(self) -> str:
@@ -108,7 +107,8 @@ class Line:
         Raises:
             BrokenLine: if it is none.
         """
-        _check_seal(self.raw)
+        if self.place is None:
+            _check_seal(self.raw)
         try:
             return _EPISODES.validate_json(self.raw)
         except ValidationError as error:
@@ -122,16 +122,17 @@ def read_lines(path: Path) -> Iterator[Line]:
         if line.problem is not None:
             held.append(line)
             continue
-        reach = line.number - _place(line.raw)  # the first line of the same write
+        if not held:
+            yield line
+            continue
+        reach = line.number - (line.place or 0)  # the first line of the same write
         for broken in held:
             if broken.number < reach:
                 yield broken
         held = [broken for broken in held if broken.number >= reach]
         yield line
     for broken in held:
-        yield Line(
-            broken.path, broken.number, broken.offset, broken.raw, broken.problem, forgiven=True
-        )
+        yield broken._replace(forgiven=True)
 
 
 def _raw_lines(path: Path) -> Iterator[Line]:
@@ -140,41 +141,38 @@ def _raw_lines(path: Path) -> Iterator[Line]:
         with path.open("rb") as file:
             for number, raw in enumerate(file, 1):
                 line = raw.removesuffix(b"\n")
-                problem = _problem(line) if raw.endswith(b"\n") else "cut short"
-                yield Line(path, number, offset, line, problem)
+                place, problem = _checked(line) if len(line) < len(raw) else (None, "cut short")
+                yield Line(path, number, offset, line, problem, False, place)
                 offset += len(raw)
     except OSError as error:
         raise DataError(f"cannot read {path}: {error}") from error
 
 
-def _problem(raw: bytes) -> str | None:
+def _checked(raw: bytes) -> tuple[int | None, str | None]:
+    """The place that the seal of a sound line tells, and what is wrong with another."""
     try:
-        if not _check_seal(raw):
+        place = _check_seal(raw)
+        if place is None:
             _EPISODES.validate_json(raw)
     except ValidationError as error:
-        return f"not an episode: {error.errors()[0]['msg']}"
+        return None, f"not an episode: {error.errors()[0]['msg']}"
     except BrokenLine as error:
-        return str(error)
-    return None
+        return None, str(error)
+    return place, None
 
 
-def _check_seal(raw: bytes) -> bool:
-    """Whether the line is sealed; those of earlier versions are not.
+def _check_seal(raw: bytes) -> int | None:
+    """The place that its seal tells; None of a line without one, as earlier versions wrote them.
 
     Raises:
         BrokenLine: if the seal does not hold.
     """
     seal = _seal(raw)
     if seal is None:
-        return False
+        return None
     if zlib.crc32(raw[: seal.end(1)]) != int(seal[2], 16):
         raise BrokenLine("not as it was written: its checksum differs")
-    return True
-
-
-def _place(raw: bytes) -> int:
-    seal = _seal(raw)
-    return int(seal[1]) if seal is not None else 0
+    return int(seal[1])
 
 
 def _seal(raw: bytes) -> re.Match[bytes] | None:
@@ -252,7 +250,7 @@ class Index:
             self._spent[id_] = sums
 
     def _add_line(self, file: int, line: Line) -> None:
-        head = _HEAD.match(line.raw) if _seal(line.raw) is not None else None
+        head = _HEAD.match(line.raw) if line.place is not None else None
         if head is None or head[2] == b"infra_error":
             try:
                 self.add(file, line.offset, line.episode())
