@@ -60,7 +60,7 @@ class Columns:
             if episode.scored:
                 self._scored.add(shape)
         part[1].append(self.n)
-        part[2].extend([math.nan if value is None else value for value in values_of(episode)])
+        part[2].fromlist([math.nan if value is None else value for value in values_of(episode)])
         self.n += 1
 
     def arrays(self) -> dict[Name, FloatArray]:

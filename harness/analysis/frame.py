@@ -202,14 +202,14 @@ class _Builder:
         if episode.labels != self._last:
             self._last = episode.labels
             _add_labels(frame, episode.labels)
-        if not frame.estimated:
-            frame.estimated = any(usage.estimated_calls for usage in episode.tokens.values())
 
     def finish(self) -> tuple[CellFrame, Row | None]:
         """Make the columns, and the row if one is wanted; a score that nobody has is no column."""
         frame, cell = self.frame, self.frame.cell
         for name, column in self._tally.columns.arrays().items():
-            if isinstance(name, str) and not np.isnan(column).all():
+            if isinstance(name, tuple):
+                frame.estimated |= name[0] == "estimated" and bool(column.any())
+            elif not np.isnan(column).all():
                 frame.columns[name] = column
         if not self._row:
             return frame, None

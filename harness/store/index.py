@@ -97,6 +97,12 @@ class Line(NamedTuple):
     place: int | None = None  # as its seal says, which was seen to hold; None: not sealed, or seen
 
     @property
+    def id(self) -> str | None:
+        """The id that a sound, sealed line begins with; None of others."""
+        head = _HEAD.match(self.raw) if self.place is not None else None
+        return None if head is None else head[1].decode()
+
+    @property
     def where(self) -> str:
         """File and line, for errors."""
         return f"{self.path}, line {self.number}"

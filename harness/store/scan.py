@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ..errors import DataError
 from ..records import Episode
 from . import RunStore
-from .index import BrokenLine, Line, head_id, read_lines
+from .index import BrokenLine, Line, read_lines
 
 
 def scan(store: RunStore) -> Iterator[Episode]:
@@ -45,7 +45,7 @@ def _scored(line: Line, scored: set[int], owed: dict[int, Episode]) -> Iterator[
         episode = line.episode()
     except BrokenLine as error:
         raise DataError(f"{line.where}: {error}") from error
-    id_ = int(head_id(line.raw) or episode.key.id, 16)
+    id_ = int(line.id or episode.key.id, 16)
     if id_ in scored:
         return
     if episode.scored:
