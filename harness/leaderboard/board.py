@@ -163,18 +163,18 @@ def _block(
         for line in lines:
             line.average, line.average_ranked = None, False
     only = columns[0].id if len(columns) == 1 else None
-    lines.sort(key=lambda line: -_leading(line, only))
+    lines.sort(key=lambda line: _leading(line, only), reverse=True)
     block.verdicts = judge(_contests(block), alpha)
     block.marks = marks_of(block.verdicts)
     return block
 
 
-def _leading(line: Line, only: str | None) -> float:
-    """What lines are sorted by: the average, or the only score; -inf where there is none."""
-    found = line.average
+def _leading(line: Line, only: str | None) -> tuple[bool, float]:
+    """What lines are sorted by: the average, or the only score; what is not ranked leads nobody."""
+    ranked, found = line.average_ranked, line.average
     if only is not None and only in line.scores:
-        found = line.scores[only].estimate
-    return -math.inf if found is None else found.value
+        ranked, found = line.scores[only].ranked, line.scores[only].estimate
+    return ranked, -math.inf if found is None else found.value
 
 
 def _headline(env: str, frames: Sequence[CellFrame], notes: list[str]) -> Column:

@@ -144,7 +144,8 @@ def test_a_cell_of_low_coverage_is_shown_and_never_ranked(tmp_path: Path) -> Non
         ("e", "c"): outcomes(0.1),
     }
     (block,) = make_board([frames(tmp_path / "r", cells)]).blocks
-    assert block.lines[0].scores["e/success"].coverage == pytest.approx(0.9)
+    assert [line.entry.memory for line in block.lines] == ["b", "c", "a"]  # it leads nobody
+    assert block.lines[2].scores["e/success"].coverage == pytest.approx(0.9)
     assert "a" not in {memory for memory, _ in marks(block)}
     assert marks(block) == {("b", "e/success"): "best"}
     (block,) = make_board([frames(tmp_path / "s", cells)], min_coverage=0.9).blocks
@@ -169,6 +170,16 @@ def test_there_is_no_average_where_an_environment_is_missing(tmp_path: Path) -> 
     cells = {("e", "a"): outcomes(0.9), ("f", "a"): outcomes(0.9), ("e", "b"): outcomes(0.1)}
     (block,) = make_board([frames(tmp_path / "r", cells)]).blocks
     assert [line.average is None for line in block.lines] == [False, True]
+
+
+def test_an_average_of_low_coverage_stands_below_all_that_may_be_ranked() -> None:
+    won = {"a": [True] * 5 + [None] * 5, "b": [True] * 4 + [False] * 6, "c": [False] * 10}
+    cells = [frame((env, name), values) for env in "ef" for name, values in won.items()]
+    cells.append(frame(("e", "d"), [True] * 10))
+    (block,) = make_board([cells]).blocks
+    assert [line.entry.memory for line in block.lines] == ["b", "c", "a", "d"]
+    assert [line.average_ranked for line in block.lines] == [True, True, False, False]
+    assert {m for (m, column) in marks(block) if column == AVERAGE} <= {"b"}
 
 
 def test_runs_of_other_seeds_share_no_episode_so_that_nothing_is_marked(tmp_path: Path) -> None:

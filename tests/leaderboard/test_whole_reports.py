@@ -254,7 +254,7 @@ def aligned(grids: Sequence[Grid]) -> list[int]:
     return [len(grid.names) for grid in grids for _ in range(len(grid.rows) + 1)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(TEXTS, TEXTS, TEXTS, TEXTS)
 @example("e", "<script>", "=cmd()", r"\input{x}")
 @example("e", "a|b", "[red]", "<b>")
