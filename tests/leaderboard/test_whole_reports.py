@@ -313,3 +313,16 @@ def balanced_latex(shown: str, grids: Sequence[Grid]) -> None:
         lines = table.split(r"\bottomrule")[0].replace(r"\midrule", "").splitlines()
         found = [line.count("&") for line in lines if line.strip()]
         assert found == [len(grid.names) - 1] * (len(grid.rows) + 1)
+
+
+@pytest.mark.parametrize("width", [30, 5000])
+@pytest.mark.parametrize("text", ["[red]x", "[/]", ":smile:", "[link=http://x]y"])
+def test_titles_notes_and_sections_steer_no_terminal(text: str, width: int) -> None:
+    grid = Grid(
+        text, ("n", "m", text), [("a", "b", "1")] * 2, notes=[f"n{text}"], sections={1: f"s{text}"}
+    )
+    out = io.StringIO()
+    print_grid(grid, Console(file=out, width=width, force_terminal=True, no_color=True))
+    for shown in (text, f"n{text}", f"s{text}"):
+        assert shown in re.sub("\x1b\\[[0-9;]*m", "", out.getvalue())
+    assert "\x1b]" not in out.getvalue()  # no link
