@@ -91,7 +91,7 @@ def _experiment(client: Any, name: str, artifacts: str | None) -> str:
 
 def _log(client: Any, experiment: str, summary: CellSummary) -> None:
     source, frame = summary.source, summary.frame
-    episodes = list(source.store.records(frame.keys))
+    episodes = list(source.store.records(frame.cell.keys))
     began = min(moment(one.started_at) for one in episodes)
     ended = max(moment(one.started_at) + timedelta(seconds=one.wall_s) for one in episodes)
     start, end = (int(time.timestamp() * 1000) for time in (began, ended))

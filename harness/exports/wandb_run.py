@@ -104,7 +104,7 @@ def _settings() -> Any:
 def _table(summary: CellSummary) -> Any:
     """The episodes of the cell, without columns that have no value in it."""
     source, frame = summary.source, summary.frame
-    rows = [source.row(frame, episode) for episode in source.store.records(frame.keys)]
+    rows = [source.row(frame, episode) for episode in source.store.records(frame.cell.keys)]
     columns = episode_columns({name for row in rows for name in row})
     values = [[_value(column.of(row)) for column in columns] for row in rows]
     used = [i for i in range(len(columns)) if any(row[i] is not None for row in values)]
