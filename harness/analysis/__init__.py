@@ -2,10 +2,11 @@
 
 from ..store.header import run_directory
 from .align import Alignment
-from .frame import CellFrame, load_frames, load_run, merge_frames
+from .frame import MIN_COVERAGE, CellFrame, load_frames, load_run, merge_frames
 from .protocol import Protocol, protocol_differences
 
 __all__ = [
+    "MIN_COVERAGE",
     "Alignment",
     "CellFrame",
     "Protocol",

@@ -30,6 +30,8 @@ from ..store import RunStore
 from ..store.scan import scan
 from .protocol import Protocol, protocol_of
 
+MIN_COVERAGE = 0.95  # a cell with less of its episodes scored is shown, and never ranked
+
 
 @dataclass(slots=True)
 class CellFrame:

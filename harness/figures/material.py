@@ -6,13 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..analysis import CellFrame, protocol_differences
+from ..analysis import MIN_COVERAGE, CellFrame, protocol_differences
 from ..columns import FloatArray
 from ..errors import UsageError
 from ..stats import Estimate, estimate
 from .training import TrainingLog
-
-MIN_COVERAGE = 0.95  # a cell with less of its episodes scored is shown, and marked
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..analysis import Alignment, CellFrame
+from ..analysis import MIN_COVERAGE, Alignment, CellFrame
 from ..analysis.frame import names_with
 from ..columns import FloatArray
 from ..ledger import Role
@@ -122,7 +122,7 @@ def make_board(
     *,
     prices: Prices | None = None,
     allow_mixed: bool = False,
-    min_coverage: float = 0.95,
+    min_coverage: float = MIN_COVERAGE,
     alpha: float = 0.05,
 ) -> Board:
     """The leaderboard of runs.

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from .. import report
-from ..analysis import CellFrame, load_run, run_directory
+from ..analysis import MIN_COVERAGE, CellFrame, load_run, run_directory
 from ..commands import rare_collections, standard_output
 from ..errors import UsageError, unknown_name
 from ..files import disk_error, write_whole
@@ -40,7 +40,7 @@ def report_command(
     reference: str | None = None,
     prices: Path | None = None,
     allow_mixed: bool = False,
-    min_coverage: float = 0.95,
+    min_coverage: float = MIN_COVERAGE,
     alpha: float = 0.05,
 ) -> None:
     """`report`: the leaderboard of runs, to standard output or whole into a file.
