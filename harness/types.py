@@ -83,6 +83,7 @@ class Completion:
     malformed: tuple[str, ...] = ()  # what of a native tool call could not be read
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
+    prompt_ids: tuple[int, ...] | None = None  # of the prompt, where token ids are asked for
 
 
 @dataclass(frozen=True, slots=True)

@@ -338,8 +338,8 @@ def _unpack(key: bytes, digest: Any, value: Any) -> Completion | None:
         said = json.loads(zstandard.decompress(value))
         said["usage"] = Usage(**said["usage"])
         said["tool_calls"] = [ToolCall(**call) for call in said["tool_calls"]]
-        for name in ("tool_calls", "malformed", "token_ids", "logprobs"):
-            said[name] = None if said[name] is None else tuple(said[name])
+        for name in ("tool_calls", "malformed", "token_ids", "logprobs", "prompt_ids"):
+            said[name] = None if said.get(name) is None else tuple(said[name])
         return Completion(**said)
     except (zstandard.ZstdError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -142,6 +142,7 @@ def read_reply(reply: Json, request: Request, count: Callable[[str], int]) -> Co
         malformed,
         token_ids,
         logprobs,
+        _ids(reply.get("prompt_token_ids")) if request.want_tokens else None,
     )
 
 
@@ -218,6 +219,12 @@ def _tokens(choice: Json) -> tuple[tuple[float, ...] | None, tuple[int, ...] | N
     if len(ids) != len(numbers) or not all(type(token) is int for token in ids):
         return numbers, None
     return numbers, tuple(ids)
+
+
+def _ids(value: Any) -> tuple[int, ...] | None:
+    """The prompt's token ids as vLLM gives them beside the choices (`return_token_ids`)."""
+    whole = isinstance(value, list) and bool(value) and all(type(id_) is int for id_ in value)
+    return tuple(value) if whole else None
 
 
 def _is_number(value: Any) -> bool:

@@ -65,7 +65,7 @@ def reply_of(text: str) -> Any:
     def say(model: Any) -> Any:
         from agemem_eval.harness.models.hf.draw import Generated
 
-        ids = model._chat._tokenizer.encode(text, add_special_tokens=False)
+        ids = model._asked._chat._tokenizer.encode(text, add_special_tokens=False)
         return Generated((*ids, 2), "stop")
 
     return say
@@ -111,7 +111,7 @@ async def test_a_seed_fixes_the_draws_and_another_prompt_draws_others(make: Any)
     )
     assert first == again
     assert first.text != other.text
-    from agemem_eval.harness.models.hf import _prompt
+    from agemem_eval.harness.models.hf.live import _prompt
 
     assert _prompt((1, 2), drawn).seed != _prompt((1, 3), drawn).seed
     free = ask(temperature=None, seed=None)
@@ -123,7 +123,7 @@ async def test_what_exceeds_the_models_positions_is_refused_before_it_is_compute
 ) -> None:
     short = changed_copy(tiny, tmp_path / "short", config={"max_position_embeddings": 64})
     model = make(short)
-    prompt = len(model._chat.encode(ask()))
+    prompt = len(model._asked._chat.encode(ask()))
     assert (await model.generate(ask(max_tokens=64 - prompt))).usage.prompt_tokens == prompt
     with pytest.raises(ModelError, match=f"prompt of {prompt} tokens .* 64 positions") as error:
         await model.generate(ask(max_tokens=65 - prompt))
@@ -144,7 +144,7 @@ def test_without_a_chat_template_the_option_is_named(make: Any, tiny: Path, tmp_
     template = tmp_path / "plain.jinja"
     template.write_text("{% for m in messages %}{{ m.content }}|{% endfor %}{{ more }}")
     model = make(bare, chat_template=str(template), chat_template_kwargs='{"more": "mug"}')
-    text = model._chat._tokenizer.decode(model._chat.encode(ask()))
+    text = model._asked._chat._tokenizer.decode(model._asked._chat.encode(ask()))
     assert text == "You are an agent in a household.|Put a clean mug on the desk.|mug"
     with pytest.raises(DataError, match="cannot read the chat template"):
         make(chat_template=str(tmp_path / "none.jinja"))
@@ -173,7 +173,7 @@ def test_a_template_that_writes_the_date_writes_always_the_same(make: Any, tmp_p
     file = tmp_path / "dated.jinja"
     file.write_text("{{ strftime_now('%d %b') + strftime_now( \"'%Y'\" ) }}")
     model = make(chat_template=str(file))
-    assert model._chat._tokenizer.decode(model._chat.encode(ask())) == "01 Jan'2025'"
+    assert model._asked._chat._tokenizer.decode(model._asked._chat.encode(ask())) == "01 Jan'2025'"
 
 
 def test_tools_calls_and_results_reach_the_template(make: Any) -> None:
@@ -186,7 +186,7 @@ def test_tools_calls_and_results_reach_the_template(make: Any) -> None:
         ChatMessage("tool", "told as text"),
     ]
     request = Request(messages, Sampling(), tools=(RETRIEVE,))
-    text = model._chat._tokenizer.decode(model._chat.encode(request))
+    text = model._asked._chat._tokenizer.decode(model._asked._chat.encode(request))
     assert '"name": "Retrieve_memory"' in text
     assert '"arguments": {"query": "apple"}' in text  # an object, not its JSON in quotes
     assert "<|im_start|>tool\nan apple" in text
@@ -229,7 +229,7 @@ def test_calls_are_read_from_the_text(
 ) -> None:
     model = make()
     request = Request(SAY, Sampling(), tools=(RETRIEVE,))
-    completion: Completion = model._chat.read(request, 5, reply_of(text)(model))
+    completion: Completion = model._asked._chat.read(request, (0,) * 5, reply_of(text)(model))
     assert completion.text == rest
     assert [(call.name, call.arguments) for call in completion.tool_calls] == calls
     assert len({call.id for call in completion.tool_calls} - {""}) == len(calls)
@@ -240,7 +240,7 @@ def test_calls_are_read_from_the_text(
 def test_without_tools_on_offer_a_call_is_only_text(make: Any) -> None:
     model = make()
     text = '<tool_call>[{"name": "A"}]</tool_call>'
-    completion = model._chat.read(ask(), 5, reply_of(text)(model))
+    completion = model._asked._chat.read(ask(), (0,) * 5, reply_of(text)(model))
     assert completion.text == text
     assert completion.tool_calls == ()
 
@@ -319,7 +319,7 @@ async def test_an_adapter_changes_replies_as_peft_says(
     completion = await model.generate(replace(ask(), want_tokens=True))
     base = transformers.AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
     merged = peft.PeftModel.from_pretrained(base, adapter).merge_and_unload().eval()
-    ids = torch.tensor([model._chat.encode(ask())])
+    ids = torch.tensor([model._asked._chat.encode(ask())])
     out = merged.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12)
     assert completion.token_ids == tuple(out[0, ids.shape[1] :].tolist())
     plain = await make().generate(replace(ask(), want_tokens=True))

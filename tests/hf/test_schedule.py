@@ -35,7 +35,7 @@ class Watched:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.decoder = model._batcher._decoder
+        self.decoder = model._asked.decoder
         self.shapes: list[tuple[int, int]] = []
         self.before: Callable[[], None] = lambda: None
         self.hook = self.decoder.model.register_forward_pre_hook(self._look, with_kwargs=True)

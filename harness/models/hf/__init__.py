@@ -5,25 +5,19 @@ The heavy libraries are imported when one is made (extra `hf`).
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic import Json as JsonText
 
-from ...errors import MissingExtraError, ModelError, UsageError
-from ...records import stable_hash
+from ...errors import MissingExtraError, UsageError
 from ...types import Completion, EpisodeView, Model, ModelInfo, Request
 from .. import ModelBase
 from ..openai import Training, checked_options, read_card
 
-if TYPE_CHECKING:
-    from .draw import Prompt
-
 CARD = "card.json"  # in the adapter's folder, else the weights', where no other is named
 _RULE = 1  # how tokens are drawn; raised whenever the same seed gives another text
-_CACHE_BYTES = 4 * 2**30  # of keys and values, where nothing else is said; less where less is free
 
 
 class _Options(BaseModel):
@@ -126,10 +120,7 @@ class HfModel(ModelBase):
                 chat as hf_chat,
             )
             from . import (
-                generate as hf_generate,
-            )
-            from . import (
-                schedule as hf_schedule,
+                live as hf_live,
             )
             from . import (
                 weights as hf_weights,
@@ -141,73 +132,47 @@ class HfModel(ModelBase):
         files = hf_weights.identity(folder, lora)
         training, said = _card(options.card, lora or folder)
         loaded = hf_weights.load(folder, lora, options.dtype, options.device, options.threads)
-        self._positions = loaded.positions
         arguments = options.chat_template_kwargs
-        self._chat = hf_chat.Chat(loaded.tokenizer, options.chat_template, arguments, name)
+        chat = hf_chat.Chat(loaded.tokenizer, options.chat_template, arguments, name)
         self.info = ModelInfo(
             _shown(name, lora),
             training=training,
             identity={
                 "provider": "hf",
                 **files,
-                "template": self._chat.identity,
+                "template": chat.identity,
                 "dtype": loaded.dtype,
                 "decoding": {"rule": _RULE, "stop": list(loaded.stop)},
                 "card": said,
             },
         )
-        decoder = hf_generate.Decoder(
-            loaded.model,
-            loaded.stop,
-            max_rows=options.max_batch,
-            max_tokens=options.max_tokens_in_flight or hf_weights.room(loaded, _CACHE_BYTES),
+        self._asked = hf_live.LiveModel(
+            loaded,
+            self.info,
+            chat,
+            max_batch=options.max_batch,
+            max_wait_ms=options.max_wait_ms,
+            max_tokens_in_flight=options.max_tokens_in_flight,
             prefill_tokens=options.prefill_tokens,
-            reuse=options.prefix_reuse,
+            prefix_reuse=options.prefix_reuse,
         )
-        wait_s = options.max_wait_ms / 1000
-        self._batcher = hf_schedule.Batcher(decoder, self.info.name, wait_s)
 
     def bind(self, episode: EpisodeView) -> Model:
-        """The model itself.
-
-        Raises:
-            UsageError: where functions are to be called natively and the template shows none.
-        """
-        if episode.native and episode.tools and not self._chat.knows_tools():
-            raise UsageError(
-                f"the chat template of {self.info.name} shows no tools: use --transport prompt, "
-                "or a template that does with -o chat_template=FILE"
-            )
+        """The model itself; see `LiveModel.bind`."""
+        self._asked.bind(episode)
         return self
 
     async def generate(self, request: Request) -> Completion:
-        """Decode a reply, together with the other requests of the time.
-
-        A temperature or top_p of None is 1: the model's own distribution.
-
-        Raises:
-            ModelError: if the prompt and `max_tokens` exceed the model's positions, or decoding
-                fails.
-            UsageError: if the chat template refuses the messages.
-        """
-        tokens = self._chat.encode(request)
-        most, asked = self._positions, request.sampling.max_tokens
-        if most is not None and len(tokens) + asked > most:
-            raise ModelError(
-                f"{self.info.name}: a prompt of {len(tokens)} tokens and --max-tokens {asked} "
-                f"exceed the model's {most} positions: lower --context-tokens or --max-tokens",
-                "refused",
-            )
-        reply = await self._batcher.generate(_prompt(tokens, request))
-        return self._chat.read(request, len(tokens), reply)
+        """See `LiveModel.generate`."""
+        return await self._asked.generate(request)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text by the model's tokenizer."""
-        return self._chat.count_tokens(text)
+        return self._asked.count_tokens(text)
 
     async def close(self) -> None:
         """End the thread that decodes; requests under way fail."""
-        await self._batcher.close()
+        await self._asked.close()
 
 
 def _shown(name: str, adapter: Path | None) -> str:
@@ -224,25 +189,3 @@ def _card(given: Path | None, folder: Path) -> tuple[Training, str]:
     """
     card = given or folder / CARD
     return read_card(card) if given is not None or card.is_file() else ("none", "")
-
-
-def _prompt(tokens: tuple[int, ...], request: Request) -> Prompt:
-    """What to continue, and how.
-
-    The seed of the draws is made of the request's and the prompt: one seed serves a whole run, and
-    its episodes must not all draw the same numbers.
-    """
-    from .draw import Prompt
-
-    sampling = request.sampling
-    seed = secrets.randbits(62)
-    if sampling.seed is not None:
-        seed = int(stable_hash([sampling.seed, tokens]), 16) % 2**62
-    return Prompt(
-        tokens,
-        sampling.max_tokens,
-        1.0 if sampling.temperature is None else sampling.temperature,
-        1.0 if sampling.top_p is None else sampling.top_p,
-        seed,
-        request.want_tokens,
-    )

@@ -93,7 +93,7 @@ class Chat:
                 "with -o chat_template=FILE"
             ) from error
 
-    def read(self, request: Request, prompt_tokens: int, reply: Generated) -> Completion:
+    def read(self, request: Request, prompt: tuple[int, ...], reply: Generated) -> Completion:
         """What a reply says."""
         said = reply.tokens[:-1] if reply.finish == "stop" else reply.tokens
         text = self._tokenizer.decode(
@@ -106,12 +106,13 @@ class Chat:
         tokens = reply.tokens if request.want_tokens else None
         return Completion(
             text,
-            Usage(prompt_tokens, len(reply.tokens)),
+            Usage(len(prompt), len(reply.tokens)),
             calls,
             "tool_calls" if calls and reply.finish == "stop" else reply.finish,
             malformed,
             tokens,
             reply.logprobs,
+            prompt if request.want_tokens else None,
         )
 
 

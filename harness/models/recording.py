@@ -1,0 +1,47 @@
+"""A model that keeps what it answered in an episode, token by token: what training learns from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..errors import ModelError
+from ..types import Completion, EpisodeView, Model, Request
+from . import ModelBase
+
+
+class Recording(ModelBase):
+    """Passes an episode's requests on, asks for tokens, and keeps the completions in order.
+
+    Args:
+        inner: What answers; its completions must hold `token_ids` and `prompt_ids`.
+    """
+
+    def __init__(self, inner: Model) -> None:
+        self.info = inner.info
+        self.completions: list[Completion] = []
+        self._inner = inner
+
+    async def generate(self, request: Request) -> Completion:
+        """See `Model.generate`.
+
+        Raises:
+            ModelError: also where the completion tells no token ids.
+        """
+        completion = await self._inner.generate(replace(request, want_tokens=True))
+        if completion.token_ids is None or completion.prompt_ids is None:
+            raise ModelError(
+                f"{self.info.name} tells no token ids, which training needs: use hf:PATH or "
+                "vllm:MODEL",
+                "refused",
+            )
+        self.completions.append(completion)
+        return completion
+
+    def count_tokens(self, text: str) -> int:
+        """See `Model.count_tokens`."""
+        return self._inner.count_tokens(text)
+
+    def bind(self, episode: EpisodeView) -> Model:
+        """Binds what answers, and goes on recording."""
+        self._inner = self._inner.bind(episode)
+        return self

@@ -1,0 +1,385 @@
+"""A recipe: everything that decides a training run, checked before anything is loaded.
+
+Only pydantic and PyYAML are needed here, so that a bad recipe is refused at once, with the key
+and the values it may have.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ..harness.config import AgentConfig, RunConfig
+from ..harness.errors import DataError, UsageError, unknown_name
+from ..harness.records import stable_hash
+
+Share = Annotated[float, Field(ge=0, le=1)]
+SUM_TOLERANCE = 1e-6  # of weights that must sum to 1; a third written as 0.333333 passes
+_LARGEST = 2**20  # bytes of a recipe
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Fresh(_Strict):
+    """A model made from nothing: a byte-level BPE tokenizer and random weights."""
+
+    architecture: Literal["qwen2", "llama"] = "qwen2"
+    vocabulary: int = Field(2048, ge=300, le=65_536)  # most tokens of the tokenizer
+    hidden: int = Field(128, ge=8)
+    layers: int = Field(4, ge=1)
+    heads: int = Field(4, ge=1)
+    kv_heads: int = Field(2, ge=1)
+    inner: int = Field(384, ge=8)
+    positions: int = Field(4096, ge=256)
+    style: Literal["compact", "chatml"] = "compact"  # the chat template it is given
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        if self.hidden % self.heads or self.heads % self.kv_heads:
+            raise ValueError("hidden must be a multiple of heads, and heads of kv_heads")
+        return self
+
+
+class Lora(_Strict):
+    """A low-rank adapter (arXiv 2106.09685); the reference is the model without it."""
+
+    rank: int = Field(32, ge=1, le=1024)
+    alpha: float = Field(32, gt=0)
+    dropout: Share = 0.0
+    targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+
+
+class ModelRecipe(_Strict):
+    """What is trained. Exactly one of `path` and `fresh`."""
+
+    path: str | None = None  # a folder, or a name of the Hugging Face hub
+    fresh: Fresh | None = None
+    lora: Lora | None = None  # None: all weights
+    dtype: Literal["float32", "bfloat16"] = "float32"  # bfloat16: forwards of training in it
+    gradient_checkpointing: bool = False
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int | None = Field(None, ge=1, le=1024)
+    trust_remote_code: bool = False
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.path is None) == (self.fresh is None):
+            raise ValueError("name either path or fresh, the model's origin")
+        return self
+
+
+class TaskRecipe(_Strict):
+    """Which tasks are played, and with which memory."""
+
+    env: str = "hotpotqa"
+    options: dict[str, dict[str, str]] = {"hotpotqa": {"form": "three-stage"}}  # as in `run`
+    split: str = "generated-train"
+    first: int = Field(0, ge=0)  # number of the first task used of the split
+    episodes: int | None = Field(None, ge=1)  # how many from there on; None: all
+    memory: str = "agemem"
+    memory_model: str = "heuristic"  # writes summaries; never trained
+    embedder: str = "hashing"
+    data: Path | None = None  # where the environment's files are on this machine
+
+
+class Demonstrations(_Strict):
+    """Episodes played by an expert and a teacher of the memory tools."""
+
+    episodes: int = Field(400, ge=1)
+    expert: str = "reader"  # an expert of the environment
+    teacher: Literal["notes"] = "notes"
+    noise: Share = 0.0  # how often the teacher leaves a sensible tool call out
+    runs: Path | None = None  # or: a run directory of `agemem-eval run` whose turns are learned
+
+
+class SftRecipe(_Strict):
+    """Supervised fine-tuning on demonstrations: the warm start."""
+
+    demonstrations: Demonstrations = Demonstrations()
+    epochs: float = Field(3, gt=0)
+    batch_tokens: int = Field(4096, ge=64)  # tokens of an update
+    learning_rate: float = Field(1e-3, gt=0)
+    warmup: Share = 0.05  # of all updates
+    weight_decay: float = Field(0.01, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+
+
+class Retained(_Strict):
+    """When resampling replaces groups whose rewards are all equal."""
+
+    rounds: int = Field(0, ge=0, le=16)  # further rounds of tasks a step; 0: none
+
+
+class GrpoRecipe(_Strict):
+    """Step-wise GRPO (arXiv 2601.01885, section 3.3); `grpo.py` has the equations."""
+
+    steps: int = Field(100, ge=1)
+    tasks_per_step: int = Field(4, ge=1)
+    rollouts: int = Field(8)  # K trajectories of each task
+    temperature: float = Field(1.0, gt=0)  # of the draws, and of the policy that is trained
+    learning_rate: float = Field(1e-5, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    warmup_steps: int = Field(0, ge=0)
+    beta: float = Field(0.1, ge=0)  # weight of the KL term; 0 leaves the reference out
+    kl: Literal["k1", "k2", "k3"] = "k3"
+    clip: Annotated[float, Field(gt=0, lt=1)] | None = None  # of the ratio; None: none
+    advantage: Literal["group", "centred"] = "group"  # centred: not divided by the deviation
+    aggregate: Literal["token-mean", "sequence-mean", "trajectory-mean"] = "token-mean"
+    epochs: int = Field(1, ge=1)  # updates on the same groups
+    old_logprobs: Literal["recomputed", "sampled"] = "recomputed"
+    batch_tokens: int = Field(16_384, ge=64)  # tokens of one forward; not of an update
+    prefix_sharing: bool = True  # steps packed as a tree; the same loss, fewer tokens
+    resample: Retained = Retained()
+    mask_truncated: bool = False  # leave outputs cut at max_tokens out of the loss
+
+    @field_validator("rollouts")
+    @classmethod
+    def _a_group(cls, rollouts: int) -> int:
+        if rollouts < 2:
+            raise ValueError(
+                f"a group needs 2 rollouts or more to compare, not {rollouts}: the advantage of a "
+                "lone one is always 0"
+            )
+        return rollouts
+
+    @model_validator(mode="after")
+    def _sampled_where_equal(self) -> Self:
+        if self.old_logprobs == "sampled" and self.temperature != 1.0:
+            raise ValueError("old_logprobs sampled needs temperature 1; use recomputed")
+        return self
+
+
+class Weights(_Strict):
+    """Of the parts of the reward; they sum to 1."""
+
+    task: Share
+    context: Share
+    memory: Share
+    tool: Share = 0.0
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> Self:
+        total = self.task + self.context + self.memory + self.tool
+        if abs(total - 1) > 1e-3:
+            raise ValueError(f"the weights must sum to 1, not {total:g}")
+        return self
+
+
+_DEFAULT_WEIGHTS = {
+    "paper": Weights(task=1 / 3, context=1 / 3, memory=1 / 3),
+    "release": Weights(task=0.5, context=0.15, memory=0.15, tool=0.2),
+}
+
+
+class RewardRecipe(_Strict):
+    """How a trajectory is rewarded; `rewards` tells the parts."""
+
+    profile: Literal["paper", "release"] = "paper"
+    scheme: Literal["all-returns", "answer-only"] = "all-returns"
+    weights: Weights | None = None  # None: the profile's own
+    task_score: Literal["f1", "em", "judge", "success", "progress"] = "f1"
+    judge: str | None = None  # a model that scores answers, where task_score is judge
+    max_rounds: int | None = Field(None, ge=1)  # N_max of the penalty; None: the step limit
+
+    @model_validator(mode="after")
+    def _judge_where_judged(self) -> Self:
+        if (self.task_score == "judge") != (self.judge is not None):
+            raise ValueError("name a judge if and only if task_score is judge")
+        return self
+
+    @property
+    def weighting(self) -> Weights:
+        """The weights in force."""
+        return self.weights or _DEFAULT_WEIGHTS[self.profile]
+
+
+class Evaluation(_Strict):
+    """Held-out tasks, played by the greedy policy and rewarded like the others."""
+
+    every: int = Field(10, ge=1)  # steps; before the first and after the last one too
+    split: str = "generated-train"
+    first: int = Field(4000, ge=0)
+    episodes: int = Field(32, ge=1)
+    temperature: float = Field(0.0, ge=0)
+
+
+class Checkpoints(_Strict):
+    """When checkpoints are kept."""
+
+    every: int = Field(10, ge=1)  # steps
+    keep: int = Field(2, ge=1)  # the newest; the best one on held-out tasks is kept beside them
+
+
+class Collapse(_Strict):
+    """Signs of collapse, upon which training ends; each is looked at over `patience` steps."""
+
+    patience: int = Field(3, ge=1)
+    no_answer: Share = 0.9  # share of trajectories without an answer, from which on
+    kl: float = Field(10.0, gt=0)  # mean KL a token to the reference
+
+
+class Sampler(_Strict):
+    """What draws the rollouts."""
+
+    engine: Literal["hf", "vllm"] = "hf"  # hf: in this process, the weights that are trained
+    concurrency: int = Field(64, ge=1)  # episodes at once
+    max_batch: int = Field(64, ge=1)
+    workers: int = Field(0, ge=0)  # processes of environments; 0: in this one
+    retries: int = Field(2, ge=0)  # of a rollout that the infrastructure broke
+    options: dict[str, str] = {}  # of the engine
+
+
+class Recipe(_Strict):
+    """A training run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    seed: int = Field(0, ge=0)
+    model: ModelRecipe
+    tasks: TaskRecipe = TaskRecipe()
+    agent: AgentConfig = AgentConfig(shots=0, context_tokens=2048, max_tokens=256)
+    sft: SftRecipe | None = None
+    grpo: GrpoRecipe | None = None
+    reward: RewardRecipe = RewardRecipe()
+    evaluation: Evaluation = Evaluation()
+    checkpoints: Checkpoints = Checkpoints()
+    collapse: Collapse = Collapse()
+    sampler: Sampler = Sampler()
+    wandb: bool = False  # also log to Weights & Biases (extra `wandb`)
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> Self:
+        if self.sft is None and self.grpo is None:
+            raise ValueError("nothing to train: add sft, grpo or both")
+        if self.model.fresh is not None:
+            if self.model.lora is not None:
+                raise ValueError("model.lora: an adapter on random weights learns nothing")
+            room = self.model.fresh.positions
+            if self.agent.context_tokens + self.agent.max_tokens > room:
+                raise ValueError(
+                    f"agent.context_tokens {self.agent.context_tokens} and agent.max_tokens "
+                    f"{self.agent.max_tokens} exceed the model's {room} positions"
+                )
+        if self.reward.task_score in ("f1", "em") and self.tasks.env != "hotpotqa":
+            raise ValueError(
+                f"reward.task_score {self.reward.task_score} is of questions; for "
+                f"{self.tasks.env} use success or progress"
+            )
+        return self
+
+    @property
+    def series(self) -> str:
+        """What its reward curve is called."""
+        names = {"all-returns": "All-Returns", "answer-only": "Answer-Only"}
+        return names[self.reward.scheme]
+
+    @property
+    def staged(self) -> bool:
+        """Whether its episodes have the three stages."""
+        form = self.tasks.options.get("hotpotqa", {}).get("form")
+        staged_form = self.tasks.env == "hotpotqa" and form == "three-stage"
+        return staged_form or self.tasks.env == "three-stage"
+
+    @property
+    def hash(self) -> str:
+        """Short hash of all that decides the result: not where files are, or how fast it runs."""
+        values = self.model_dump(mode="json", exclude={"wandb": True, "checkpoints": True})
+        for key in ("device", "threads"):
+            values["model"].pop(key)
+        values["tasks"].pop("data")
+        values.pop("sampler")
+        return stable_hash(values)
+
+    def run_config(self, *, split: str, episodes: int | None) -> RunConfig:
+        """The configuration that the harness plays its episodes with."""
+        return RunConfig(
+            envs=(self.tasks.env,),
+            memories=(self.tasks.memory,),
+            model="hf",
+            split=split,
+            episodes=episodes,
+            seed=self.seed,
+            memory_model=self.tasks.memory_model,
+            embedder=self.tasks.embedder,
+            judge=self.reward.judge,
+            agent=self.agent,
+            options=self.tasks.options,
+        )
+
+
+def read_recipe(path: Path, overrides: dict[str, Any] | None = None) -> Recipe:
+    """The recipe of a YAML file.
+
+    Args:
+        path: The file.
+        overrides: Values by dotted key (`grpo.steps`), over those of the file.
+
+    Raises:
+        DataError: if the file cannot be read.
+        UsageError: for an unknown key, naming the nearest one, or a value it may not have.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise DataError(f"the recipe {path} is larger than {_LARGEST} bytes")
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise DataError(f"cannot read the recipe {path}: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"the recipe {path} holds no keys")
+    for key, value in (overrides or {}).items():
+        _set(values, key, value)
+    return make_recipe(values)
+
+
+def make_recipe(values: dict[str, Any]) -> Recipe:
+    """Check and build a recipe.
+
+    Raises:
+        UsageError: naming the key, what is wrong, and the values it may have.
+    """
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise _usage_error(error) from error
+
+
+def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set a value by its dotted key, making the sections on the way."""
+    *sections, last = dotted.split(".")
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise UsageError(f"recipe: {dotted}: {section} is no section")
+        values = inner
+    values[last] = value
+
+
+def _usage_error(error: ValidationError) -> UsageError:
+    """The first problem of a pydantic error as one line."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    problem = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return unknown_name("recipe key", where, _keys_beside(first["loc"]))
+    given = "" if isinstance(first["input"], dict | BaseModel) else f" (given: {first['input']!r})"
+    return UsageError(f"recipe: {where}: {problem}{given}" if where else f"recipe: {problem}")
+
+
+def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
+    """The known keys of the section in which an unknown one stands, dotted."""
+    model: Any = Recipe
+    for part in loc[:-1]:
+        model = _section_type(model.model_fields[str(part)].annotation)
+    prefix = "".join(f"{part}." for part in loc[:-1])
+    return [prefix + name for name in model.model_fields]
+
+
+def _section_type(annotation: Any) -> Any:
+    """The section of a field, which may be optional."""
+    candidates = [annotation, *getattr(annotation, "__args__", ())]
+    return next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))

@@ -1,0 +1,212 @@
+"""Groups of rollouts, played by the harness's own agent loop with the policy as its model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..harness.agent import run_episode
+from ..harness.config import Execution, RunConfig
+from ..harness.errors import InfraError, ModelError, UsageError
+from ..harness.ledger import Ledger
+from ..harness.models import make_model
+from ..harness.models.recording import Recording
+from ..harness.plan import Models, close_memory, env_options, make_embedder, make_memory
+from ..harness.records import Episode, EpisodeKey
+from ..harness.trace import Trace
+from ..harness.types import Completion, Gold, Model, Task
+from ..harness.workers.pool import EnvPool, make_pool
+from .recipe import Recipe
+from .rewards import Evidence, Rewarder
+from .trajectory import Group, Step, Trajectory, stages_of
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The groups of one round, and what of it was lost."""
+
+    groups: tuple[Group, ...]
+    lost: int  # groups dropped, since the infrastructure broke a rollout again and again
+
+
+@dataclass(frozen=True, slots=True)
+class _Played:
+    """One finished episode with all that is known of it."""
+
+    episode: Episode
+    trace: Trace
+    completions: list[Completion]
+    gold: Gold | None
+    step_limit: int
+
+
+class Player:
+    """Plays tasks of one environment with the policy; memory is carried over the stages.
+
+    The memory of an episode lives through its three stages and ends with it, so the rollouts of a
+    group never see each other's. Small talk belongs to the task: all of a group hear the same.
+
+    Args:
+        recipe: Says what is played, and how it is rewarded.
+        model: The policy, or what else is to play; not closed here.
+    """
+
+    def __init__(self, recipe: Recipe, model: Model) -> None:
+        self.recipe = recipe
+        self._config: RunConfig = recipe.run_config(split=recipe.tasks.split, episodes=None)
+        self._execution = Execution(workers=recipe.sampler.workers, data=recipe.tasks.data)
+        memory = make_model(recipe.tasks.memory_model)
+        judge = make_model(recipe.reward.judge) if recipe.reward.judge is not None else None
+        embedder = make_embedder(recipe.tasks.embedder)
+        self._models = Models(model, memory, judge, embedder)
+        self._rewarder = Rewarder(recipe.reward, embedder, judge)
+        self._pool: EnvPool = make_pool(self._execution)
+        self._slots = asyncio.Semaphore(recipe.sampler.concurrency)
+        self._hashes: dict[str, tuple[str, str]] = {}  # environment's version and data, by split
+
+    async def tasks(self, split: str, first: int, episodes: int | None) -> tuple[Task, ...]:
+        """Tasks of a split, from the first one on.
+
+        Raises:
+            UsageError: if the split has fewer.
+        """
+        env = self.recipe.tasks.env
+        options = env_options(self._config, self._execution, env)
+        found = await self._pool.describe(env, options, split)
+        self._hashes[found.tasks[0].split] = found.spec.version, found.data_hash
+        last = len(found.tasks) if episodes is None else first + episodes
+        if last > len(found.tasks) or first >= last:
+            raise UsageError(
+                f"recipe: tasks {first} to {last} of split {split!r} of {env}, which has "
+                f"{len(found.tasks)}"
+            )
+        return found.tasks[first:last]
+
+    async def groups(
+        self, tasks: Sequence[Task], *, rollouts: int, temperature: float, round_: int
+    ) -> Batch:
+        """The rollouts of some tasks, as one group each.
+
+        Args:
+            tasks: What to play.
+            rollouts: Trajectories of each task.
+            temperature: Of the draws.
+            round_: Seeds the draws; no two rounds of a training share it.
+
+        Raises:
+            InfraError: if no group could be finished.
+        """
+        playing = [
+            asyncio.gather(
+                *(self._kept(task, i, temperature, round_ * rollouts + i) for i in range(rollouts))
+            )
+            for task in tasks
+        ]
+        groups, errors = [], []
+        for task, found in zip(tasks, await asyncio.gather(*playing), strict=True):
+            broken = [one for one in found if isinstance(one, InfraError)]
+            errors += broken[:1]
+            if not broken:
+                whole = tuple(one for one in found if isinstance(one, Trajectory))
+                groups.append(Group(task.id, whole))
+        if errors and not groups:
+            raise errors[0]
+        return Batch(tuple(groups), len(errors))
+
+    async def play(
+        self, task: Task, rollout: int, *, temperature: float, repeat: int
+    ) -> Trajectory:
+        """One rollout.
+
+        Args:
+            task: What to play.
+            rollout: Its number in the group.
+            temperature: Of the draws.
+            repeat: Seeds the draws.
+
+        Raises:
+            InfraError: if the infrastructure broke it; it is then no trajectory.
+        """
+        played = await self._episode(task, temperature, repeat)
+        events = tuple(played.trace.events)
+        stages = stages_of(events, staged=self.recipe.staged)
+        evidence = Evidence(
+            played.episode, events, played.gold, stages,
+            self.recipe.agent.context_tokens, played.step_limit,
+        )  # fmt: skip
+        masked = self.recipe.grpo is not None and self.recipe.grpo.mask_truncated
+        steps = tuple(
+            _step(completion, stage, masked=masked)
+            for completion, stage in zip(played.completions, stages, strict=True)
+        )
+        reward = await self._rewarder(evidence)
+        return Trajectory(task.id, rollout, steps, played.episode, events, played.gold, reward)
+
+    async def close(self) -> None:
+        """Release the environments and what writes for the memory; not the policy."""
+        await self._pool.close()
+        await self._models.memory.close()
+        if self._models.judge is not None:
+            await self._models.judge.close()
+
+    async def _kept(
+        self, task: Task, rollout: int, temperature: float, repeat: int
+    ) -> Trajectory | InfraError:
+        """A rollout, tried again where the infrastructure broke it."""
+        for tries_left in range(self.recipe.sampler.retries, -1, -1):
+            try:
+                async with self._slots:
+                    return await self.play(task, rollout, temperature=temperature, repeat=repeat)
+            except InfraError as error:
+                if not tries_left:
+                    return error
+        raise AssertionError("the last try returns")
+
+    async def _episode(self, task: Task, temperature: float, repeat: int) -> _Played:
+        """Play one episode to its end.
+
+        Raises:
+            InfraError: if the infrastructure broke it.
+        """
+        env_name, name = self.recipe.tasks.env, self.recipe.tasks.memory
+        memory, meter = make_memory(self._config, name, self._models)
+        meter.point_to(Ledger(), Trace())
+        recording = Recording(self._models.agent)
+        agent = self.recipe.agent.model_copy(update={"temperature": temperature})
+        options = env_options(self._config, self._execution, env_name)
+        try:
+            env = await self._pool.acquire(env_name, options)
+            try:
+                gold = await env.gold(task)
+                episode = await run_episode(
+                    env, memory, recording, task,
+                    key=self._key(task, repeat), config=agent, meter=meter,
+                )  # fmt: skip
+                limit = agent.max_steps or task.max_steps or env.spec.max_steps
+            finally:
+                await env.close()
+        finally:
+            await close_memory(memory)
+        if not episode.scored:
+            raise ModelError(f"{task.id}: {episode.reason}", episode.fault or "server")
+        return _Played(episode, meter.trace, recording.completions, gold, limit)
+
+    def _key(self, task: Task, repeat: int) -> EpisodeKey:
+        """Names the episode in records and seeds its draws; its environment's seed is the run's."""
+        version, data_hash = self._hashes.get(task.split, ("", ""))
+        info, tasks = self._models.agent.info, self.recipe.tasks
+        return EpisodeKey(
+            tasks.env, version, data_hash, task.split, task.id, tasks.memory, "", info.name,
+            self.recipe.hash, "", self.recipe.seed, repeat,
+        )  # fmt: skip
+
+
+def _step(completion: Completion, stage: int, *, masked: bool) -> Step:
+    """One model call as training sees it.
+
+    `masked` leaves an output out of the loss that was cut at its limit.
+    """
+    ids, prompt = completion.token_ids or (), completion.prompt_ids or ()
+    trained = not (masked and completion.finish == "length")
+    return Step(prompt, ids, completion.logprobs, (trained,) * len(ids), stage)
