@@ -51,11 +51,12 @@ class Packed:
 
     def to(self, device: torch.device) -> Packed:
         """The same on a device."""
-        mask = self.mask.to(device) if self.mask is not None else None
-        moved = (t.to(device) for t in (self.sources, self.targets, self.order))
         return Packed(
-            self.ids.to(device), self.positions.to(device), mask, *moved, computed=self.computed
-        )
+            self.ids.to(device), self.positions.to(device),
+            self.mask.to(device) if self.mask is not None else None,
+            self.sources.to(device), self.targets.to(device), self.order.to(device),
+            self.computed,
+        )  # fmt: skip
 
 
 def trained_offsets(steps: Sequence[Step]) -> Iterator[tuple[Step, int, list[int]]]:
@@ -132,7 +133,7 @@ def _pack(rows: Sequence[tuple[tuple[int, ...], int, int, list[int], tuple[int, 
     )  # fmt: skip
 
 
-class TokenScorer(nn.Module):
+class TokenScorer(nn.Module):  # type: ignore[misc]  # torch is not installed where types are checked
     """A causal language model as training asks it: trained tokens in, their log-probabilities out.
 
     A module, so that engines that shard or replicate models can wrap it.
@@ -244,7 +245,7 @@ def check_understood(model: Any) -> None:
 
 def _tolerance(model: Any, logits: Tensor) -> float:
     """How far two ways to compute a log-probability may be apart."""
-    return 32 * torch.finfo(model.dtype).eps * max(1.0, float(logits.abs().max()))
+    return 32 * float(torch.finfo(model.dtype).eps) * max(1.0, float(logits.abs().max()))
 
 
 def _read(
