@@ -28,7 +28,7 @@ class _Strict(BaseModel):
 class Fresh(_Strict):
     """A model made from nothing: a byte-level BPE tokenizer and random weights."""
 
-    architecture: Literal["qwen2", "llama"] = "qwen2"
+    architecture: Literal["llama", "qwen2", "qwen3"] = "llama"
     vocabulary: int = Field(2048, ge=300, le=65_536)  # most tokens of the tokenizer
     hidden: int = Field(128, ge=8)
     layers: int = Field(4, ge=1)
@@ -286,14 +286,19 @@ class Recipe(_Strict):
         return staged_form or self.tasks.env == "three-stage"
 
     @property
-    def hash(self) -> str:
-        """Short hash of all that decides the result: not where files are, or how fast it runs."""
+    def identity(self) -> dict[str, Any]:
+        """All that decides the result: not where files are, or how fast it runs."""
         values = self.model_dump(mode="json", exclude={"wandb": True, "checkpoints": True})
         for key in ("device", "threads"):
             values["model"].pop(key)
         values["tasks"].pop("data")
-        values.pop("sampler")
-        return stable_hash(values)
+        values["sampler"] = {"engine": self.sampler.engine}
+        return values
+
+    @property
+    def hash(self) -> str:
+        """Short hash of `identity`."""
+        return stable_hash(self.identity)
 
     def run_config(self, *, split: str, episodes: int | None) -> RunConfig:
         """The configuration that the harness plays its episodes with."""

@@ -99,6 +99,10 @@ class LiveModel(ModelBase):
         """Tokens of a text by the model's tokenizer."""
         return self._chat.count_tokens(text)
 
+    def expect(self, callers: int) -> None:
+        """Decode only while so many callers wait, so that batches do not depend on their speed."""
+        self._batcher.expect(callers)
+
     async def forget(self) -> None:
         """Forget what was computed with weights that have changed; nothing may be under way."""
         await self._batcher.close()

@@ -60,6 +60,7 @@ class Batcher:
         self._joining: list[_Job] = []  # taken from the queue, not in the batch yet
         self._thread: threading.Thread | None = None
         self._closing = False
+        self._expected = 0  # callers; see `expect`
         self._tried_less = False  # memory was short, and no row has been done since
 
     async def generate(self, prompt: Prompt) -> Generated:
@@ -85,6 +86,17 @@ class Batcher:
                 self._thread.start()
             self._changed.notify()
         return await asyncio.wrap_future(job.future)
+
+    def expect(self, callers: int) -> None:
+        """Decode only while so many callers wait for a reply; 0: whoever waits.
+
+        Then what is computed together depends on the requests alone, not on how fast callers are:
+        the same requests give the same sums to the last bit. A caller that will ask no more must
+        be taken off the number at once, since all others wait for it.
+        """
+        with self._changed:
+            self._expected = callers
+            self._changed.notify()
 
     async def close(self) -> None:
         """End the thread; requests under way fail. A later request starts another.
@@ -129,7 +141,10 @@ class Batcher:
     def _awaits_work(self) -> bool:
         """Sleep until there is something to do; False when it is to end."""
         with self._changed:
-            while not (self._waiting or self._active or self._closing):
+            while not self._closing:
+                callers = len(self._waiting) + len(self._active)
+                if callers and callers >= self._expected:
+                    break
                 self._changed.wait()
             return not self._closing
 
@@ -156,7 +171,9 @@ class Batcher:
             jobs = [job for job in self._waiting if not job.future.cancelled()]
             free = self._decoder.max_rows - len(self._active)
             waited = time.monotonic() - jobs[0].since if jobs else 0.0
-            if self._active and len(jobs) < free and waited < self._max_wait_s:
+            if self._expected:  # all are there: in an order that their arrival does not change
+                jobs.sort(key=lambda job: (job.prompt.seed, job.prompt.tokens))
+            elif self._active and len(jobs) < free and waited < self._max_wait_s:
                 self._waiting = deque(jobs)
                 return []
             self._waiting = deque(jobs[free:])
