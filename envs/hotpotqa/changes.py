@@ -17,6 +17,7 @@ from random import Random
 from ...harness.errors import DataError
 from .generator import (
     COUNTS,
+    N_PARAGRAPHS,
     Claim,
     Generated,
     Query,
@@ -25,6 +26,7 @@ from .generator import (
     invent,
     names_of,
     polished,
+    shortened,
 )
 from .kinds import KINDS
 from .metrics import Fact
@@ -103,7 +105,9 @@ class Revision:
     changes: tuple[Change, ...]
 
 
-def revise(split: str, index: int, seed: int, count: int) -> Revision:
+def revise(
+    split: str, index: int, seed: int, count: int, n_paragraphs: int = N_PARAGRAPHS
+) -> Revision:
     """A generated question with so many facts changed, one or more; the first turns the answer.
 
     Args:
@@ -111,13 +115,15 @@ def revise(split: str, index: int, seed: int, count: int) -> Revision:
         index: the question's position in it.
         seed: of the task's data, not of an episode; with the task it fixes the changes.
         count: how many, up to `MAX_CHANGES`.
+        n_paragraphs: how many are told; no other is corrected.
 
     Raises:
         DataError: no fact is left that could be changed.
     """
-    game = generate(split, index)
+    whole = generate(split, index)
+    game = shortened(whole, n_paragraphs)
     rng = Random(f"hotpotqa changes {VERSION} {game.question.id} {seed}")
-    draft = _Draft(game, rng, names_of(split, index, rng))
+    draft = _Draft(game, rng, names_of(split, index, rng), "\n".join(whole.question.texts()))
     for number in range(count):
         draft.change(turning=number == 0)
     halves = [texts[split == "generated-train" :: 2] for texts in (_OPENINGS, _WITHDRAWALS)]
@@ -133,7 +139,7 @@ def revise(split: str, index: int, seed: int, count: int) -> Revision:
 class _Draft:
     """A question while its facts are changed; each sentence is changed at most once."""
 
-    def __init__(self, game: Generated, rng: Random, names: Names) -> None:
+    def __init__(self, game: Generated, rng: Random, names: Names, seen: str) -> None:
         self.changes: list[Change] = []
         self._game = game
         self._rng = rng
@@ -141,8 +147,8 @@ class _Draft:
         self._answer = game.question.answer
         self._claims = dict(game.claims)
         self._texts = {p.title: list(p.sentences) for p in game.question.context}
-        self._seen = "\n".join(game.question.texts())
-        while names.word() in self._seen:  # those of the question come first
+        self._seen = seen
+        while names.word() in self._seen:  # those of the whole question come first
             pass
 
     def question(self) -> Question:

@@ -10,11 +10,12 @@ from typing import ClassVar
 
 from ...harness.errors import DataError, UsageError, unknown_name
 from ...harness.types import EnvSpec, Gold, Json, Observation, SplitSpec, StepResult, Task
+from ..staged.messages import Script, data_seed
 from . import files, generator
 from .changes import Revision, revise
 from .distractors import distractors
 from .experts import Oracle
-from .forms import Form, Interactive, Script, ThreeStage, exposure
+from .forms import Form, Interactive, ThreeStage, exposure
 from .gold import gold_of
 from .instructions import INTERACTIVE, THREE_STAGE, citing
 from .metrics import METRICS
@@ -63,6 +64,7 @@ class HotpotqaEnvironment:
         exposure: str = "together",
         distractors: str = "5",
         changes: str = "0",
+        paragraphs: str = "10",
         cite: str = "optional",
         allow_short: str = "false",
     ) -> None:
@@ -76,6 +78,8 @@ class HotpotqaEnvironment:
             distractors: how many messages of small talk there are.
             changes: how many of the facts told are corrected later, among the small talk; the
                 first turns the answer. Of generated questions only.
+            paragraphs: how many of a question's ten paragraphs there are, 2 or more; those that
+                support the answer are always among them. Of generated questions only.
             cite: `required` asks for the supporting facts with each answer, and scores 0 for facts
                 that are not cited; `optional` does not score them.
             allow_short: `true` accepts an official split with fewer questions than it has.
@@ -83,7 +87,9 @@ class HotpotqaEnvironment:
         Raises:
             UsageError: a value that an option does not have.
         """
-        self._options = read_options(form, exposure, distractors, changes, cite, allow_short)
+        self._options = read_options(
+            form, exposure, distractors, changes, paragraphs, cite, allow_short
+        )
         self._data = data
         self._adapt_spec()
         self._sources: dict[str, files.Source] = {}
@@ -97,7 +103,7 @@ class HotpotqaEnvironment:
         """The tasks of a split in their fixed order; see `Environment.tasks`."""
         if split not in generator.SIZES:
             return self._list(split)[0]
-        n_steps = self._n_steps(generator.N_PARAGRAPHS if self._options.each else 1)
+        n_steps = self._n_steps(self._options.n_paragraphs if self._options.each else 1)
         return [
             Task(
                 id=generator.task_id(split, index),
@@ -192,7 +198,7 @@ class HotpotqaEnvironment:
         """Own instructions, and as many steps as messages in the three-stage form."""
         own = THREE_STAGE if self._options.three_stage else INTERACTIVE
         own = citing(own) if self._options.cite else own
-        n_steps = self._n_steps(generator.N_PARAGRAPHS if self._options.each else 1)
+        n_steps = self._n_steps(self._options.n_paragraphs if self._options.each else 1)
         spec = type(self).spec
         if own is not spec.instructions:
             n_steps = n_steps or spec.max_steps
@@ -211,7 +217,9 @@ class HotpotqaEnvironment:
         """The corrections of a generated question; None where nothing is corrected."""
         if not self._options.n_changes:
             return None
-        return revise(task.split, task.data["index"], _seed(task), self._options.n_changes)
+        options, index = self._options, task.data["index"]
+        seed = data_seed(task)
+        return revise(task.split, index, seed, options.n_changes, options.n_paragraphs)
 
     def _small_talk(
         self, task: Task, question: Question, revision: Revision | None
@@ -221,7 +229,7 @@ class HotpotqaEnvironment:
         changes = () if revision is None else revision.changes
         # The new answer is one of the values, or the other title, or yes or no.
         avoid += (text for c in changes for text in (c.fact[0], c.was.value, c.value))
-        seed = _seed(task)
+        seed = data_seed(task)
         talk = distractors(task.id, seed, self._options.n_distractors, avoid)
         rng = Random(f"hotpotqa corrections {task.id} {seed}")
         places = sorted(rng.sample(range(len(talk) + len(changes)), len(changes)))
@@ -277,21 +285,31 @@ class HotpotqaEnvironment:
         known = [spec.name for spec in self.spec.splits]
         if split not in known:
             raise unknown_name("split of hotpotqa:", split, known)
+        self._refuse_generated_only(split)
+        if split not in self._sources:
+            self._sources[split] = files.open_source(self._data, split)
+        return self._sources[split]
+
+    def _refuse_generated_only(self, split: str) -> None:
+        """Official questions are told as they are."""
         if self._options.n_changes:
             raise UsageError(
                 f"changes are made in generated questions only, not in split {split!r}: choose "
                 "--split generated, or leave changes out"
             )
-        if split not in self._sources:
-            self._sources[split] = files.open_source(self._data, split)
-        return self._sources[split]
+        if self._options.n_paragraphs != generator.N_PARAGRAPHS:
+            raise UsageError(
+                f"paragraphs are left out of generated questions only, not of split {split!r}: "
+                "choose --split generated, or leave paragraphs out"
+            )
 
     def _read(self, task: Task) -> Question:
         if task.split in generator.SIZES:
             index = task.data.get("index")
             if not isinstance(index, int) or isinstance(index, bool):
                 raise DataError(f"{task.id}: the task has no 'index'")
-            return generator.generate(task.split, index).question
+            game = generator.generate(task.split, index)
+            return generator.shortened(game, self._options.n_paragraphs).question
         source = self._source(task.split)
         question = source.read(task.data)
         if question.id != task.id:
@@ -299,11 +317,3 @@ class HotpotqaEnvironment:
                 f"{source.path}: holds {question.id} where {task.id} was: the file has changed"
             )
         return question
-
-
-def _seed(task: Task) -> int:
-    """The seed of a task's data: of small talk and corrections, not of an episode."""
-    seed = task.data.get("seed", 0)
-    if not isinstance(seed, int):
-        raise DataError(f"{task.id}: the task's 'seed' is not a whole number")
-    return seed

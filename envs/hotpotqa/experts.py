@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from ..staged.messages import OK
 from .answers import write_answer
 from .forms import Form, Interactive, ThreeStage
-
-OK = "ok"
 
 
 class Oracle:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
 from ...harness.types import Scores, StepResult
 from ..common import readable
+from ..staged import messages
+from ..staged.messages import Script, Telling
 from .answers import Answer, find_finish, read_answer, read_command, unwrapped
 from .library import Library
 from .metrics import score
 from .records import Paragraph, Question, one_line
 
 MAX_ACTION = 2000  # characters; an answer may cite many facts
-MAX_REPLY = 100_000  # characters of an answer to what is told, which need not be short
 MAX_MESSAGE = 16_000  # characters of one message of exposure; a real context seldom has so many
 _MAX_ECHO = 100
 _HOW = "Write search[…], lookup[…] or finish[…]."
@@ -154,32 +154,22 @@ class Interactive(_Scored):
         return self._say(f"(Result {shown + 1} / {len(found)}) [{at}] {sentence}")
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
-    """What a three-stage episode says, message by message, before it asks."""
-
-    exposure: tuple[str, ...]
-    small_talk: tuple[str, ...]  # with corrections of what was told, if there are any
-
-
 class ThreeStage(_Scored):
     """The paragraphs are told first, small talk follows, and then comes the question.
 
-    The context is reset after the exposure; what a memory keeps stays. The agent is not told that
-    there are stages.
+    See `staged.messages` for what is said before it.
     """
 
     def __init__(self, question: Question, script: Script, *, cite: bool = False) -> None:
         super().__init__(question, cite=cite)
-        self.goal = (
-            "keep in mind what you are told, since there may be a question about it later; "
-            "answer each message in a word, such as ok, to hear the next"
-        )
-        self._said = (*script.exposure, *script.small_talk)
-        self._n_exposure = len(script.exposure)
-        self._heard = 1  # messages so far
-        self.asked = False  # whether the question has been put
-        self.text = self._said[0]
+        self.goal = messages.GOAL
+        self._telling = Telling(script)
+        self.text = self._telling.first
+
+    @property
+    def asked(self) -> bool:
+        """Whether the question has been put."""
+        return self._telling.over
 
     def step(self, action: str) -> StepResult:
         """See `Form.step`."""
@@ -192,17 +182,14 @@ class ThreeStage(_Scored):
                 return self._answer(answer)
             self.over = True
             return self._say("You gave no answer.", valid=False)
-        anew = self._heard == self._n_exposure
-        valid = readable(action, MAX_REPLY) is not None
-        note = "" if valid else "That was no readable answer.\n\n"
-        if self._heard < len(self._said):
-            self._heard += 1
-            return self._say(note + self._said[self._heard - 1], valid=valid, anew=anew)
-        self.asked = True
+        heard = self._telling.answer(action)
+        if heard.message is not None:
+            return self._say(heard.note + heard.message, valid=heard.valid, anew=heard.anew)
         # The message holds it too, for memories that look up what is said now.
         asked = one_line(self.question.text)
-        now = f"{note}I have a question for you now, and it is your new goal: {asked}"
-        return self._say(now, valid=valid, goal=question_goal(self.question), anew=anew)
+        now = f"{heard.note}I have a question for you now, and it is your new goal: {asked}"
+        goal = question_goal(self.question)
+        return self._say(now, valid=heard.valid, goal=goal, anew=heard.anew)
 
 
 def _cut(query: str) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from random import Random
 from string import Formatter
@@ -111,6 +111,21 @@ def generate(split: str, index: int) -> Generated:
         context=tuple(context),
     )
     return Generated(question, query, claims)
+
+
+def shortened(game: Generated, n_paragraphs: int) -> Generated:
+    """The question with so many of its paragraphs: those that support it, and others, in order.
+
+    The question's id fixes which others; with more paragraphs come further ones, none goes.
+    """
+    question = game.question
+    needed = {title for title, _ in question.facts}
+    others = [p.title for p in question.context if p.title not in needed]
+    Random(f"hotpotqa paragraphs {VERSION} {question.id}").shuffle(others)
+    kept = needed.union(others[: max(0, n_paragraphs - len(needed))])
+    context = tuple(paragraph for paragraph in question.context if paragraph.title in kept)
+    claims = {fact: told for fact, told in game.claims.items() if fact[0] in kept}
+    return replace(game, question=replace(question, context=context), claims=claims)
 
 
 def question_type(index: int) -> str:

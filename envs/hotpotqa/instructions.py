@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...harness.types import Instructions
+from ..staged.messages import GOAL, LISTENING
 
 _MAY_CITE = "They are scored apart from the answer and may be left out."
 _FINISH = """\
@@ -66,10 +67,7 @@ Silver Heron
 """
 
 _THREE_STAGE = f"""
-Somebody talks to you, one message at a time. Anything in it may matter later, and nothing says \
-what will. Earlier messages can disappear from your context, so keep what you may need.
-
-Answer a message in a word, such as `ok`, to hear the next one. Once your goal is a question, \
+Somebody talks to you, {LISTENING} Once your goal is a question, \
 your next answer is taken as the answer to it and ends the episode.
 
 {_ANSWER}
@@ -79,9 +77,8 @@ your next answer is taken as the answer to it and ends the episode.
 {_FACTS} Every line under a title is one sentence.
 """
 
-_THREE_STAGE_EXAMPLE = """
-Your goal: keep in mind what you are told, since there may be a question about it later; answer \
-each message in a word, such as ok, to hear the next
+_THREE_STAGE_EXAMPLE = f"""
+Your goal: {GOAL}
 
 I have been looking through an old almanac.
 

@@ -8,9 +8,11 @@ from ...harness.errors import UsageError, unknown_name
 from ..common import flag
 from .changes import MAX_CHANGES
 from .distractors import MAX_DISTRACTORS
+from .generator import N_PARAGRAPHS
 
 _FORMS = ("interactive", "three-stage")
 _EXPOSURES = ("together", "each")
+_FEWEST = 2  # paragraphs: those that support an answer
 _CITES = ("optional", "required")
 
 
@@ -22,12 +24,19 @@ class Options:
     each: bool
     n_distractors: int
     n_changes: int
+    n_paragraphs: int  # of generated questions
     cite: bool
     allow_short: bool
 
 
 def read_options(
-    form: str, exposure: str, distractors: str, changes: str, cite: str, allow_short: str
+    form: str,
+    exposure: str,
+    distractors: str,
+    changes: str,
+    paragraphs: str,
+    cite: str,
+    allow_short: str,
 ) -> Options:
     """The options as they are used.
 
@@ -44,11 +53,14 @@ def read_options(
         each=exposure == "each",
         n_distractors=_number("distractors", distractors, MAX_DISTRACTORS),
         n_changes=_number("changes", changes, MAX_CHANGES),
+        n_paragraphs=_number("paragraphs", paragraphs, N_PARAGRAPHS),
         cite=cite == "required",
         allow_short=flag("allow_short", allow_short),
     )
     if not options.three_stage and (exposure, distractors, changes) != ("together", "5", "0"):
         raise UsageError("exposure, distractors and changes are options of form=three-stage")
+    if options.n_paragraphs < _FEWEST:
+        raise UsageError(f"paragraphs must be at least {_FEWEST}, not {paragraphs}")
     return options
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 
+from ..staged.messages import OK
 from .answers import write_answer
-from .experts import OK
 from .reading import find, mentions
 from .text import content_stems
 

@@ -1,0 +1,1 @@
+"""Episodes in three stages: what is told first, small talk, and the task itself."""
