@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from pydantic import BaseModel, Field
+
 from ...errors import DataError, MissingExtraError, UsageError
 from ...types import Completion, ModelInfo, Request
 from .. import ModelBase
@@ -18,6 +20,11 @@ from .process import ServerProcess
 from .server import ServerSpec, VllmServer
 
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM takes as --max-lora-rank
+
+
+class _Later(BaseModel):
+    max_lora_rank: int | None = Field(None, ge=1, le=_RANKS[-1])
+
 
 _servers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ServerSpec, VllmServer]]
 _servers = WeakKeyDictionary()
@@ -37,6 +44,7 @@ class VllmModel(ModelBase):
     Args:
         name: A directory with weights in safetensors, or a name on the hub.
         lora: The directory of a LoRA checkpoint (PEFT) to load.
+        max_lora_rank: Of adapters that are to be taken later (`take`), where there are any.
         revision: Of a model on the hub.
         dtype: As vLLM takes it; `auto` is the weights' own.
         max_model_len: The longest prompt and completion, in tokens.
@@ -77,6 +85,7 @@ class VllmModel(ModelBase):
         name: str,
         *,
         lora: str = "",
+        max_lora_rank: str | int | None = None,
         revision: str = "",
         dtype: str = "auto",
         max_model_len: str | int | None = None,
@@ -107,6 +116,7 @@ class VllmModel(ModelBase):
         self._adapter = read_adapter(Path(lora).expanduser()) if lora else None
         if self._adapter is not None:
             check_base(self._adapter, name)
+        later = checked_options(_Later, max_lora_rank=max_lora_rank).max_lora_rank
         self._spec = checked_options(
             ServerSpec,
             source=str(folder or name),
@@ -122,7 +132,7 @@ class VllmModel(ModelBase):
             tool_parser=tool_parser,
             python=python,
             runs_dir=runs_dir,
-            rank=_rank(self._adapter),
+            rank=_rank(self._adapter, later),
         )
         _require_vllm(python)
         self._calling: dict[str, Any] = {
@@ -141,12 +151,14 @@ class VllmModel(ModelBase):
         self._unasked = OpenAIModel(
             "m", base_url="http://127.0.0.1:1/v1", api_key_env="AGEMEM_VLLM_KEY", **self._calling
         )
-        self.info = self._about(folder)
-        self._endpoint: tuple[ServerProcess, OpenAIModel] | None = None
+        self._folder = folder
+        self.info = self._about()
+        self._endpoint: tuple[ServerProcess, str, OpenAIModel] | None = None
         self._server: VllmServer | None = None
 
-    def _about(self, folder: Path | None) -> ModelInfo:
+    def _about(self) -> ModelInfo:
         spec, adapter, calls = self._spec, self._adapter, self._unasked.info
+        folder = self._folder
         template = spec.chat_template
         identity = {
             "provider": "vllm",
@@ -178,6 +190,29 @@ class VllmModel(ModelBase):
         process = await server.supervisor.process()
         return await server.supervisor.watch(process, self._ask(server, process, request))
 
+    async def take(self, lora: Path) -> None:
+        """Answer with another adapter from the next call on; no call may be under way.
+
+        The one before is unloaded. The folder must stay as it is while it is in use: a server that
+        dies and is started again reads it anew.
+
+        Raises:
+            UsageError: for an adapter of another base, or of a rank beyond `max_lora_rank`.
+            DataError: if it cannot be read.
+            ModelError: if the server cannot be asked.
+        """
+        adapter = read_adapter(lora)
+        check_base(adapter, self._spec.source)
+        if adapter.rank > (self._spec.rank or 0):
+            raise UsageError(
+                f"the adapter {lora} has rank {adapter.rank}: the server must be started for it, "
+                f"with -o max_lora_rank={adapter.rank}"
+            )
+        before, self._adapter = self._asked_as(), adapter
+        self.info = self._about()
+        if self._server is not None and before not in (self._spec.served, self._asked_as()):
+            await self._server.unload(before)
+
     def count_tokens(self, text: str) -> int:
         """Tokens by the model's tokenizer, or estimated where it is not at hand."""
         return self._unasked.count_tokens(text)
@@ -186,7 +221,7 @@ class VllmModel(ModelBase):
         """Close the connections; the last of those who share the server ends it."""
         endpoint, self._endpoint = self._endpoint, None
         if endpoint is not None:
-            await endpoint[1].close()
+            await endpoint[2].close()
         server, self._server = self._server, None
         if server is None:
             return
@@ -207,20 +242,22 @@ class VllmModel(ModelBase):
     async def _ask(
         self, server: VllmServer, process: ServerProcess, request: Request
     ) -> Completion:
-        name = self._spec.served
+        name, old = self._asked_as(), self._endpoint
         if self._adapter is not None:
-            name = f"{name}-{self._adapter.hash}"
             await server.load(process, self._adapter, name)
-        if self._endpoint is None or self._endpoint[0] is not process:
-            url, old = f"{process.launch.url}/v1", self._endpoint
-            key = server.key_variable
-            self._endpoint = (
-                process,
-                OpenAIModel(name, base_url=url, api_key_env=key, **self._calling),
-            )
-            if old is not None:
-                await old[1].close()
-        return await self._endpoint[1].generate(request)
+        if old is not None and old[:2] == (process, name):
+            return await old[2].generate(request)
+        url, key = f"{process.launch.url}/v1", server.key_variable
+        model = OpenAIModel(name, base_url=url, api_key_env=key, **self._calling)
+        self._endpoint = process, name, model
+        if old is not None:
+            await old[2].close()
+        return await model.generate(request)
+
+    def _asked_as(self) -> str:
+        """The server's name for the model with its adapter."""
+        served, adapter = self._spec.served, self._adapter
+        return served if adapter is None else f"{served}-{adapter.hash}"
 
     def _forces_calls(self) -> bool:
         identity = self._unasked.info.identity
@@ -239,16 +276,16 @@ def _require_vllm(python: str) -> None:
         )
 
 
-def _rank(adapter: Adapter | None) -> int | None:
-    """The least of the ranks that vLLM can be started for and that an adapter fits in."""
-    if adapter is None:
+def _rank(adapter: Adapter | None, later: int | None) -> int | None:
+    """The least of the ranks that vLLM can be started for and that all adapters fit in."""
+    if adapter is None and later is None:
         return None
-    fitting = [rank for rank in _RANKS if rank >= adapter.rank]
-    if not fitting:
-        raise DataError(
-            f"the adapter {adapter.folder} has rank {adapter.rank}, more than vLLM takes"
-        )
-    return fitting[0]
+    most = max(adapter.rank if adapter is not None else 0, later or 0)
+    fitting = [rank for rank in _RANKS if rank >= most]
+    if fitting:
+        return fitting[0]
+    what = f"the adapter {adapter.folder} has" if adapter is not None else "option max_lora_rank:"
+    raise DataError(f"{what} rank {most}, more than vLLM takes")
 
 
 def _within(folder: Path | None, name: str) -> str:

@@ -140,28 +140,49 @@ class VllmServer:
             if name in self._loaded[1]:
                 return
             body = {"lora_name": name, "lora_path": str(adapter.folder.resolve())}
-            url = f"{process.launch.url}/v1/load_lora_adapter"
-            try:
-                async with (
-                    process.launch.session() as session,
-                    session.post(url, json=body) as response,
-                ):
-                    status, text = response.status, await response.text()
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                kind = type(error).__name__
-                raise ModelError(f"the adapter cannot be loaded: {kind}", "connection") from None
-            said = " ".join(text.split())[:400]
-            if status >= 500 and not await process.healthy():
-                raise ModelError(f"the adapter cannot be loaded: {said}", "server")
+            status, said = await _tell(process, "load_lora_adapter", body)
             # One call may have gone while the server loaded it: the name holds the adapter's hash.
             if status != 200 and "has already been loaded" not in said:
                 raise UsageError(f"vLLM refused the adapter {adapter.folder}: {said}")
             self._loaded[1].add(name)
 
+    async def unload(self, name: str) -> None:
+        """Unload an adapter, where it is loaded.
+
+        Raises:
+            ModelError: if the server cannot be asked.
+        """
+        async with self._loading:
+            if self._loaded is None or name not in self._loaded[1]:
+                return
+            process, names = self._loaded
+            names.discard(name)
+            if not process.ended.is_set():  # else it is gone with the server
+                await _tell(process, "unload_lora_adapter", {"lora_name": name})
+
     async def close(self) -> None:
         """End the server, and forget its key."""
         await self.supervisor.close()
         os.environ.pop(self.key_variable, None)
+
+
+async def _tell(process: ServerProcess, path: str, body: dict[str, str]) -> tuple[int, str]:
+    """Tell a server something of its adapters; the status and the beginning of what it says.
+
+    Raises:
+        ModelError: if it cannot be asked, or failed.
+    """
+    try:
+        url = f"{process.launch.url}/v1/{path}"
+        async with process.launch.session() as session, session.post(url, json=body) as response:
+            status, text = response.status, await response.text()
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        kind = type(error).__name__
+        raise ModelError(f"the adapter cannot be loaded: {kind}", "connection") from None
+    said = " ".join(text.split())[:400]
+    if status >= 500 and not await process.healthy():
+        raise ModelError(f"the adapter cannot be loaded: {said}", "server")
+    return status, said
 
 
 def _is_secret(name: str) -> bool:

@@ -43,6 +43,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/v1/load_lora_adapter":
             self.load(body)
             return
+        if self.path == "/v1/unload_lora_adapter":
+            print("unloaded", body["lora_name"], flush=True)
+            LOADED.discard(body["lora_name"])
+            self.answer(200, "Success")
+            return
         if "hang" in body:
             time.sleep(3600)
         deaths = Path(WISH["deaths"]) if "deaths" in WISH else None
