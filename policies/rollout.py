@@ -11,15 +11,15 @@ from ..harness.config import Execution, RunConfig
 from ..harness.errors import InfraError, ModelError, UsageError
 from ..harness.ledger import Ledger
 from ..harness.models import make_model
-from ..harness.models.recording import Recording
+from ..harness.models.recording import Listening, Recording
 from ..harness.plan import Models, close_memory, env_options, make_embedder, make_memory
 from ..harness.records import Episode, EpisodeKey
 from ..harness.trace import Trace
-from ..harness.types import Completion, Gold, Model, Task
+from ..harness.types import ChatMessage, Completion, Gold, Model, Task
 from ..harness.workers.pool import EnvPool, make_pool
 from .recipe import Recipe
 from .rewards import Evidence, Rewarder
-from .trajectory import Group, Step, Trajectory, stages_of
+from .trajectory import Group, Stage, Step, Trajectory, stages_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,20 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """An episode as texts: what was asked and answered at each turn, and its stage."""
+
+    episode: Episode
+    turns: tuple[tuple[tuple[ChatMessage, ...], Completion], ...]
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Played:
     """One finished episode with all that is known of it."""
 
     episode: Episode
     trace: Trace
-    completions: list[Completion]
     gold: Gold | None
     step_limit: int
 
@@ -128,7 +136,8 @@ class Player:
         Raises:
             InfraError: if the infrastructure broke it; it is then no trajectory.
         """
-        played = await self._episode(task, temperature, repeat)
+        recording = Recording(self._models.agent)
+        played = await self._episode(task, temperature, repeat, recording)
         events = tuple(played.trace.events)
         stages = stages_of(events, staged=self.recipe.staged)
         evidence = Evidence(
@@ -138,10 +147,22 @@ class Player:
         masked = self.recipe.grpo is not None and self.recipe.grpo.mask_truncated
         steps = tuple(
             _step(completion, stage, masked=masked)
-            for completion, stage in zip(played.completions, stages, strict=True)
+            for completion, stage in zip(recording.completions, stages, strict=True)
         )
         reward = await self._rewarder(evidence)
         return Trajectory(task.id, rollout, steps, played.episode, events, played.gold, reward)
+
+    async def listen(self, task: Task, *, repeat: int) -> Heard:
+        """One rollout of a model that has no tokens, such as a teacher.
+
+        Raises:
+            InfraError: if the infrastructure broke it.
+        """
+        listening = Listening(self._models.agent)
+        async with self._slots:
+            played = await self._episode(task, 0.0, repeat, listening)
+        stages = stages_of(played.trace.events, staged=self.recipe.staged)
+        return Heard(played.episode, tuple(listening.turns), tuple(stages))
 
     async def close(self) -> None:
         """Release the environments and what writes for the memory; not the policy."""
@@ -163,8 +184,8 @@ class Player:
                     return error
         raise AssertionError("the last try returns")
 
-    async def _episode(self, task: Task, temperature: float, repeat: int) -> _Played:
-        """Play one episode to its end.
+    async def _episode(self, task: Task, temperature: float, repeat: int, model: Model) -> _Played:
+        """Play one episode to its end; the model is of this episode alone.
 
         Raises:
             InfraError: if the infrastructure broke it.
@@ -172,7 +193,6 @@ class Player:
         env_name, name = self.recipe.tasks.env, self.recipe.tasks.memory
         memory, meter = make_memory(self._config, name, self._models)
         meter.point_to(Ledger(), Trace())
-        recording = Recording(self._models.agent)
         agent = self.recipe.agent.model_copy(update={"temperature": temperature})
         options = env_options(self._config, self._execution, env_name)
         try:
@@ -180,7 +200,7 @@ class Player:
             try:
                 gold = await env.gold(task)
                 episode = await run_episode(
-                    env, memory, recording, task,
+                    env, memory, model, task,
                     key=self._key(task, repeat), config=agent, meter=meter,
                 )  # fmt: skip
                 limit = agent.max_steps or task.max_steps or env.spec.max_steps
@@ -190,7 +210,7 @@ class Player:
             await close_memory(memory)
         if not episode.scored:
             raise ModelError(f"{task.id}: {episode.reason}", episode.fault or "server")
-        return _Played(episode, meter.trace, recording.completions, gold, limit)
+        return _Played(episode, meter.trace, gold, limit)
 
     def _key(self, task: Task, repeat: int) -> EpisodeKey:
         """Names the episode in records and seeds its draws; its environment's seed is the run's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..errors import ModelError
-from ..types import Completion, EpisodeView, Model, Request
+from ..types import ChatMessage, Completion, EpisodeView, Model, Request
 from . import ModelBase
 
 
@@ -43,5 +43,33 @@ class Recording(ModelBase):
 
     def bind(self, episode: EpisodeView) -> Model:
         """Binds what answers, and goes on recording."""
+        self._inner = self._inner.bind(episode)
+        return self
+
+
+class Listening(ModelBase):
+    """Passes an episode's requests on, and keeps each with its completion, as text.
+
+    Args:
+        inner: What answers; unlike `Recording` it need not have tokens.
+    """
+
+    def __init__(self, inner: Model) -> None:
+        self.info = inner.info
+        self.turns: list[tuple[tuple[ChatMessage, ...], Completion]] = []
+        self._inner = inner
+
+    async def generate(self, request: Request) -> Completion:
+        """See `Model.generate`."""
+        completion = await self._inner.generate(request)
+        self.turns.append((tuple(request.messages), completion))
+        return completion
+
+    def count_tokens(self, text: str) -> int:
+        """See `Model.count_tokens`."""
+        return self._inner.count_tokens(text)
+
+    def bind(self, episode: EpisodeView) -> Model:
+        """Binds what answers, and goes on listening."""
         self._inner = self._inner.bind(episode)
         return self

@@ -1,0 +1,358 @@
+"""A teacher of the six memory tools: it plays an environment's expert, and keeps notes of it.
+
+What to do next is the expert's knowledge, who has seen only what the agent was shown. What the
+teacher *writes* stands in the prompt: an answer is given only where what was retrieved supports
+it, and nothing is looked for that no message names. So a model can learn it from the prompt alone.
+Each thought names what was noticed or is looked for, before the act that depends on it.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..harness.errors import unknown_name
+from ..harness.models import ModelBase, estimate_usage, prompt_tokens, refuse_writing
+from ..harness.prompts import MEMORY_HEADING, goal_message, last_turn_message
+from ..harness.protocol import render_calls
+from ..harness.tools import ToolCall, find_tool
+from ..harness.types import ChatMessage, Completion, EpisodeView, Model, ModelInfo, Request
+
+RULE = "1"  # changes whenever what the teacher writes does
+TOLD = "keep in mind"  # in the goal of an episode that tells things before it asks
+SUMMARY_SHARE = 0.7  # of the context budget: summarise from here on
+MAX_CALLS = 8  # in one turn
+UNKNOWN = "unknown"  # the answer where nothing supports one
+OK = "ok"
+
+_HEADER = re.compile(r"^.*“(.+)”:$", re.M)  # what is told stands below it, a sentence a line
+_NAMED = re.compile(r"“([^”]+)”")
+_END = re.compile(r"(?<=[.?!])\s+")
+_ENTRY = re.compile(r"^\[([^\]\s]{4,64})\] (.*)$", re.M)  # of a retrieval: id and content
+_FINISH = re.compile(r"finish\[(.*?)\](?: facts\[(.*)\])?$", re.S)
+_FACT = re.compile(r"(.*) # (\d+)")
+_RESULT = re.compile(r"\[(\w+): (\w+)\] (.*)", re.S)
+_NUMBER = re.compile(r"\b\d[\d,]*\b")
+_WITHDRAWN = re.compile(r"\b(?:I|me|my|not|never|forget|please)\b", re.I)  # no fact speaks so
+_ASKS = "I have a question for you now"
+_NO_TALK = (goal_message(""), MEMORY_HEADING, "Summary of ", "Format problem: ", _ASKS)
+
+
+class Teacher(ModelBase):
+    """Plays an expert and uses the memory tools; not for models' requests out of an episode.
+
+    Args:
+        expert: Of the environment; one that knows only what was shown.
+        noise: How often a sensible tool call is left out.
+        seed: Of what is left out.
+    """
+
+    def __init__(self, expert: str, noise: float = 0.0, seed: int = 0) -> None:
+        self.info = ModelInfo(
+            f"teacher ({expert})",
+            oracle=True,
+            writes=False,
+            identity={"provider": "teacher", "expert": expert, "rule": RULE, "noise": noise},
+        )
+        self._expert, self._noise, self._seed = expert, noise, seed
+
+    def bind(self, episode: EpisodeView) -> Model:
+        """The teacher for one episode.
+
+        Raises:
+            UsageError: if the environment has no such expert, or it knows what is not shown.
+        """
+        spec = episode.env.spec
+        experts = [name for name in spec.experts if name != "oracle"]
+        if self._expert not in experts:
+            raise unknown_name(f"expert of {spec.name} that only observes:", self._expert, experts)
+        key = episode.key
+        draws = random.Random(f"teacher {self._seed} {key.task} {key.seed} {key.repeat}")
+        return _Lesson(self.info, self._expert, self._noise, draws, episode)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a prompt shows.
+
+    Attributes:
+        goal: The goal in force, without its heading.
+        now: The newest observation.
+        before: Small talk that is over and still stands in the context.
+        results: Of the tools called since that observation: tool, status, content.
+    """
+
+    goal: str
+    now: str
+    before: tuple[str, ...]
+    results: tuple[tuple[str, str, str], ...]
+
+    @property
+    def entries(self) -> dict[str, str]:
+        """Retrieved since the observation: content by id."""
+        texts = [text for tool, _, text in self.results if tool == "Retrieve_memory"]
+        return {id_: content for text in texts for id_, content in _ENTRY.findall(text)}
+
+
+@dataclass(slots=True)
+class _Step:
+    """What was done about one observation."""
+
+    skipped: set[str] = field(default_factory=set)  # calls that were left out
+    kept: set[str] = field(default_factory=set)  # calls that were drawn to be made
+    done: set[str] = field(default_factory=set)
+    queries: list[str] = field(default_factory=list)
+
+
+_Act = tuple[str, tuple[ToolCall, ...]]  # thought and calls
+
+
+class _Lesson(ModelBase):
+    """One episode."""
+
+    def __init__(
+        self, info: ModelInfo, expert: str, noise: float, draws: random.Random, episode: EpisodeView
+    ) -> None:
+        self.info = info
+        self._expert, self._noise, self._draws, self._episode = expert, noise, draws, episode
+        self._step = _Step()
+        self._n_calls = 0
+
+    async def generate(self, request: Request) -> Completion:
+        """Calls of tools, or an answer."""
+        refuse_writing(self.info, request)
+        seen = read(request.messages)
+        asked = TOLD not in seen.goal
+        act: _Act | None = None
+        if self._episode.tools and request.messages[-1].content != last_turn_message():
+            act = self._tidy(request, seen)
+            if act is None and not asked:
+                act = self._hear(seen)
+        if asked:
+            action = await self._episode.env.expert_action(self._expert) or ""
+            found = _FINISH.fullmatch(action)
+            if found is not None:
+                return self._reply(request, *self._ask(seen, found, act))
+            if act is None:
+                act = self._recall(seen)
+            if act is None:
+                return self._reply(request, f"Next: {action}", (), action)
+        if act is not None:
+            return self._reply(request, *act)
+        return self._reply(request, _remark(seen.now), (), OK)
+
+    def _reply(
+        self, request: Request, thought: str, calls: tuple[ToolCall, ...], answer: str = ""
+    ) -> Completion:
+        text = f"<think>{thought}</think>"
+        if not calls:
+            self._step = _Step()
+            text += f"<answer>{answer}</answer>"
+        elif not self._episode.native:
+            text, calls = text + render_calls(calls), ()
+        usage = estimate_usage(request, text, calls)
+        return Completion(text, usage, calls, finish="tool_calls" if calls else "stop")
+
+    # --- what is told ---------------------------------------------------------------------------
+
+    def _hear(self, seen: _Seen) -> _Act | None:
+        """Note what is told, mend what is corrected."""
+        told = notes(seen.now)
+        if told:
+            left = [name for name in told if name not in self._step.done][:MAX_CALLS]
+            self._step.done.update(left)
+            wanted = [name for name in left if self._wants(f"add {name}")]
+            calls = [self._call("Add_memory", content=note(n, told[n])) for n in wanted]
+            made = tuple(call for call in calls if call is not None)
+            return (f"This is about {', '.join(wanted)}.", made) if made else None
+        named = _NAMED.search(seen.now)
+        if named is None or not self._wants("mend"):
+            return None
+        return self._mend(seen, named[1])
+
+    def _mend(self, seen: _Seen, name: str) -> _Act | None:
+        """Retrieve the note of a thing that a correction names, then update it."""
+        if name not in self._step.queries:
+            return self._retrieve(name, f"{name} is corrected.")
+        found = next(((i, c) for i, c in seen.entries.items() if c.startswith(f"{name}: ")), None)
+        if found is None or "mended" in self._step.done:
+            return None
+        self._step.done.add("mended")
+        id_, content = found
+        wrong, true = correction(seen.now, name, content)
+        if not wrong or (call := self._call(
+            "Update_memory", memory_id=id_, content=content.replace(wrong, true, 1)
+        )) is None:  # fmt: skip
+            return None
+        return f"Not: {wrong} But: {true}", (call,)
+
+    # --- the context ----------------------------------------------------------------------------
+
+    def _tidy(self, request: Request, seen: _Seen) -> _Act | None:
+        """Filter small talk that is over; summarise a long context."""
+        for talk in seen.before:
+            criteria = _END.split(talk)[0]
+            if criteria not in self._step.done and self._wants("filter"):
+                self._step.done.add(criteria)
+                if call := self._call("Filter_context", criteria=criteria):
+                    return "The small talk is over.", (call,)
+        full = SUMMARY_SHARE * self._episode.context_budget
+        if prompt_tokens(request, self.count_tokens) > full and "summary" not in self._step.done:
+            self._step.done.add("summary")
+            if self._wants("summary") and (call := self._call("Summary_context", span="all")):
+                return "The context is long.", (call,)
+        return None
+
+    # --- the question ---------------------------------------------------------------------------
+
+    def _ask(
+        self, seen: _Seen, found: re.Match[str], act: _Act | None
+    ) -> tuple[str, tuple[ToolCall, ...], str]:
+        """Retrieve what the answer rests on, then answer if it supports it."""
+        if act is not None:
+            return *act, ""
+        answer, facts = found[1], _facts(found[2] or "")
+        entries = list(seen.entries.values())
+        proof = _proof(facts, entries)
+        shown = " ".join([seen.goal, *entries])
+        names = list(dict.fromkeys(name for name, _ in facts)) or [seen.goal]
+        for name in names:
+            if name in self._step.queries or name not in shown or not self._wants("retrieve"):
+                continue
+            before = f"{proof[-1]} " if proof and name not in seen.goal else ""
+            if act := self._retrieve(name, f"{before}Look for {name}."):
+                return *act, ""
+        said = " ".join(entries).casefold()
+        supported = len(proof) == len(facts) > 0
+        if supported and (answer in ("yes", "no") or answer.casefold() in said):
+            return _argue(answer, facts, proof), (), answer
+        return f"Nothing is known of {names[-1]}.", (), UNKNOWN
+
+    def _recall(self, seen: _Seen) -> _Act | None:
+        """At a new goal that is no question: what is held that may help."""
+        if seen.goal in self._step.queries or seen.before or not self._wants("retrieve"):
+            return None
+        return self._retrieve(seen.goal, "A new goal.") if _ASKS in seen.now else None
+
+    # --- calls ----------------------------------------------------------------------------------
+
+    def _retrieve(self, query: str, thought: str) -> _Act | None:
+        self._step.queries.append(query)
+        call = self._call("Retrieve_memory", query=query, top_k=1)
+        return (thought, (call,)) if call is not None else None
+
+    def _wants(self, what: str) -> bool:
+        """Whether a call is made, or left out for this step; it is drawn once."""
+        if what in self._step.kept or what in self._step.skipped:
+            return what in self._step.kept
+        made = self._draws.random() >= self._noise
+        (self._step.kept if made else self._step.skipped).add(what)
+        return made
+
+    def _call(self, name: str, **arguments: object) -> ToolCall | None:
+        """A call of the tool, or None where the memory does not offer it."""
+        tool = find_tool(self._episode.tools, name)
+        if tool is None:
+            return None
+        self._n_calls += 1
+        return ToolCall(tool.name, arguments, f"call_{self._n_calls}")
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def read(messages: Sequence[ChatMessage]) -> _Seen:
+    """What a prompt shows: the goal, the newest observation, and what came of it so far."""
+    goal = now = ""
+    before: list[str] = []
+    results: list[tuple[str, str, str]] = []
+    for message in messages:
+        text = message.content
+        if message.role == "tool" and (result := _RESULT.match(text)):
+            results.append((result[1], result[2], result[3]))
+        elif message.role != "user" or text == last_turn_message():
+            continue
+        elif text.startswith(goal_message("")):
+            goal = text.removeprefix(goal_message(""))
+        elif not text.startswith(_NO_TALK) or text.startswith(_ASKS):
+            if _is_talk(now):
+                before.append(now)
+            now, results = text, []
+    return _Seen(goal, now, tuple(before), tuple(results))
+
+
+def notes(text: str) -> dict[str, list[str]]:
+    """What a message tells, if it does: sentences by the thing they are about."""
+    told: dict[str, list[str]] = {}
+    for part in text.split("\n\n"):
+        lines = part.split("\n")
+        if len(lines) > 1 and (header := _HEADER.fullmatch(lines[0])):
+            told[header[1]] = lines[1:]
+    return told
+
+
+def note(name: str, sentences: Sequence[str]) -> str:
+    """The memory of a thing: one entry, its name first, the sentences as they were told."""
+    return f"{name}: {' '.join(sentences)}"
+
+
+def correction(message: str, name: str, content: str) -> tuple[str, str]:
+    """The sentence of a note that a message takes back, and the true one; empty if unclear."""
+    rest = [s for s in _END.split(message) if f"“{name}”" not in s]
+    true = " ".join(s for s in rest if not _WITHDRAWN.search(s))
+    withdrawn = set(_words(" ".join(s for s in rest if _WITHDRAWN.search(s))))
+    best, most = "", 0
+    for sentence in _END.split(content.removeprefix(f"{name}: ")):
+        own = {word for word in _words(sentence) if word[0].isupper() or word[0].isdigit()}
+        common = len(withdrawn & own) * 100 + len(withdrawn & set(_words(sentence)))
+        if common > most:
+            best, most = sentence, common
+    return (best, true) if true else ("", "")
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w[\w,]*\w|\w", text)
+
+
+def _is_talk(text: str) -> bool:
+    """Whether an observation is small talk: it tells nothing, and corrects nothing."""
+    return bool(text) and "“" not in text and not text.startswith(_NO_TALK)
+
+
+def _remark(text: str) -> str:
+    """The thought beside an `ok`."""
+    named = _NAMED.search(text)
+    return f"{named[1]} is settled." if named is not None else "This is small talk."
+
+
+def _facts(text: str) -> list[tuple[str, int]]:
+    """The facts of `Title # 0 | Other # 2`."""
+    found = (_FACT.fullmatch(item.strip()) for item in text.split("|"))
+    return [(fact[1], int(fact[2])) for fact in found if fact is not None]
+
+
+def _proof(facts: Sequence[tuple[str, int]], entries: Sequence[str]) -> list[str]:
+    """Of each fact, in order, its sentence as the retrieved entries have it, until one lacks."""
+    proof = []
+    for name, at in facts:
+        entry = next((e for e in entries if e.startswith(f"{name}: ")), None)
+        sentences = _END.split(entry.removeprefix(f"{name}: ")) if entry is not None else []
+        if at >= len(sentences):
+            break
+        proof.append(sentences[at])
+    return proof
+
+
+def _argue(answer: str, facts: Sequence[tuple[str, int]], proof: Sequence[str]) -> str:
+    """The thought that ends in an answer: the sentences, or the numbers that are compared."""
+    names = [name for name, _ in facts]
+    if answer in ("yes", "no"):
+        said = list(proof)
+    elif answer in names and len(names) > 1:
+        numbers = [_NUMBER.findall(sentence)[:1] for sentence in proof]
+        said = [f"{found[0]}." if found else s for found, s in zip(numbers, proof, strict=True)]
+    else:
+        names, said = names[-1:], list(proof[-1:])
+    return " ".join(f"{name}: {sentence}" for name, sentence in zip(names, said, strict=True))
