@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..harness.agent import run_episode
@@ -57,7 +58,12 @@ class Player:
 
     Args:
         recipe: Says what is played, and how it is rewarded.
-        model: The policy, or what else is to play; not closed here.
+        model: The policy, or what else is to play; not closed here. One in this process (with
+            `expect`) decodes only while all episodes in play wait for it, so that which of them
+            are computed together, and so every last bit, depends on the draws alone.
+
+    Attributes:
+        watch: Told how many episodes of a round are left whenever one has ended.
     """
 
     def __init__(self, recipe: Recipe, model: Model) -> None:
@@ -71,6 +77,10 @@ class Player:
         self._rewarder = Rewarder(recipe.reward, embedder, judge)
         self._pool: EnvPool = make_pool(self._execution)
         self._slots = asyncio.Semaphore(recipe.sampler.concurrency)
+        self._expect: Callable[[int], None] = getattr(model, "expect", lambda _: None)
+        self._left = 0  # episodes of this round that have not ended
+        self._reward_s = 0.0
+        self.watch: Callable[[int], None] = lambda _: None
         self._hashes: dict[str, tuple[str, str]] = {}  # environment's version and data, by split
 
     async def tasks(self, split: str, first: int, episodes: int | None) -> tuple[Task, ...]:
@@ -105,6 +115,7 @@ class Player:
         Raises:
             InfraError: if no group could be finished.
         """
+        self._more(len(tasks) * rollouts)
         playing = [
             asyncio.gather(
                 *(self._kept(task, i, temperature, round_ * rollouts + i) for i in range(rollouts))
@@ -138,6 +149,12 @@ class Player:
         """
         recording = Recording(self._models.agent)
         played = await self._episode(task, temperature, repeat, recording)
+        return await self._rewarded(task, rollout, played, recording.completions)
+
+    async def _rewarded(
+        self, task: Task, rollout: int, played: _Played, completions: Sequence[Completion]
+    ) -> Trajectory:
+        """What training sees of an episode."""
         events = tuple(played.trace.events)
         stages = stages_of(events, staged=self.recipe.staged)
         evidence = Evidence(
@@ -147,9 +164,11 @@ class Player:
         masked = self.recipe.grpo is not None and self.recipe.grpo.mask_truncated
         steps = tuple(
             _step(completion, stage, masked=masked)
-            for completion, stage in zip(recording.completions, stages, strict=True)
+            for completion, stage in zip(completions, stages, strict=True)
         )
+        clock = time.perf_counter()
         reward = await self._rewarder(evidence)
+        self._reward_s += time.perf_counter() - clock
         return Trajectory(task.id, rollout, steps, played.episode, events, played.gold, reward)
 
     async def listen(self, task: Task, *, repeat: int) -> Heard:
@@ -171,17 +190,38 @@ class Player:
         if self._models.judge is not None:
             await self._models.judge.close()
 
+    def take_reward_seconds(self) -> float:
+        """Seconds that rewards, and their judge, have taken since this was asked last."""
+        seconds, self._reward_s = self._reward_s, 0.0
+        return seconds
+
+    def _more(self, episodes: int) -> None:
+        """Count episodes that are to be played, or, below 0, that have ended."""
+        self._left += episodes
+        self._expect(min(self._left, self.recipe.sampler.concurrency))
+        self.watch(self._left)
+
     async def _kept(
         self, task: Task, rollout: int, temperature: float, repeat: int
     ) -> Trajectory | InfraError:
         """A rollout, tried again where the infrastructure broke it."""
-        for tries_left in range(self.recipe.sampler.retries, -1, -1):
-            try:
-                async with self._slots:
-                    return await self.play(task, rollout, temperature=temperature, repeat=repeat)
-            except InfraError as error:
-                if not tries_left:
-                    return error
+        counted = True  # among those that the decoder waits for; not while a judge is asked
+        try:
+            for tries_left in range(self.recipe.sampler.retries, -1, -1):
+                try:
+                    recording = Recording(self._models.agent)
+                    async with self._slots:
+                        played = await self._episode(task, temperature, repeat, recording)
+                    if counted:
+                        counted = False
+                        self._more(-1)
+                    return await self._rewarded(task, rollout, played, recording.completions)
+                except InfraError as error:
+                    if not tries_left:
+                        return error
+        finally:
+            if counted:
+                self._more(-1)
         raise AssertionError("the last try returns")
 
     async def _episode(self, task: Task, temperature: float, repeat: int, model: Model) -> _Played:
