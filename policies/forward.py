@@ -49,6 +49,12 @@ class Packed:
     order: Tensor
     computed: int
 
+    @classmethod
+    def nothing(cls) -> Packed:
+        """A forward that predicts nothing, for a process that waits for others."""
+        none, one = torch.zeros(0, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64)
+        return cls(one, one, None, none, none, none, 0)
+
     def to(self, device: torch.device) -> Packed:
         """The same on a device."""
         return Packed(

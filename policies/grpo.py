@@ -61,12 +61,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from ..harness.errors import UsageError
+from .engine import Engine, Tally
+from .forward import Packed
 from .recipe import GrpoRecipe
 from .trajectory import Group, Step
 
@@ -208,3 +211,92 @@ def divergence(
         return value, ratio * value  # (6)
     pull = d.square() / 2 if kind == "k2" else d.exp() - 1 - d
     return pull.detach(), pull
+
+
+class Objective:
+    """Equation (7) of an update, pack by pack, and what is reported of it.
+
+    Args:
+        groups: All of the update.
+        grpo: What the equations leave open.
+        engine: Adds the normalisers of equation (8) up over processes.
+        device: Of the model.
+
+    Attributes:
+        steps: In canonical order. Those that cannot have a gradient, as their advantage and beta
+            are 0, are marked as not trained; they still count in equation (8).
+        size: Completion tokens of all steps.
+        reference: log pi_ref of all completion tokens [size]; wanted where beta is not 0.
+        epoch: From 0. In the first the weights are those that drew the tokens: there old
+            log-probabilities are taken from its own forward, unless the sampler's are wanted.
+
+    Raises:
+        UsageError: where the sampler's log-probabilities are wanted, and it told none.
+    """
+
+    def __init__(
+        self, groups: Sequence[Group], grpo: GrpoRecipe, engine: Engine, device: torch.device
+    ) -> None:
+        if not groups:
+            raise ValueError("no groups")
+        layout = lay_out(groups, grpo)
+        trained = layout.share > 0
+        if grpo.old_logprobs == "sampled" and bool(layout.sampled[trained].isnan().any()):
+            raise UsageError(
+                "grpo.old_logprobs sampled: the sampler told no log-probabilities; use recomputed"
+            )
+        self.size, self.epoch = len(trained), 0
+        self.reference: Tensor | None = None
+        self.steps = steps_of(groups) if grpo.beta else _with_advantage(groups, layout.advantage)
+        self._grpo, self._engine, self._tally = grpo, engine, Tally()
+        total = engine.sum(float(layout.share.sum()))
+        self._weight = (layout.share / (total or 1.0)).float().to(device)
+        self._advantage = layout.advantage.float().to(device)
+        self._sampled = layout.sampled.float().to(device)
+        self._old = self._sampled.clone()
+        self._counts = {
+            "tokens": int(trained.sum()),
+            "tokens_plain": sum(step.length for step in self.steps if any(step.mask)),
+            "groups": len(groups),
+            "flat_groups": sum(group.flat for group in groups),
+        }
+
+    def __call__(self, packed: Packed, logprobs: Tensor, entropies: Tensor) -> Tensor:
+        """A pack's part of the loss.
+
+        Args:
+            packed: Says which tokens.
+            logprobs: Theirs, with gradient [n].
+            entropies: Of the distributions they were drawn from [n].
+        """
+        at, tally = packed.order, self._tally
+        if not self.epoch and self._grpo.old_logprobs == "recomputed":
+            self._old[at] = logprobs.detach()
+        reference = None if self.reference is None else self.reference[at]
+        found = terms(logprobs, self._old[at], reference, self._advantage[at], self._grpo)
+        tally.add(
+            surrogate=found.surrogate, kl=found.kl, ratio=found.ratio,
+            clipped=found.clipped, entropy=entropies,
+        )  # fmt: skip
+        tally.most(ratio_max=found.ratio)
+        if not self.epoch and self._grpo.temperature == 1.0:  # the sampler's are before temperature
+            off = (self._sampled[at] - logprobs.detach()).abs()
+            off = off[~off.isnan()]
+            tally.add(mismatch=off)
+            tally.most(mismatch_max=off)
+        return (self._weight[at] * found.loss).sum()
+
+    def metrics(self) -> dict[str, float]:
+        """Means over the tokens that were computed, and counts; of all processes and epochs."""
+        counts = {name: self._engine.sum(count) for name, count in self._counts.items()}
+        return {**self._tally.result(self._engine), **counts}
+
+
+def _with_advantage(groups: Sequence[Group], advantage: Tensor) -> list[Step]:
+    """All steps, those without advantage marked as not trained."""
+    steps = steps_of(groups)
+    parts = advantage.split([len(step.mask) for step in steps])
+    return [
+        step if bool(part.any()) else replace(step, mask=(False,) * len(step.mask))
+        for step, part in zip(steps, parts, strict=True)
+    ]

@@ -1,0 +1,109 @@
+"""AdamW (arXiv 1711.05101) with what training needs around it: refusals, and a state to resume."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..harness.errors import DataError
+from .engine import Engine
+
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a parameter
+
+
+class Optimizer:
+    """Changes the trainable weights of a model.
+
+    Args:
+        model: Its parameters that require gradients are changed.
+        scorer: The module that is called for gradients, and holds the model.
+        engine: Prepares the scorer and the optimizer together.
+
+    Attributes:
+        scorer: As the engine wraps it.
+        updates: Made so far.
+    """
+
+    def __init__(self, model: Any, scorer: nn.Module, engine: Engine) -> None:
+        self.updates = 0
+        self._engine = engine
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if (p.ndim > 1) == decays], "decays": decays}
+            for decays in (True, False)  # biases and the scales of norms do not
+        ]
+        inner = torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0)
+        self.scorer, self._inner = engine.prepare(scorer, inner)
+        named = model.named_parameters()  # now, since an engine may have put others in their place
+        self._named: dict[str, nn.Parameter] = {name: p for name, p in named if p.requires_grad}
+
+    def begin(self, learning_rate: float, weight_decay: float) -> None:
+        """Forget gradients; set the rates of the next update."""
+        self._inner.zero_grad(set_to_none=True)
+        for group in self._inner.param_groups:
+            group["lr"] = learning_rate
+            group["weight_decay"] = weight_decay if group["decays"] else 0.0
+
+    def step(self, max_norm: float) -> float:
+        """Change the weights by the gradients that were added up, and forget these.
+
+        Args:
+            max_norm: Longer gradients are scaled down to it.
+
+        Returns:
+            The gradient's norm. If it is no finite number, weights and moments stay as they are.
+        """
+        norm = self._engine.clip(list(self._named.values()), max_norm)
+        if math.isfinite(norm):
+            self._inner.step()
+            self.updates += 1
+        self._inner.zero_grad(set_to_none=True)
+        return norm
+
+    def reset(self) -> None:
+        """Forget the moments of earlier updates."""
+        self._inner.state.clear()
+
+    def state(self) -> dict[str, Tensor]:
+        """Moments and the number of updates, for safetensors."""
+        kept = {"updates": torch.tensor(self.updates)}
+        for name, parameter in self._named.items():
+            for key, value in self._inner.state.get(parameter, {}).items():
+                kept[f"{key}.{name}"] = torch.as_tensor(value).detach().cpu().clone()
+        return kept
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take up what `state` gave.
+
+        Raises:
+            DataError: if it is of another model.
+        """
+        problem = self._unlike(state)
+        if problem is not None:
+            raise DataError(f"the optimizer's state is of another model: {problem}")
+        self.reset()
+        for name, parameter in self._named.items():
+            if f"step.{name}" in state:
+                found = {key: state[f"{key}.{name}"] for key in _MOMENTS}
+                self._inner.state[parameter] = {
+                    key: value.clone() if key == "step" else value.to(parameter.device, copy=True)
+                    for key, value in found.items()
+                }
+        self.updates = int(state["updates"])
+
+    def _unlike(self, state: Mapping[str, Tensor]) -> str | None:
+        """What a state has that these parameters have not, or the other way round."""
+        known = {"updates"} | {f"{key}.{name}" for key in _MOMENTS for name in self._named}
+        if strange := sorted(set(state) - known):
+            return f"it has {strange[0]!r}"
+        present = [name for name in self._named if f"step.{name}" in state]
+        needed = ["updates"] + [f"{key}.{name}" for key in _MOMENTS for name in present]
+        if lacking := [key for key in needed if key not in state]:
+            return f"it lacks {lacking[0]!r}"
+        moments = [(f"{key}.{name}", self._named[name]) for key in _MOMENTS[1:] for name in present]
+        differ = [key for key, parameter in moments if state[key].shape != parameter.shape]
+        return f"{differ[0]!r} has another shape" if differ else None
