@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..harness.errors import DataError, unknown_name
+from ..harness.errors import DataError, UsageError, unknown_name
 
 MAX_ACTION = 1000  # characters; longer ones are no action anywhere
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -32,6 +32,19 @@ def flag(option: str, value: str) -> bool:
     if value not in values:
         raise unknown_name(f"value of {option}:", value, values)
     return values[value]
+
+
+def number(option: str, value: str, most: int) -> int:
+    """The value of an option that is a whole number, 0 to `most`.
+
+    Raises:
+        UsageError: for any other value.
+    """
+    if not (value.isascii() and value.isdecimal() and len(value) < 4):
+        raise UsageError(f"{option} must be a number, not {value[:40]!r}")
+    if int(value) > most:
+        raise UsageError(f"{option} must be at most {most}, not {value}")
+    return int(value)
 
 
 def data_path(data: str) -> Path:

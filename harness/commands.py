@@ -167,7 +167,7 @@ def _about(group: registry.Group, plugin: registry.Plugin) -> dict[str, Any]:
     try:
         target = registry.load(group, plugin.name)
         about = (target.__doc__ or "").strip().partition("\n")[0]
-        if group == "envs":
+        if group == "envs" and target.spec.splits:  # one that wraps others has theirs
             spec = target.spec
             splits = (
                 f"{s.name} ({'any' if s.n_tasks is None else s.n_tasks})" for s in spec.splits

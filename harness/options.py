@@ -93,9 +93,23 @@ def accepted(group: registry.Group, name: str) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.kind in kinds and p.name not in skip}
 
 
+def _of_env(name: str, given: dict[str, str], pairs: list[str]) -> dict[str, Any]:
+    """The options of an environment; one that wraps another takes that one's, too.
+
+    An environment says by `wraps` which of its options names the other.
+    """
+    own = accepted("envs", name)
+    option = getattr(registry.load("envs", name), "wraps", None)
+    if option is None:
+        return own
+    named = {**given, **dict(map(read_pair, pairs))}
+    inner = named.get(f"{name}.{option}", named.get(option))
+    return own if not inner else {**accepted("envs", registry.canonical("envs", inner)), **own}
+
+
 def _route(config: RunConfig, pairs: list[str]) -> dict[str, dict[str, str]]:
     """Give each option to the one it belongs to; also checks those from the file."""
-    owners = {name: accepted("envs", name) for name in config.envs}
+    owners = {name: _of_env(name, config.options.get(name, {}), pairs) for name in config.envs}
     owners |= {name: accepted("memories", name) for name in config.memories}
     owners |= {name: accepted("models", name) for name in config.model_names}
     routed: dict[str, dict[str, str]] = {}

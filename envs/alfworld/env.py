@@ -131,6 +131,12 @@ class AlfworldEnvironment:
         self._episode = _Episode(text, on_reference=self._on_reference)
         return Observation(text=self._episode.view, goal=text.task)
 
+    def scene(self, task: Task) -> str:
+        """The room that a game is set in: tasks of a room share its receptacles."""
+        if task.split in generator.SIZES:
+            return generator.scene(task.split, task.data["index"])
+        return official.scene(task.data["path"])
+
     def step(self, action: str) -> StepResult:
         """Carry out one action."""
         old = _OLD_PUT.fullmatch(action.strip()) if self._normalise else None

@@ -79,8 +79,9 @@ def generate(split: str, index: int) -> GeneratedGame:
         raise unknown_name("generated split", split, SIZES)
     if not 0 <= index < SIZES[split]:
         raise UsageError(f"split {split!r} has the games 0 to {SIZES[split] - 1}, not {index}")
-    rng = Random(f"alfworld game {VERSION} {split} {index}")
-    plan, assignment = _plan_and_assignment(rng, split, index)
+    rng = _game_rng(split, index)
+    number, assignment = _plan_and_assignment(rng, split, index)
+    plan = floor_plan(split, setting(index)[1], number)
     items = _lay_out(rng, plan, assignment)
     name = task_id(split, index)
     return GeneratedGame(
@@ -107,6 +108,12 @@ def setting(index: int) -> tuple[str, str]:
     return task_type, rooms[index // len(TASK_TYPES) % len(rooms)]
 
 
+def scene(split: str, index: int) -> str:
+    """Names the floor plan of a game; needs no generation of the rest."""
+    number, _ = _plan_and_assignment(_game_rng(split, index), split, index)
+    return f"{setting(index)[1]} {number}"
+
+
 def split_hash(split: str) -> str:
     """A hash of all games of a split."""
     return _whole(split)[0]
@@ -127,6 +134,10 @@ def _whole(split: str) -> tuple[str, tuple[int, ...]]:
         total.update("\0".join((game.id, game.task, game.problem)).encode())
         lengths.append(len(game.walkthrough))
     return total.hexdigest()[:16], tuple(lengths)
+
+
+def _game_rng(split: str, index: int) -> Random:
+    return Random(f"alfworld game {VERSION} {split} {index}")
 
 
 # Floor plans.
@@ -173,15 +184,15 @@ def _draw_plan(rng: Random, room: str) -> FloorPlan:
 # Tasks.
 
 
-def _plan_and_assignment(rng: Random, split: str, index: int) -> tuple[FloorPlan, Assignment]:
-    """A floor plan drawn from the split's, and a task that makes sense there."""
+def _plan_and_assignment(rng: Random, split: str, index: int) -> tuple[int, Assignment]:
+    """The number of a floor plan drawn from the split's, and a task that makes sense there."""
     task_type, room = setting(index)
     while True:  # a plan that lacks what the task type needs is passed over
-        plan = floor_plan(split, room, rng.randrange(PLANS[split]))
-        options = _options(plan, task_type)
+        number = rng.randrange(PLANS[split])
+        options = _options(floor_plan(split, room, number), task_type)
         if options:
             thing = rng.choice(list(options))
-            return plan, Assignment(task_type, thing, rng.choice(options[thing]))
+            return number, Assignment(task_type, thing, rng.choice(options[thing]))
 
 
 def _options(plan: FloorPlan, task_type: str) -> dict[str, list[str]]:

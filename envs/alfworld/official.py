@@ -123,6 +123,11 @@ def task_type(task: str) -> str:
     return task.partition("-")[0]
 
 
+def scene(task: str) -> str:
+    """The number of a game's room in AI2-THOR, from its directory name."""
+    return task.partition("/")[0].rpartition("-")[2]
+
+
 def _read(file: Path) -> bytes:
     try:
         with file.open("rb") as stream:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...harness.errors import UsageError, unknown_name
-from ..common import flag
+from ..common import flag, number
 from .changes import MAX_CHANGES
 from .distractors import MAX_DISTRACTORS
 from .generator import N_PARAGRAPHS
@@ -13,6 +13,7 @@ from .generator import N_PARAGRAPHS
 _FORMS = ("interactive", "three-stage")
 _EXPOSURES = ("together", "each")
 _FEWEST = 2  # paragraphs: those that support an answer
+_MAX_CHANGES_OF_FEWEST = 5  # some have no sixth fact that could be corrected
 _CITES = ("optional", "required")
 
 
@@ -51,9 +52,9 @@ def read_options(
     options = Options(
         three_stage=form == "three-stage",
         each=exposure == "each",
-        n_distractors=_number("distractors", distractors, MAX_DISTRACTORS),
-        n_changes=_number("changes", changes, MAX_CHANGES),
-        n_paragraphs=_number("paragraphs", paragraphs, N_PARAGRAPHS),
+        n_distractors=number("distractors", distractors, MAX_DISTRACTORS),
+        n_changes=number("changes", changes, MAX_CHANGES),
+        n_paragraphs=number("paragraphs", paragraphs, N_PARAGRAPHS),
         cite=cite == "required",
         allow_short=flag("allow_short", allow_short),
     )
@@ -61,12 +62,9 @@ def read_options(
         raise UsageError("exposure, distractors and changes are options of form=three-stage")
     if options.n_paragraphs < _FEWEST:
         raise UsageError(f"paragraphs must be at least {_FEWEST}, not {paragraphs}")
+    if options.n_paragraphs == _FEWEST and options.n_changes > _MAX_CHANGES_OF_FEWEST:
+        raise UsageError(
+            f"changes={changes} are too many for the facts of {_FEWEST} paragraphs: choose "
+            f"changes={_MAX_CHANGES_OF_FEWEST} at most, or more paragraphs"
+        )
     return options
-
-
-def _number(name: str, value: str, most: int) -> int:
-    if not (value.isascii() and value.isdecimal() and len(value) < 4):
-        raise UsageError(f"{name} must be a number, not {value!r}")
-    if int(value) > most:
-        raise UsageError(f"{name} must be at most {most}, not {value}")
-    return int(value)
