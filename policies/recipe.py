@@ -155,6 +155,10 @@ class GrpoRecipe(_Strict):
         return self
 
 
+TaskScore = Literal["f1", "em", "judge", "success", "progress"]
+Maintenance = Literal["changed", "better"]
+
+
 class Weights(_Strict):
     """Of the parts of the reward; they sum to 1."""
 
@@ -183,9 +187,11 @@ class RewardRecipe(_Strict):
     profile: Literal["paper", "release"] = "paper"
     scheme: Literal["all-returns", "answer-only"] = "all-returns"
     weights: Weights | None = None  # None: the profile's own
-    task_score: Literal["f1", "em", "judge", "success", "progress"] = "f1"
+    task_score: TaskScore = "f1"
     judge: str | None = None  # a model that scores answers, where task_score is judge
-    max_rounds: int | None = Field(None, ge=1)  # N_max of the penalty; None: the step limit
+    max_rounds: int | None = Field(None, ge=1)  # N_max; None: the harness's limits, or 5 (release)
+    storage: Literal["additions", "sentences"] = "additions"  # what storage quality counts
+    maintenance: Maintenance = "changed"  # what an Update or Delete must do
 
     @model_validator(mode="after")
     def _judge_where_judged(self) -> Self:
