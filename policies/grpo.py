@@ -68,7 +68,7 @@ import torch
 from torch import Tensor
 
 from ..harness.errors import UsageError
-from .engine import Engine, Tally
+from .distributed import Engine, Tally
 from .forward import Packed
 from .recipe import GrpoRecipe
 from .trajectory import Group, Step

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..harness.errors import UsageError
 from ..harness.models.hf.weights import Loaded, load
 from .adapters import Adapter
-from .engine import Engine, Tally
+from .distributed import Engine, Tally
 from .forward import Packed, TokenScorer, check_understood, pack
 from .grpo import Objective
 from .optimizer import Optimizer
@@ -351,7 +351,10 @@ class Learner:
 def _load(recipe: ModelRecipe, folder: Path) -> Loaded:
     """A model to train: float32, but for a frozen base in bfloat16 under an adapter."""
     dtype = recipe.dtype if recipe.lora is not None else "float32"
-    loaded = load(folder, None, dtype, recipe.device, recipe.threads)
+    loaded = load(
+        folder, None, dtype, recipe.device, recipe.threads,
+        trust_remote_code=recipe.trust_remote_code,
+    )  # fmt: skip
     check_understood(loaded.model)
     _without_dropout(loaded.model)
     return loaded

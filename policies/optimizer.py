@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..harness.errors import DataError
-from .engine import Engine
+from .distributed import Engine
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a parameter
 

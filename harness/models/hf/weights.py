@@ -1,7 +1,7 @@
 """Reads a model's folder for `hf:`: what may be read, what it is, and the model itself.
 
 Only safetensors: pickled weights can run code when they are read. No code of a model's repository
-is run either.
+is run either, unless a training recipe asks for it.
 """
 
 from __future__ import annotations
@@ -113,11 +113,25 @@ def adapter_files(folder: Path) -> list[Path]:
 
 
 def load(
-    folder: Path, lora: Path | None, dtype: str, device: str, threads: int | None = None
+    folder: Path,
+    lora: Path | None,
+    dtype: str,
+    device: str,
+    threads: int | None = None,
+    *,
+    trust_remote_code: bool = False,
 ) -> Loaded:
     """The model on its device, with its adapter.
 
     The adapter is not merged into the weights: so it computes as in training, and as vLLM does.
+
+    Args:
+        folder: Config, weights and tokenizer.
+        lora: The adapter's folder.
+        dtype: As torch calls it; `auto` is float32 on a CPU, bfloat16 elsewhere.
+        device: `cpu`, `cuda` or `mps`; `auto` is the best there is.
+        threads: Cores of a forward on the CPU, in this whole process.
+        trust_remote_code: Whether code in the folder may run, where the model needs it.
 
     Raises:
         DataError: for files that are missing, damaged, pickled or need code of their own.
@@ -130,7 +144,7 @@ def load(
     place = _device(device)
     chosen = dtype if dtype != "auto" else "float32" if place.type == "cpu" else "bfloat16"
     transformers.utils.logging.disable_progress_bar()
-    safe: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+    safe: dict[str, Any] = {"trust_remote_code": trust_remote_code, "local_files_only": True}
     with _telling(folder):
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **safe)
         model, report = transformers.AutoModelForCausalLM.from_pretrained(
