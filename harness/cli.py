@@ -14,6 +14,7 @@ import typer
 
 from .cli_results import add_results
 from .cli_runs import runs_app
+from .cli_train import add_train
 from .errors import AgememError
 
 STOPPED = 130  # the shell's exit code for an interruption
@@ -312,6 +313,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Data sets: what there is, get
 app.add_typer(data_app, name="data")
 app.add_typer(runs_app, name="runs")
 add_results(app)
+add_train(app)
 DataDir = Annotated[
     Path | None,
     typer.Option("--dir", help="Where data sets are kept; default: $AGEMEM_DATA or your own."),

@@ -219,6 +219,7 @@ class Checkpoints(_Strict):
     """When checkpoints are kept."""
 
     every: int = Field(10, ge=1)  # steps
+    sft_every: int = Field(100, ge=1)  # updates of supervised fine-tuning
     keep: int = Field(2, ge=1)  # the newest; the best one on held-out tasks is kept beside them
 
 

@@ -1,0 +1,243 @@
+"""What `agemem-eval train` does; imported when it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ..harness.commands import DRAIN_S, INTERRUPTED, STOPPED, TERM_S, TERMINATED, CutOffError
+from ..harness.errors import UsageError, unknown_name
+from ..harness.observe.text import say
+from ..harness.store import check_name
+from .checkpoints import HEADER
+from .preflight import Plan, make_plan_of
+from .recipe import Recipe, read_recipe
+
+if TYPE_CHECKING:
+    from .session import Stop, Trained
+
+log = logging.getLogger("agemem_eval.train")
+
+
+def train_command(
+    recipe: str | None,
+    settings: list[str],
+    *,
+    runs_dir: Path,
+    name: str | None = None,
+    resume: bool = True,
+    seed: int | None = None,
+    scheme: str | None = None,
+    dry_run: bool = False,
+    list_: bool = False,
+    as_json: bool = False,
+) -> int:
+    """`train`: exit code 0 if the training is complete, 1 if it collapsed, 130 or 143 if stopped.
+
+    Args:
+        recipe: A file, or the name of a recipe of the package.
+        settings: `key=value` over the file's; values as in YAML.
+        runs_dir: Where runs are kept.
+        name: Of the run; None: recipe, scheme and seed.
+        resume: Whether to go on with a run of that name.
+        seed: Over the recipe's.
+        scheme: Of the reward, over the recipe's.
+        dry_run: Check everything, and train nothing.
+        list_: Show the recipes of the package.
+        as_json: Print one JSON object.
+
+    Raises:
+        UsageError: for what is wrong with the recipe or the tasks.
+        DataError: for what is wrong with files.
+        MissingExtraError: without the extra `train`.
+    """
+    if list_:
+        return _list(as_json)
+    if recipe is None:
+        raise UsageError(f"name a recipe: a file, or one of {', '.join(own_recipes())}")
+    overrides = dict(map(_setting, settings))
+    overrides |= {"seed": seed} if seed is not None else {}
+    overrides |= {"reward.scheme": scheme} if scheme is not None else {}
+    read = read_recipe(find_recipe(recipe), overrides)
+    directory = runs_dir / check_name(name or f"{read.name}-{read.reward.scheme}-{read.seed}")
+    if not resume and (directory / HEADER).exists():
+        raise UsageError(
+            f"the training {directory.name} exists: leave out --no-resume to go on with it, or "
+            "choose another --name"
+        )
+    plan = asyncio.run(make_plan_of(read, directory))
+    if dry_run:
+        _tell_plan(plan, as_json)
+        return 0
+    if plan.ended is not None:
+        raise _Collapsed(f"{directory.name} has ended: {plan.ended}; change the recipe, and "
+                         "choose another --name")  # fmt: skip
+    return _tell(_carry_out(plan, quiet=as_json), as_json)
+
+
+class _Collapsed(UsageError):
+    """A training that has collapsed, and would again."""
+
+    exit_code = 1
+
+
+def own_recipes() -> list[str]:
+    """The names of the recipes that come with the package."""
+    folder = resources.files(__package__) / "recipes"
+    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name[-5:] == ".yaml")
+
+
+def find_recipe(recipe: str) -> Path:
+    """The file of a recipe: its path, or that of one of the package's by name.
+
+    Raises:
+        UsageError: if there is neither, naming the nearest.
+    """
+    path = Path(recipe).expanduser()
+    if path.is_file() or path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        return path
+    names = own_recipes()
+    if recipe not in names:
+        raise unknown_name("recipe", recipe, names)
+    return Path(str(resources.files(__package__) / "recipes" / f"{recipe}.yaml"))
+
+
+def _setting(pair: str) -> tuple[str, Any]:
+    key, equals, value = pair.partition("=")
+    if not equals or not all(key.split(".")):
+        raise UsageError(f"--set {pair!r} is not of the form key=value, e.g. grpo.steps=20")
+    try:
+        return key, yaml.safe_load(value)
+    except (yaml.YAMLError, RecursionError) as error:
+        said = " ".join(str(error).split())
+        raise UsageError(f"--set {key}: the value is no YAML: {said}") from error
+
+
+def _carry_out(plan: Plan, *, quiet: bool) -> Trained:
+    """Train, shown on the terminal; signals end it as `_stoppable` tells."""
+    from .progress import make_observer
+    from .session import Stop
+
+    stop, observer = Stop(), make_observer(quiet)
+    try:
+        return asyncio.run(_stoppable(plan, stop, observer))
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        observer.close()
+        reason = stop.reason or INTERRUPTED
+        print(f"agemem-eval: error: {CutOffError(reason)}", file=sys.stderr, flush=True)
+        # An update may still compute in its thread, and Python's end would wait for it, or crash
+        # under it. What is kept is on disk already.
+        os._exit(STOPPED[reason])
+    finally:
+        observer.close()
+
+
+async def _stoppable(plan: Plan, stop: Stop, observer: Any) -> Trained:
+    """The training; it ends when asked to, and goes on from its last checkpoint.
+
+    The first Ctrl-C finishes the step under way and writes a checkpoint, the second one ends at
+    once. SIGTERM does the same as the first, and as the second after the seconds that schedulers
+    leave before they kill.
+    """
+    from .train import train
+
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+
+    def interrupted() -> None:
+        if stop.reason is None:
+            stop.reason = INTERRUPTED
+            say("agemem-eval: stopping after this step; Ctrl-C again stops now")
+        else:
+            task.cancel()
+
+    def terminated() -> None:
+        stop.reason = TERMINATED
+        say(f"agemem-eval: SIGTERM: stopping within {TERM_S:g} s, from a checkpoint")
+        loop.call_later(DRAIN_S, task.cancel)
+
+    if os.name == "posix":
+        loop.add_signal_handler(signal.SIGINT, interrupted)
+        loop.add_signal_handler(signal.SIGTERM, terminated)
+    return await train(plan, stop, observer)
+
+
+def _tell_plan(plan: Plan, as_json: bool) -> None:
+    recipe = plan.recipe
+    parts = {
+        "run": plan.directory.name,
+        "directory": str(plan.directory),
+        "recipe": recipe.name,
+        "recipe_hash": recipe.hash,
+        "data_hash": plan.data_hash,
+        "resumes": plan.resumed,
+        "tasks": len(plan.tasks),
+        "held_out": len(plan.held_out),
+        "phases": [p for p in ("sft", "grpo") if getattr(recipe, p) is not None],
+        "rollouts": recipe.grpo.steps * recipe.grpo.tasks_per_step * recipe.grpo.rollouts
+        if recipe.grpo is not None
+        else 0,
+    }
+    if as_json:
+        print(json.dumps(parts))
+        return
+    for key, value in parts.items():
+        print(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
+    print("all is in order; nothing was trained (--dry-run)")
+
+
+def _tell(trained: Trained, as_json: bool) -> int:
+    from .logs import EVALUATION, read_lines
+
+    evaluations = read_lines(trained.directory / EVALUATION)
+    if as_json:
+        value = {**asdict(trained), "run": trained.directory.name}
+        value["evaluation"] = evaluations
+        print(json.dumps(value, default=str))
+    else:
+        _say_how_it_went(trained, evaluations)
+    if trained.collapsed:
+        return 1
+    return STOPPED[trained.stopped] if trained.stopped is not None else 0
+
+
+def _say_how_it_went(trained: Trained, evaluations: list[dict[str, Any]]) -> None:
+    from .progress import evaluation_text
+
+    if evaluations:
+        best = max(evaluations, key=lambda line: line["reward"])
+        for title, line in (("first", evaluations[0]), ("last", evaluations[-1]), ("best", best)):
+            print(f"{title}: step {line['step']}, {evaluation_text(line)}")
+    if trained.collapsed:
+        kept = trained.last_good or "none was kept"
+        say(f"agemem-eval: collapsed at {trained.stopped}; the last good checkpoint: {kept}")
+    elif trained.stopped is not None:
+        say(
+            f"agemem-eval: stopped by {trained.stopped} at {trained.phase} step {trained.step} of "
+            f"{trained.total}; the same command resumes"
+        )
+    else:
+        print(f"{trained.final}")
+
+
+def _list(as_json: bool) -> int:
+    recipes: dict[str, Recipe] = {n: read_recipe(find_recipe(n)) for n in own_recipes()}
+    if as_json:
+        print(json.dumps({name: recipe.identity for name, recipe in recipes.items()}))
+        return 0
+    for name, recipe in recipes.items():
+        phases = " and ".join(p for p in ("sft", "grpo") if getattr(recipe, p) is not None)
+        origin = recipe.model.path or "a fresh model"
+        print(f"{name:24} {phases} of {origin} on {recipe.tasks.env} ({recipe.series})")
+    return 0

@@ -1,0 +1,280 @@
+"""What a training tells of itself: a line a step on disk, and the same for TensorBoard and W&B.
+
+`metrics.jsonl` is read by `agemem-eval figures` (`harness/figures/training.py`); `evaluation.jsonl`
+holds held-out results, `sft.jsonl` the updates of supervised fine-tuning. All that depends on the
+clock stands under `seconds`: without it two trainings of one recipe and seed have the same lines.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, pstdev
+from typing import Any
+
+from ..harness import stats
+from ..harness.errors import DataError, MissingExtraError
+from ..harness.figures.training import FILE
+from ..harness.files import LineFile
+from ..harness.tools import ToolStatus
+from .checkpoints import Phase, disk
+from .recipe import Recipe
+from .trajectory import Group, Trajectory
+
+METRICS, EVALUATION, SFT = FILE, "evaluation.jsonl", "sft.jsonl"
+FILES = (METRICS, EVALUATION, SFT)
+BOARD = "tensorboard"
+
+Line = dict[str, Any]
+
+
+class Logs:
+    """The logs of a training, from where a checkpoint left them.
+
+    Args:
+        directory: Of the training.
+        sizes: Length of each log in bytes at the checkpoint; what is beyond is cut off.
+        phase: What begins, or goes on.
+        step: Of the checkpoint, in this phase.
+        recipe: Says whether W&B is logged to.
+
+    Raises:
+        DataError: if a log is shorter than it was, or the disk refuses.
+        MissingExtraError: without TensorBoard, or W&B where it is wanted.
+    """
+
+    def __init__(
+        self, directory: Path, sizes: Mapping[str, int], phase: Phase, step: int, recipe: Recipe
+    ) -> None:
+        self._directory = directory
+        with disk(f"the logs of {directory}"):
+            for name in FILES:
+                _cut(directory / name, sizes.get(name, 0))
+            self._files = {name: LineFile(directory / name) for name in FILES}
+            self._boards: list[Any] = [_TensorBoard(directory / BOARD / phase, step)]
+        if recipe.wandb:
+            self._boards.append(_Wandb(directory, recipe))
+
+    def write(self, name: str, line: Line) -> None:
+        """Append a line to a log.
+
+        Raises:
+            DataError: if the disk refuses.
+        """
+        line = _finite(line)
+        with disk(f"{self._directory / name}"):
+            self._files[name].write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            prefix = {METRICS: "train", EVALUATION: "evaluation", SFT: "sft"}[name]
+            scalars = dict(_scalars(line, prefix))
+            for board in self._boards:
+                board.add(scalars, line["step"])
+
+    def sizes(self) -> dict[str, int]:
+        """Bring the logs to the disk; their lengths.
+
+        Raises:
+            DataError: if the disk refuses.
+        """
+        found = {}
+        with disk(f"the logs of {self._directory}"):
+            for name in FILES:
+                descriptor = os.open(self._directory / name, os.O_RDONLY)
+                try:
+                    os.fsync(descriptor)
+                    found[name] = os.fstat(descriptor).st_size
+                finally:
+                    os.close(descriptor)
+        return found
+
+    def close(self) -> None:
+        """Close all of them."""
+        for file in self._files.values():
+            file.close()
+        for board in self._boards:
+            board.close()
+
+
+def step_line(recipe: Recipe, step: int, groups: Sequence[Group]) -> Line:
+    """What the rollouts of a step tell; see `docs/training.md` for the meaning of each key."""
+    trajectories = [t for group in groups for t in group.trajectories]
+    rewards = [t.reward.total for t in trajectories]
+    return {
+        "step": step,
+        "reward": fmean(rewards),
+        "components": means(t.reward.components for t in trajectories),
+        "group_rewards": [fmean(group.rewards) for group in groups],
+        "series": recipe.series,
+        "seed": recipe.seed,
+        "reward_std": pstdev(rewards),
+        "hacks": means(t.reward.hacks for t in trajectories),
+        "flat_groups": fmean(group.flat for group in groups),
+        **conduct(recipe, trajectories),
+    }
+
+
+def evaluation_line(
+    recipe: Recipe, step: int, groups: Sequence[Group], lost: int, seconds: float
+) -> Line:
+    """Held-out results: the mean reward with its 95% interval, and what it is made of."""
+    trajectories = [t for group in groups for t in group.trajectories]
+    found = stats.mean([t.reward.total for t in trajectories], [t.task for t in trajectories])
+    assert found is not None
+    return {
+        "step": step,
+        "reward": found.value,
+        "low": found.low,
+        "high": found.high,
+        "method": found.method,
+        "components": means(t.reward.components for t in trajectories),
+        "hacks": means(t.reward.hacks for t in trajectories),
+        "tasks": len(groups),
+        "lost": lost,
+        **conduct(recipe, trajectories),
+        "seconds": {"evaluation": round(seconds, 3)},
+    }
+
+
+def conduct(recipe: Recipe, trajectories: Sequence[Trajectory]) -> Line:
+    """How the policy behaved: answers, format, tools, lengths."""
+    episodes = [t.episode for t in trajectories]
+    calls = sum(e.turns for e in episodes)
+    steps = [step for t in trajectories for step in t.steps]
+    by_stage = Counter(step.stage for step in steps)
+    return {
+        "answered": fmean(answered(recipe, t) for t in trajectories),
+        "success": fmean(bool(e.success) for e in episodes),
+        "format_valid": 1 - sum(e.malformed_outputs for e in episodes) / calls if calls else None,
+        "tools": _tools(trajectories),
+        "calls": calls / len(episodes),
+        "calls_by_stage": {str(s): n / len(episodes) for s, n in sorted(by_stage.items())},
+        "environment_steps": fmean(e.steps for e in episodes),
+        "overflow_drops": fmean(e.overflow_drops for e in episodes),
+        "prompt_tokens": sum(len(step.prompt_ids) for step in steps),
+        "completion_tokens": sum(len(step.completion_ids) for step in steps),
+        "completion_mean": fmean(len(s.completion_ids) for s in steps) if steps else None,
+        "trajectories": len(trajectories),
+    }
+
+
+def answered(recipe: Recipe, trajectory: Trajectory) -> bool:
+    """Whether a trajectory ends with an answer: to the question, or, in games, with any action."""
+    actions = [event for event in trajectory.events if event["type"] == "action"]
+    if recipe.reward.task_score in ("f1", "em", "judge"):
+        return any(event["answer"] is not None for event in actions)
+    return any(str(event["action"]).strip() for event in actions)
+
+
+def means(parts: Any) -> dict[str, float | None]:
+    """The mean of each part where it was scored; None where it never was."""
+    values: dict[str, list[float]] = {}
+    for part in parts:
+        for name, value in part.items():
+            values.setdefault(name, [])
+            if value is not None:
+                values[name].append(value)
+    return {name: fmean(found) if found else None for name, found in values.items()}
+
+
+def read_lines(path: Path) -> list[Line]:
+    """The lines of a log; a torn last one is left out."""
+    if not path.is_file():
+        return []
+    lines = path.read_bytes().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith(b"\n")]
+
+
+def _tools(trajectories: Sequence[Trajectory]) -> dict[str, dict[str, float]]:
+    """Of each tool the calls an episode, and the share of them that succeeded."""
+    calls: Counter[str] = Counter()
+    good: Counter[str] = Counter()
+    for trajectory in trajectories:
+        for name, by in trajectory.episode.tool_calls.items():
+            calls[name] += sum(by.values())
+            good[name] += by.get(ToolStatus.SUCCESS.value, 0)
+    n = len(trajectories)
+    return {
+        name: {"calls": calls[name] / n, "succeeded": good[name] / calls[name]}
+        for name in sorted(calls)
+    }
+
+
+def _cut(path: Path, size: int) -> None:
+    held = path.stat().st_size if path.is_file() else 0
+    if held < size:
+        raise DataError(
+            f"{path} has {held} bytes and had {size} at the last checkpoint: it was changed since; "
+            "choose another --name"
+        )
+    if held > size:
+        with path.open("rb+") as file:
+            file.truncate(size)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN; a number that is none is null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return value
+
+
+def _scalars(line: Line, where: str) -> Iterator[tuple[str, float]]:
+    """The numbers of a line, by path."""
+    for key, value in line.items():
+        if isinstance(value, Mapping):
+            yield from _scalars(dict(value), f"{where}/{key}")
+        elif isinstance(value, int | float) and key not in ("step", "seed"):
+            yield f"{where}/{key}", float(value)
+
+
+class _TensorBoard:
+    """Event files; those of steps that are made again are marked as void."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise MissingExtraError("TensorBoard", "train") from error
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1)
+
+    def add(self, scalars: Mapping[str, float], step: int) -> None:
+        for name, value in scalars.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _Wandb:
+    """A run of Weights & Biases; the service's own settings say where it goes."""
+
+    def __init__(self, directory: Path, recipe: Recipe) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise MissingExtraError("wandb", "wandb") from error
+        self._run = wandb.init(
+            project="agemem-eval",
+            name=directory.name,
+            id=f"{directory.name}-{recipe.hash[:8]}",
+            resume="allow",
+            dir=str(directory),
+            group=recipe.name,
+            job_type="train",
+            config=recipe.identity,
+        )
+        self._run.define_metric("*", step_metric="step")
+
+    def add(self, scalars: Mapping[str, float], step: int) -> None:
+        self._run.log({**scalars, "step": step})
+
+    def close(self) -> None:
+        self._run.finish()

@@ -1,0 +1,186 @@
+"""A training on the terminal: a bar with the latest numbers; elsewhere a line a step."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from ..harness.observe.dashboard import short
+from ..harness.observe.tally import duration
+from ..harness.observe.text import say
+from .checkpoints import Phase
+from .logs import EVALUATION, METRICS, SFT, Line
+
+_TITLES = {"sft": "fine-tuning", "grpo": "GRPO"}
+
+
+def make_observer(quiet: bool) -> Lines | Bar | Silent:
+    """What shows a training here: nothing, a bar on a terminal, or lines."""
+    if quiet:
+        return Silent()
+    if sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown"):
+        return Bar()
+    return Lines()
+
+
+class Silent:
+    """Shows nothing."""
+
+    def begins(self, phase: Phase, done: int, total: int) -> None:
+        """See `Observer`."""
+
+    def plays(self, what: str, left: int, total: int) -> None:
+        """See `Observer`."""
+
+    def tells(self, name: str, line: Line) -> None:
+        """See `Observer`."""
+
+    def close(self) -> None:
+        """Nothing is left behind."""
+
+
+class _Pace:
+    """Steps done, and when the last of them will be; evaluations count as part of it."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.begun, self.first, self.done, self.total = clock(), 0, 0, 0
+
+    def begin(self, done: int, total: int) -> None:
+        self.begun, self.first, self.done, self.total = self._clock(), done, done, total
+
+    def left(self) -> str:
+        """Time left, as text; empty before the first step."""
+        steps = self.done - self.first
+        if not steps:
+            return ""
+        return duration((self._clock() - self.begun) / steps * (self.total - self.done))
+
+
+class Lines(Silent):
+    """Prints one line a step.
+
+    Args:
+        write: Writes one; None: to standard error.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[str], None] = say,
+        clock: Callable[[], float] = time.monotonic,
+        every_s: float = 2.0,
+    ) -> None:
+        self._write, self._every, self._clock = write, every_s, clock
+        self._pace, self._said = _Pace(clock), -every_s
+        self._phase: Phase = "sft"
+
+    def begins(self, phase: Phase, done: int, total: int) -> None:
+        """See `Observer`."""
+        self._phase = phase
+        self._pace.begin(done, total)
+        at = f", from {done}" if done else ""
+        self._write(f"{_TITLES[phase]}: {total} updates{at}")
+
+    def tells(self, name: str, line: Line) -> None:
+        """See `Observer`."""
+        if name == EVALUATION:
+            self._write(f"step {line['step']}  {evaluation_text(line)}")
+            return
+        self._pace.done = line["step"]
+        now, last = self._clock(), line["step"] == self._pace.total
+        if name == SFT and now - self._said < self._every and not last:
+            return  # hundreds of short ones
+        self._said = now
+        left = self._pace.left()
+        text = f"step {line['step']}/{self._pace.total}  {'  '.join(numbers(line))}"
+        self._write(text + (f"  {left} left" if left and not last else ""))
+
+
+class Bar(Silent):
+    """Shows a bar with the latest numbers; evaluations stay as lines above it.
+
+    Args:
+        console: Where to; None: standard error.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, emoji=False, highlight=False, markup=False)
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False), BarColumn(24), MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}", markup=False),
+            TextColumn("{task.fields[playing]}", style="dim", markup=False),
+            console=self._console, transient=True,
+        )  # fmt: skip
+        self._pace = _Pace(time.monotonic)
+        self._task: Any = None
+        self._best: float | None = None
+        self._progress.start()
+
+    def begins(self, phase: Phase, done: int, total: int) -> None:
+        """See `Observer`."""
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._pace.begin(done, total)
+        self._task = self._progress.add_task(
+            _TITLES[phase], total=total, completed=done, numbers="", playing=""
+        )
+
+    def plays(self, what: str, left: int, total: int) -> None:
+        """See `Observer`."""
+        if self._task is not None:
+            playing = f"{what} {total - left}/{total}" if left else "updating"
+            self._progress.update(self._task, playing=playing)
+
+    def tells(self, name: str, line: Line) -> None:
+        """See `Observer`."""
+        if name == EVALUATION:
+            self._best = max(self._best or -float("inf"), line["reward"])
+            self._progress.console.print(f"step {line['step']}  {evaluation_text(line)}")
+            return
+        self._pace.done = line["step"]
+        parts = numbers(line)
+        if self._best is not None:
+            parts.append(f"best held-out {self._best:.3f}")
+        if left := self._pace.left():
+            parts.append(f"{left} left")
+        if self._task is not None:
+            self._progress.update(self._task, completed=line["step"], numbers="  ".join(parts))
+
+    def close(self) -> None:
+        """Take it off the terminal."""
+        self._progress.stop()
+
+
+def numbers(line: Line) -> list[str]:
+    """The numbers of a step that are shown, the most telling first."""
+    parts = []
+    for key, title, form in (
+        ("reward", "reward", "{:.3f}"), ("loss", "loss", "{:.3g}"), ("kl", "KL", "{:.3g}"),
+        ("answered", "answered", "{:.0%}"), ("format_valid", "format", "{:.0%}"),
+        ("flat_groups", "flat", "{:.0%}"),
+    ):  # fmt: skip
+        if (value := line.get(key)) is not None:
+            parts.append(f"{title} {form.format(value)}")
+    speed = line.get("seconds", {}).get("tokens_per_second")
+    return [*parts, f"{short(speed)} tokens/s"] if speed is not None else parts
+
+
+def evaluation_text(line: Line) -> str:
+    """Held-out results as one line."""
+    low, high = line.get("low"), line.get("high")
+    known = low is not None and high is not None and low == low and high == high
+    interval = f" [{low:.3f}, {high:.3f}]" if known else ""
+    return (
+        f"held-out reward {line['reward']:.3f}{interval} of {line['tasks']} tasks, answered "
+        f"{line['answered']:.0%}, success {line['success']:.0%}"
+    )
+
+
+__all__ = ["METRICS", "Bar", "Lines", "Silent", "evaluation_text", "make_observer", "numbers"]

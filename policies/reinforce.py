@@ -1,0 +1,218 @@
+"""The phase of reinforcement learning: play groups, update, evaluate, keep, watch for collapse."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+from ..harness.files import write_json
+from ..harness.types import Task
+from .checkpoints import END, State, disk
+from .collapse import Watch
+from .logs import EVALUATION, METRICS, SFT, Logs, evaluation_line, step_line
+from .recipe import Recipe
+from .rollout import Batch, Player
+from .sampler import Sampler, make_sampler
+from .session import Session, Trained, in_thread
+from .trajectory import Group
+
+
+class Grpo:
+    """The phase of reinforcement learning, from its beginning or the newest checkpoint.
+
+    Args:
+        session: The training.
+        base: The model before all training.
+        start: The model at the beginning of this phase, which the KL term holds to.
+    """
+
+    def __init__(self, session: Session, base: Path, start: Path) -> None:
+        assert session.recipe.grpo is not None
+        self.session, self.recipe, self.grpo = session, session.recipe, session.recipe.grpo
+        found = session.checkpoints.newest()
+        if found is None or found[0].phase == "sft":
+            log = session.directory / SFT
+            found = State("grpo", 0, {SFT: log.stat().st_size} if log.is_file() else {}), None
+        self.state, path = found
+        self.watch = Watch(self.recipe.collapse, self.state.collapse)
+        self.logs = Logs(session.directory, self.state.logs, "grpo", self.state.step, self.recipe)
+        done = self.state.step * self.grpo.epochs
+        self.learner = session.open("grpo", base, start, path, done)
+        scratch = session.directory / "scratch"
+        self.sampler: Sampler = make_sampler(self.recipe, self.learner, base=base, scratch=scratch)
+        self.player = Player(self.recipe, self.sampler)
+
+    async def run(self) -> Trained:
+        """All steps that are left."""
+        try:
+            await self.sampler.sync()
+            for split in {self.recipe.tasks.split, self.recipe.evaluation.split}:
+                await self.player.tasks(split, 0, None)  # so that it knows their data's hash
+            self.session.observer.begins("grpo", self.state.step, self.grpo.steps)
+            if not self.state.step:
+                await self._evaluate(0)
+            for step in range(self.state.step + 1, self.grpo.steps + 1):
+                reason = await self._step(step)
+                if reason is not None:
+                    return self._collapsed(reason)
+                if self.session.stop.reason is not None and step < self.grpo.steps:
+                    return self._told(stopped=self.session.stop.reason)
+            return self._finish()
+        finally:
+            self.logs.close()
+            await self.player.close()
+            await self.sampler.close()
+
+    # --- one step -----------------------------------------------------------------------------
+
+    async def _step(self, step: int) -> str | None:
+        """Play, update, log, evaluate, keep; returns why training must end."""
+        clock = time.perf_counter()
+        played, groups, lost = await self._play(step)
+        generated = time.perf_counter()
+        rate = self.grpo.learning_rate * min(1.0, step / max(1, self.grpo.warmup_steps))
+        numbers = await in_thread(lambda: self.learner.grpo_update(groups, self.grpo, rate))
+        await self.sampler.sync()
+        updated = time.perf_counter()
+        line = step_line(self.recipe, step, played)
+        replaced = len(groups) - sum(group in played for group in groups)
+        line |= {"lost_groups": lost, "replaced_groups": replaced, **_own(numbers)}
+        computed = line["prompt_tokens"] + line["completion_tokens"]
+        line["seconds"] = {
+            "generation": round(generated - clock, 3),
+            "reward": round(self.player.take_reward_seconds(), 3),
+            "update": round(updated - generated, 3),
+            "tokens_per_second": round(computed / max(1e-9, updated - clock), 1),
+        }
+        reason = self.watch.look(line["answered"], numbers)
+        self.state = replace(
+            self.state, step=step, tokens=self.state.tokens + computed, collapse=self.watch.state
+        )
+        self.logs.write(METRICS, line)
+        self.session.observer.tells(METRICS, line)
+        if reason is not None:
+            return reason
+        best = False
+        if not step % self.recipe.evaluation.every or step == self.grpo.steps:
+            best = await self._evaluate(step)
+        due = not step % self.recipe.checkpoints.every or step == self.grpo.steps
+        if best or due or self.session.stop.reason is not None:
+            self._keep()
+        return None
+
+    async def _play(self, step: int) -> tuple[tuple[Group, ...], list[Group], int]:
+        """The groups of a step as they were played, those to learn from, and how many were lost.
+
+        Groups whose rewards are all equal teach nothing: in further rounds other tasks are played
+        in their place (dynamic sampling of DAPO, arXiv 2503.14476, section 3.2). What is told of
+        rewards is of the first round, since those that replace are chosen by their rewards.
+        """
+        rounds = self.grpo.resample.rounds + 1
+        tasks = tasks_of_step(self.recipe, self.session.plan.tasks, step)
+        first = await self._groups(tasks, (step - 1) * rounds)
+        wanted, lost = len(tasks), first.lost
+        varied = [group for group in first.groups if not group.flat]
+        for round_ in range(1, rounds):
+            if len(varied) >= wanted:
+                break
+            others = _others(self.recipe, self.session.plan.tasks, tasks, step, round_)
+            more = await self._groups(others[: wanted - len(varied)], (step - 1) * rounds + round_)
+            lost += more.lost
+            varied += [group for group in more.groups if not group.flat]
+        flat = [group for group in first.groups if group.flat]
+        return first.groups, (varied + flat)[: max(wanted, 1)], lost
+
+    async def _groups(self, tasks: Sequence[Task], round_: int) -> Batch:
+        total = len(tasks) * self.grpo.rollouts
+        self.player.watch = lambda left: self.session.observer.plays("rollouts", left, total)
+        return await self.player.groups(
+            tasks, rollouts=self.grpo.rollouts, temperature=self.grpo.temperature, round_=round_
+        )
+
+    async def _evaluate(self, step: int) -> bool:
+        """Play the held-out tasks; whether the policy is the best so far."""
+        tasks, clock = self.session.plan.held_out, time.perf_counter()
+        self.player.watch = lambda left: self.session.observer.plays("held-out", left, len(tasks))
+        batch = await self.player.groups(
+            tasks, rollouts=1, temperature=self.recipe.evaluation.temperature, round_=0
+        )
+        self.player.take_reward_seconds()
+        seconds = time.perf_counter() - clock
+        line = evaluation_line(self.recipe, step, batch.groups, batch.lost, seconds)
+        self.watch.evaluated(line["answered"])
+        best = self.state.best is None or line["reward"] > self.state.best[1]
+        if best:
+            self.state = replace(self.state, best=(step, line["reward"]))
+        self.state = replace(self.state, collapse=self.watch.state)
+        self.logs.write(EVALUATION, line)
+        self.session.observer.tells(EVALUATION, line)
+        return best
+
+    # --- what is kept -------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        self.state = replace(self.state, logs=self.logs.sizes())
+        bad = self.watch.streak
+        last_good = self.state.step - bad if bad else None
+        self.session.checkpoint(self.learner, self.state, last_good)
+
+    def _finish(self) -> Trained:
+        final = self.session.directory / "final"
+        self.session.publish(self.learner, self.state, final)
+        return self._told(final=final)
+
+    def _collapsed(self, reason: str) -> Trained:
+        step = self.state.step
+        with disk(f"the training {self.session.directory}"):
+            write_json(
+                self.session.directory / END,
+                {"reason": reason, "step": step, "hash": self.recipe.hash},
+            )
+        self.logs.sizes()
+        return self._told(stopped=f"step {step}: {reason}", collapsed=True)
+
+    def _told(
+        self, *, final: Path | None = None, stopped: str | None = None, collapsed: bool = False
+    ) -> Trained:
+        first_bad = self.state.step - self.watch.streak if collapsed else math.inf
+        good = [
+            p
+            for phase, s, p in self.session.checkpoints.steps()
+            if phase == "grpo" and s <= first_bad
+        ]
+        return Trained(
+            self.session.directory, "grpo", self.state.step, self.grpo.steps, final, stopped,
+            collapsed, good[-1] if good else None,
+        )  # fmt: skip
+
+
+def tasks_of_step(recipe: Recipe, tasks: Sequence[Task], step: int) -> list[Task]:
+    """The tasks of a step: epochs over all of them, each in an order of its own.
+
+    No step has a task twice: what is left at an epoch's end is too few for a step, and is left out.
+    """
+    assert recipe.grpo is not None
+    size = recipe.grpo.tasks_per_step
+    epoch, place = divmod(step - 1, len(tasks) // size)
+    order = list(tasks)
+    Random(f"tasks {recipe.seed} {epoch}").shuffle(order)
+    return order[place * size : (place + 1) * size]
+
+
+def _others(
+    recipe: Recipe, tasks: Sequence[Task], used: Sequence[Task], step: int, round_: int
+) -> list[Task]:
+    """Tasks to play in the place of those whose groups are flat."""
+    known = {task.id for task in used}
+    left = [task for task in tasks if task.id not in known]
+    Random(f"resample {recipe.seed} {step} {round_}").shuffle(left)
+    return left
+
+
+def _own(numbers: dict[str, float]) -> dict[str, float]:
+    """The numbers of an update, but for what the step tells of all its groups itself."""
+    return {k: v for k, v in numbers.items() if k not in ("groups", "flat_groups")}

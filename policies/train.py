@@ -1,0 +1,92 @@
+"""A training from its recipe to its last checkpoint; killed at any moment, it goes on the same way.
+
+    base (given or fresh) -> demonstrations -> supervised fine-tuning -> step-wise GRPO -> final
+
+Each phase opens the model from a folder, so that going on is the same as going through. What a
+step plays is a function of the recipe's seed and the step's number alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import torch
+
+from ..harness.files import take_lock
+from .checkpoints import Phase, disk, whole_folder, write_header
+from .demonstrations import demonstrations_of
+from .fresh import make_fresh
+from .preflight import Plan
+from .reinforce import Grpo
+from .session import Observer, Session, Stop, Trained
+from .warmup import warm_up
+
+
+async def train(plan: Plan, stop: Stop, observer: Observer) -> Trained:
+    """Carry out a training, or what is left of it.
+
+    Args:
+        plan: What `preflight` found to be in order.
+        stop: Ends it early when asked to.
+        observer: Is told how it goes.
+
+    Raises:
+        UsageError: if another process trains there, or the model cannot be trained.
+        DataError: for damaged files, or a disk that refuses.
+        InfraError: if the rollouts of a whole step broke.
+    """
+    with disk(f"the training {plan.directory}"):
+        plan.directory.mkdir(parents=True, exist_ok=True)
+        lock = take_lock(plan.directory, f"the training {plan.directory.name}")
+    try:
+        write_header(plan.directory, plan.recipe, plan.data_hash)
+        session = Session(plan, stop, observer)
+        session.checkpoints.clean()
+        if plan.recipe.model.threads is not None:
+            torch.set_num_threads(plan.recipe.model.threads)
+        return await _phases(session)
+    finally:
+        os.close(lock)
+
+
+async def _phases(session: Session) -> Trained:
+    """Go through the phases that are left."""
+    recipe, final = session.recipe, session.directory / "final"
+    if final.is_dir():
+        return _finished(session, final)
+    base, tuned = await _base(session), session.directory / "sft"
+    if recipe.sft is not None and not tuned.is_dir():
+        texts = await demonstrations_of(recipe, session.directory)
+        stopped = await warm_up(session, base, texts, tuned)
+        if stopped is not None:
+            return stopped
+    start = tuned if recipe.sft is not None else base
+    if recipe.grpo is None:
+        with whole_folder(final, f"the model {final}") as folder:
+            shutil.copytree(start, folder, dirs_exist_ok=True)
+        return _finished(session, final)
+    return await Grpo(session, base, start).run()
+
+
+def _finished(session: Session, final: Path) -> Trained:
+    grpo = session.recipe.grpo
+    phase: Phase = "grpo" if grpo is not None else "sft"
+    steps = grpo.steps if grpo is not None else 0
+    return Trained(session.directory, phase, steps, steps, final)
+
+
+async def _base(session: Session) -> Path:
+    """The folder of the model that training begins with."""
+    plan, base = session.plan, session.directory / "base"
+    if plan.model is not None:
+        return plan.model
+    fresh = plan.recipe.model.fresh
+    assert fresh is not None
+    if not base.is_dir():
+        found = await demonstrations_of(plan.recipe, session.directory)
+        texts = [text for one in found for text in one.texts]
+        with whole_folder(base, f"the model {base}") as folder:
+            make_fresh(folder, fresh, texts, plan.recipe.seed)
+    return base
