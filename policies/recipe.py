@@ -17,7 +17,7 @@ from ..harness.errors import DataError, UsageError, unknown_name
 from ..harness.records import stable_hash
 
 Share = Annotated[float, Field(ge=0, le=1)]
-SUM_TOLERANCE = 1e-6  # of weights that must sum to 1; a third written as 0.333333 passes
+SUM_TOLERANCE = 1e-3  # of weights that must sum to 1; a third written as 0.333 passes
 _LARGEST = 2**20  # bytes of a recipe
 
 
@@ -170,7 +170,7 @@ class Weights(_Strict):
     @model_validator(mode="after")
     def _sum_to_one(self) -> Self:
         total = self.task + self.context + self.memory + self.tool
-        if abs(total - 1) > 1e-3:
+        if abs(total - 1) > SUM_TOLERANCE:
             raise ValueError(f"the weights must sum to 1, not {total:g}")
         return self
 
@@ -197,6 +197,8 @@ class RewardRecipe(_Strict):
     def _judge_where_judged(self) -> Self:
         if (self.task_score == "judge") != (self.judge is not None):
             raise ValueError("name a judge if and only if task_score is judge")
+        if self.weights is not None and self.scheme == "answer-only":
+            raise ValueError("weights weigh nothing where scheme is answer-only; leave them out")
         return self
 
     @property
@@ -272,7 +274,7 @@ class Recipe(_Strict):
                     f"agent.context_tokens {self.agent.context_tokens} and agent.max_tokens "
                     f"{self.agent.max_tokens} exceed the model's {room} positions"
                 )
-        if self.reward.task_score in ("f1", "em") and self.tasks.env != "hotpotqa":
+        if self.reward.task_score in ("f1", "em", "judge") and self.tasks.env != "hotpotqa":
             raise ValueError(
                 f"reward.task_score {self.reward.task_score} is of questions; for "
                 f"{self.tasks.env} use success or progress"

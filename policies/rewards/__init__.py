@@ -15,19 +15,21 @@ All but the judge and the embedder is a pure function of the evidence.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ...harness.ledger import Ledger
 from ...harness.metering import SharedEmbedder
 from ...harness.quality.matching import Matcher
-from ...harness.types import Model
+from ...harness.types import Gold, Model
 from ..recipe import RewardRecipe
 from ..trajectory import Reward
 from . import context, hacks, memory, profiles
 from .memory import Facts
 from .story import Evidence, Story, read
-from .task import TaskScorer, answered
+from .task import NO_ANSWER, TaskScorer, answered
 
 __all__ = ["Evidence", "Rewarder"]
+KEPT = 16  # tasks whose facts are kept as they were found
 
 
 class Rewarder:
@@ -46,6 +48,8 @@ class Rewarder:
         self._recipe, self._embedder = recipe, embedder
         self._matcher = Matcher(embedder)
         self._task = TaskScorer(recipe.task_score, judge)
+        # Rollouts of a group say much the same of the same facts. Asked in the matcher's thread.
+        self._facts = lru_cache(maxsize=KEPT)(self._facts_of)
 
     @property
     def ledger(self) -> Ledger:
@@ -90,16 +94,18 @@ class Rewarder:
         return Reward(profiles.total(self._recipe, parts, penalty), components, found.hacks)
 
     async def _of_task(self, story: Story) -> tuple[float, bool]:
-        """R_task, and whether there was an answer: without one -1, in the release 0."""
+        """R_task (equation 17), and whether there was an answer."""
         if answered(story, self._recipe.task_score):
             return await self._task(story), True
-        return (profiles.NO_ANSWER if self._recipe.profile == "paper" else 0.0), False
+        return NO_ANSWER, False
+
+    def _facts_of(self, gold: Gold | None) -> Facts | None:
+        facts = Facts(gold, self._matcher) if gold is not None else None
+        return facts if facts is not None and facts.n else None
 
     def _measured(self, story: Story) -> _Measured:
         """What is found by matching facts, which takes longest."""
-        gold = story.evidence.gold
-        facts = Facts(gold, self._matcher) if gold is not None else None
-        facts = facts if facts is not None and facts.n else None
+        facts = self._facts(story.evidence.gold)
         return _Measured(
             memory.storage(story, facts),
             memory.maintenance(story, facts, self._recipe.maintenance),

@@ -9,7 +9,6 @@ from ..recipe import RewardRecipe
 from .context import overflowed
 from .story import Story
 
-NO_ANSWER = -1.0  # of R_task, profile `paper`
 OF_ROUNDS, OF_OVERFLOW = -1.0, -0.5  # penalties, the same in both profiles
 RELEASE_ROUNDS = 5  # model calls of stage 3 from which the release punishes
 TOOLS = frozenset(tool.name for tool in make_tools(3, lt_tools=True, st_tools=True))

@@ -11,6 +11,7 @@ from ...harness.types import Model
 from ..recipe import TaskScore
 from .story import Story
 
+NO_ANSWER = -1.0  # P_no-answer of equation 17
 QUESTIONS = ("f1", "em", "judge")  # scores of an answer
 
 

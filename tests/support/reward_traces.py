@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from agemem_eval.harness.agent import run_episode
@@ -160,6 +160,3 @@ async def play(
     stages = stages_of(events, staged=chosen.staged)
     limit = task.max_steps or env.spec.max_steps
     return Evidence(episode, events, gold, stages, used.context_tokens, limit)
-
-
-Thought = Callable[[list[str]], str]
