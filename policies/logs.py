@@ -112,13 +112,11 @@ def step_line(recipe: Recipe, step: int, groups: Sequence[Group]) -> Line:
         "reward_std": pstdev(rewards),
         "hacks": means(t.reward.hacks for t in trajectories),
         "flat_groups": fmean(group.flat for group in groups),
-        **conduct(recipe, trajectories),
+        **conduct(trajectories),
     }
 
 
-def evaluation_line(
-    recipe: Recipe, step: int, groups: Sequence[Group], lost: int, seconds: float
-) -> Line:
+def evaluation_line(step: int, groups: Sequence[Group], lost: int, seconds: float) -> Line:
     """Held-out results: the mean reward with its 95% interval, and what it is made of."""
     trajectories = [t for group in groups for t in group.trajectories]
     found = stats.mean([t.reward.total for t in trajectories], [t.task for t in trajectories])
@@ -133,19 +131,19 @@ def evaluation_line(
         "hacks": means(t.reward.hacks for t in trajectories),
         "tasks": len(groups),
         "lost": lost,
-        **conduct(recipe, trajectories),
+        **conduct(trajectories),
         "seconds": {"evaluation": round(seconds, 3)},
     }
 
 
-def conduct(recipe: Recipe, trajectories: Sequence[Trajectory]) -> Line:
+def conduct(trajectories: Sequence[Trajectory]) -> Line:
     """How the policy behaved: answers, format, tools, lengths."""
     episodes = [t.episode for t in trajectories]
     calls = sum(e.turns for e in episodes)
     steps = [step for t in trajectories for step in t.steps]
     by_stage = Counter(step.stage for step in steps)
     return {
-        "answered": fmean(answered(recipe, t) for t in trajectories),
+        "answered": fmean(t.reward.components["answered"] or 0.0 for t in trajectories),
         "success": fmean(bool(e.success) for e in episodes),
         "format_valid": 1 - sum(e.malformed_outputs for e in episodes) / calls if calls else None,
         "tools": _tools(trajectories),
@@ -158,14 +156,6 @@ def conduct(recipe: Recipe, trajectories: Sequence[Trajectory]) -> Line:
         "completion_mean": fmean(len(s.completion_ids) for s in steps) if steps else None,
         "trajectories": len(trajectories),
     }
-
-
-def answered(recipe: Recipe, trajectory: Trajectory) -> bool:
-    """Whether a trajectory ends with an answer: to the question, or, in games, with any action."""
-    actions = [event for event in trajectory.events if event["type"] == "action"]
-    if recipe.reward.task_score in ("f1", "em", "judge"):
-        return any(event["answer"] is not None for event in actions)
-    return any(str(event["action"]).strip() for event in actions)
 
 
 def means(parts: Any) -> dict[str, float | None]:

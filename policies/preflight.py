@@ -122,19 +122,22 @@ async def _find_tasks(recipe: Recipe) -> tuple[tuple[Task, ...], tuple[Task, ...
             ("tasks", own.split, own.first, own.episodes),
             ("evaluation", evaluation.split, evaluation.first, evaluation.episodes),
         )
-        found, hashes = [], []
-        for section, split, first, episodes in parts:
+        cells = {}
+        for split in dict.fromkeys(split for _, split, _, _ in parts):
             config = recipe.run_config(split=split, episodes=None)
-            (cell,) = await make_plan(config, execution, pool, models)
-            hashes.append(cell.base.data_hash)
-            found.append(_part(section, split, first, episodes, cell.tasks))
+            (cells[split],) = await make_plan(config, execution, pool, models)
+        found = [_part(*part, cells[part[1]].tasks) for part in parts]
         await _check_expert(recipe, pool, execution)
     finally:
         await pool.close()
         await memory_model.close()
         if judge is not None:
             await judge.close()
-    return found[0], found[1], "+".join(dict.fromkeys(hashes))
+    return (
+        found[0],
+        found[1],
+        "+".join(dict.fromkeys(cell.base.data_hash for cell in cells.values())),
+    )
 
 
 def _part(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+from ..harness.errors import UsageError
 from ..harness.files import write_json
 from ..harness.types import Task
 from .checkpoints import END, State, disk
@@ -142,7 +143,12 @@ class Grpo:
         )
         self.player.take_reward_seconds()
         seconds = time.perf_counter() - clock
-        line = evaluation_line(self.recipe, step, batch.groups, batch.lost, seconds)
+        line = evaluation_line(step, batch.groups, batch.lost, seconds)
+        if not line["calls"]:
+            raise UsageError(
+                "no held-out task came to a single model call, since what is told does not fit "
+                f"into agent.context_tokens {self.recipe.agent.context_tokens}: raise it"
+            )
         self.watch.evaluated(line["answered"])
         best = self.state.best is None or line["reward"] > self.state.best[1]
         if best:

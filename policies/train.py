@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 
 import torch
+import transformers
 
 from ..harness.files import take_lock
 from .checkpoints import Phase, disk, whole_folder, write_header
@@ -44,6 +45,8 @@ async def train(plan: Plan, stop: Stop, observer: Observer) -> Trained:
         write_header(plan.directory, plan.recipe, plan.data_hash)
         session = Session(plan, stop, observer)
         session.checkpoints.clean()
+        transformers.utils.logging.disable_progress_bar()
+        transformers.utils.logging.set_verbosity_error()  # e.g. of texts to be counted only
         if plan.recipe.model.threads is not None:
             torch.set_num_threads(plan.recipe.model.threads)
         return await _phases(session)
