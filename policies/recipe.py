@@ -10,13 +10,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ..harness.config import AgentConfig, RunConfig
-from ..harness.errors import DataError, UsageError, unknown_name
+from ..harness.errors import DataError, UsageError
 from ..harness.records import stable_hash
+from .refusals import set_value, texts, usage_error
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Texts = Annotated[dict[str, str], BeforeValidator(texts)]
 SUM_TOLERANCE = 1e-3  # of weights that must sum to 1; a third written as 0.333 passes
 _LARGEST = 2**20  # bytes of a recipe
 
@@ -77,7 +87,7 @@ class TaskRecipe(_Strict):
     """Which tasks are played, and with which memory."""
 
     env: str = "hotpotqa"
-    options: dict[str, dict[str, str]] = {"hotpotqa": {"form": "three-stage"}}  # as in `run`
+    options: dict[str, Texts] = {"hotpotqa": {"form": "three-stage"}}  # as in `run`
     split: str = "generated-train"
     first: int = Field(0, ge=0)  # number of the first task used of the split
     episodes: int | None = Field(None, ge=1)  # how many from there on; None: all
@@ -91,9 +101,11 @@ class Demonstrations(_Strict):
     """Episodes played by an expert and a teacher of the memory tools."""
 
     episodes: int = Field(400, ge=1)
-    expert: str = "reader"  # an expert of the environment
+    first: int | None = Field(None, ge=0)  # number of the first task; None: that of `tasks`
+    expert: str = "reader"  # an expert of the environment that knows only what was shown
     teacher: Literal["notes"] = "notes"
     noise: Share = 0.0  # how often the teacher leaves a sensible tool call out
+    keep: Literal["success", "all"] = "success"  # which episodes are examples
     runs: Path | None = None  # or: a run directory of `agemem-eval run` whose turns are learned
 
 
@@ -102,9 +114,10 @@ class SftRecipe(_Strict):
 
     demonstrations: Demonstrations = Demonstrations()
     epochs: float = Field(3, gt=0)
-    batch_tokens: int = Field(4096, ge=64)  # tokens of an update
-    learning_rate: float = Field(1e-3, gt=0)
+    batch_tokens: int = Field(8192, ge=64)  # of an update; what prompts have in common counts once
+    learning_rate: float = Field(1e-3, gt=0)  # the highest
     warmup: Share = 0.05  # of all updates
+    schedule: Literal["cosine", "constant"] = "cosine"  # after the warm-up; cosine: down to 0
     weight_decay: float = Field(0.01, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
 
@@ -241,7 +254,10 @@ class Sampler(_Strict):
     max_batch: int = Field(64, ge=1)
     workers: int = Field(0, ge=0)  # processes of environments; 0: in this one
     retries: int = Field(2, ge=0)  # of a rollout that the infrastructure broke
-    options: dict[str, str] = {}  # of the engine
+    options: Texts = {}  # of the engine
+
+
+_AGENT: dict[str, Any] = {"shots": 0, "context_tokens": 2048, "max_tokens": 256}  # if not given
 
 
 class Recipe(_Strict):
@@ -251,7 +267,7 @@ class Recipe(_Strict):
     seed: int = Field(0, ge=0)
     model: ModelRecipe
     tasks: TaskRecipe = TaskRecipe()
-    agent: AgentConfig = AgentConfig(shots=0, context_tokens=2048, max_tokens=256)
+    agent: AgentConfig = AgentConfig(**_AGENT)
     sft: SftRecipe | None = None
     grpo: GrpoRecipe | None = None
     reward: RewardRecipe = RewardRecipe()
@@ -260,6 +276,21 @@ class Recipe(_Strict):
     collapse: Collapse = Collapse()
     sampler: Sampler = Sampler()
     wandb: bool = False  # also log to Weights & Biases (extra `wandb`)
+
+    @field_validator("agent", mode="before")
+    @classmethod
+    def _our_defaults(cls, agent: Any) -> Any:
+        return {**_AGENT, **agent} if isinstance(agent, dict) else agent
+
+    @field_validator("agent")
+    @classmethod
+    def _drawn_as_trained(cls, agent: AgentConfig) -> AgentConfig:
+        if agent.temperature or agent.top_p is not None:
+            raise ValueError(
+                "temperature and top_p are not the agent's here: set grpo.temperature and "
+                "evaluation.temperature; all tokens are drawn from, since all are trained"
+            )
+        return agent
 
     @model_validator(mode="after")
     def _something_to_do(self) -> Self:
@@ -346,7 +377,7 @@ def read_recipe(path: Path, overrides: dict[str, Any] | None = None) -> Recipe:
     if not isinstance(values, dict):
         raise UsageError(f"the recipe {path} holds no keys")
     for key, value in (overrides or {}).items():
-        _set(values, key, value)
+        set_value(values, key, value)
     return make_recipe(values)
 
 
@@ -359,41 +390,4 @@ def make_recipe(values: dict[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise _usage_error(error) from error
-
-
-def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set a value by its dotted key, making the sections on the way."""
-    *sections, last = dotted.split(".")
-    for section in sections:
-        inner = values.setdefault(section, {})
-        if not isinstance(inner, dict):
-            raise UsageError(f"recipe: {dotted}: {section} is no section")
-        values = inner
-    values[last] = value
-
-
-def _usage_error(error: ValidationError) -> UsageError:
-    """The first problem of a pydantic error as one line."""
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    problem = str(first["msg"]).removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        return unknown_name("recipe key", where, _keys_beside(first["loc"]))
-    given = "" if isinstance(first["input"], dict | BaseModel) else f" (given: {first['input']!r})"
-    return UsageError(f"recipe: {where}: {problem}{given}" if where else f"recipe: {problem}")
-
-
-def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
-    """The known keys of the section in which an unknown one stands, dotted."""
-    model: Any = Recipe
-    for part in loc[:-1]:
-        model = _section_type(model.model_fields[str(part)].annotation)
-    prefix = "".join(f"{part}." for part in loc[:-1])
-    return [prefix + name for name in model.model_fields]
-
-
-def _section_type(annotation: Any) -> Any:
-    """The section of a field, which may be optional."""
-    candidates = [annotation, *getattr(annotation, "__args__", ())]
-    return next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+        raise usage_error(error, Recipe) from error

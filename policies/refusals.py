@@ -1,0 +1,59 @@
+"""What is wrong with a recipe, in one line that names the key and the values it may have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from ..harness.errors import UsageError, unknown_name
+
+
+def set_value(values: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set a value by its dotted key, making the sections on the way.
+
+    Raises:
+        UsageError: if a part of the key holds a value, not keys.
+    """
+    *sections, last = dotted.split(".")
+    for section in sections:
+        inner = values.get(section)
+        if inner is None:
+            inner = values[section] = {}
+        if not isinstance(inner, dict):
+            raise UsageError(f"recipe: {dotted}: {section} is no section")
+        values = inner
+    values[last] = value
+
+
+def texts(options: Any) -> Any:
+    """Options are texts, as on the command line; YAML reads `5` and `true` as values."""
+    if not isinstance(options, dict):
+        return options
+    return {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in options.items()}
+
+
+def usage_error(error: ValidationError, root: type[BaseModel]) -> UsageError:
+    """The first problem of a pydantic error as one line, with the key, or the nearest one."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    problem = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return unknown_name("recipe key", where, _keys_beside(first["loc"], root))
+    given = "" if isinstance(first["input"], dict | BaseModel) else f" (given: {first['input']!r})"
+    return UsageError(f"recipe: {where}: {problem}{given}" if where else f"recipe: {problem}")
+
+
+def _keys_beside(loc: tuple[int | str, ...], root: type[BaseModel]) -> list[str]:
+    """The known keys of the section in which an unknown one stands, dotted."""
+    model: Any = root
+    for part in loc[:-1]:
+        model = _section_type(model.model_fields[str(part)].annotation)
+    prefix = "".join(f"{part}." for part in loc[:-1])
+    return [prefix + name for name in model.model_fields]
+
+
+def _section_type(annotation: Any) -> Any:
+    """The section of a field, which may be optional."""
+    candidates = [annotation, *getattr(annotation, "__args__", ())]
+    return next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
