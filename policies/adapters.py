@@ -69,8 +69,7 @@ class Adapter:
         if _HELD not in self._peft.peft_config:
             self._peft.add_adapter(_HELD, copy.copy(self._peft.peft_config[_NOW]))
         peft.set_peft_model_state_dict(self._peft, weights, adapter_name=_HELD)
-        self._peft.set_adapter(_NOW)
-        self._held = _HELD
+        self._go_on()
 
     def hold_saved(self, folder: Path) -> None:
         """Let a saved adapter be the reference, or the model without one if none lies there.
@@ -82,8 +81,13 @@ class Adapter:
         if (folder / ADAPTER_CONFIG).is_file():
             with self._reading(folder):
                 self._peft.load_adapter(folder, _HELD, use_safetensors=True)
-            self._peft.set_adapter(_NOW)
-            self._held = _HELD
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Train on, now that there is an adapter to hold to."""
+        self._peft.set_adapter(_NOW)
+        self.model.eval()  # the new layers' dropout too
+        self._held = _HELD
 
     @contextlib.contextmanager
     def as_reference(self) -> Iterator[None]:
