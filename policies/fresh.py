@@ -7,6 +7,7 @@ token by token; the protocol's tags and what surrounds the arguments of a call a
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -42,6 +43,8 @@ _LAST_PAIR = (
     "(?:" + "|".join(rf"(?<=-[0-9a-f]{{{n}}})" for n in (0, 2, 4, 6, 8, 10)) + ")"
     r"[0-9a-f]{2}(?=(?:[0-9a-f]{2}){0,5}(?![0-9A-Za-z]))"
 )
+_PAIRS_FROM = 1024  # tokens of a vocabulary from which on the pairs are worth their 256
+_PAIRS_COUNT = 1000  # how often each is shown to the tokenizer's training: it is sure to be learned
 _SPLIT = (
     rf"{_ID_PAIR}|{_LAST_PAIR}|\p{{N}}| ?\p{{Ll}}+|\p{{Lu}}?\p{{L}}+| (?=\p{{Lu}})|\s"
     r"|[^\s\p{L}\p{N}]+"
@@ -68,7 +71,7 @@ def make_fresh(folder: Path, fresh: Fresh, texts: Iterable[str], seed: int) -> P
     Args:
         folder: Where to; made if it is not there.
         fresh: Sizes and style.
-        texts: What the tokenizer is trained on.
+        texts: What the tokenizer is trained on; one that comes again counts once.
         seed: Of the weights.
 
     Returns:
@@ -108,7 +111,9 @@ def make_tokenizer(fresh: Fresh, texts: Iterable[str]) -> Any:
     trainer = trainers.BpeTrainer(
         vocab_size=room, initial_alphabet=alphabet, show_progress=False, min_frequency=2
     )
-    tokenizer.train_from_iterator(_between(texts, own), trainer)
+    pairs = [f"{n:02x}-0000" for n in range(256)] * _PAIRS_COUNT
+    shown = pairs if fresh.vocabulary >= _PAIRS_FROM else []
+    tokenizer.train_from_iterator(itertools.chain(shown, _between(texts, own)), trainer)
     tokenizer.add_tokens([tokenizers.AddedToken(t, normalized=False) for t in own])
     # Special tokens vanish from decoded text; only what no reply holds may.
     tokenizer.add_special_tokens(
@@ -129,8 +134,11 @@ def make_tokenizer(fresh: Fresh, texts: Iterable[str]) -> Any:
 def _between(texts: Iterable[str], own: list[str]) -> Iterator[str]:
     """What stands between the tokens that are given, so that nothing is learned across them."""
     cut = re.compile("|".join(re.escape(t) for t in sorted(own, key=len, reverse=True)))
+    seen: set[int] = set()  # by hash: a message is in every prompt that shows it
     for text in texts:
-        yield from (part for part in cut.split(text) if part)
+        if (key := hash(text)) not in seen:
+            seen.add(key)
+            yield from (part for part in cut.split(text) if part)
 
 
 def _model(fresh: Fresh, tokenizer: Any, seed: int) -> Any:

@@ -299,6 +299,10 @@ class Recipe(_Strict):
         if self.model.fresh is not None:
             if self.model.lora is not None:
                 raise ValueError("model.lora: an adapter on random weights learns nothing")
+            if self.sft is None:
+                raise ValueError(
+                    "model.fresh: what is made from nothing must learn to speak first: add sft"
+                )
             room = self.model.fresh.positions
             if self.agent.context_tokens + self.agent.max_tokens > room:
                 raise ValueError(

@@ -127,9 +127,7 @@ class _Lesson(ModelBase):
         asked = TOLD not in seen.goal
         act: _Act | None = None
         if self._episode.tools and request.messages[-1].content != last_turn_message():
-            act = self._tidy(request, seen)
-            if act is None and not asked:
-                act = self._hear(seen)
+            act = (None if asked else self._hear(seen)) or self._tidy(request, seen, asked=asked)
         if asked:
             action = await self._episode.env.expert_action(self._expert) or ""
             found = _FINISH.fullmatch(action)
@@ -190,9 +188,9 @@ class _Lesson(ModelBase):
 
     # --- the context ----------------------------------------------------------------------------
 
-    def _tidy(self, request: Request, seen: _Seen) -> _Act | None:
-        """Filter small talk that is over; summarise a long context."""
-        for talk in seen.before:
+    def _tidy(self, request: Request, seen: _Seen, *, asked: bool) -> _Act | None:
+        """Filter small talk that is over, while more is told; summarise a long context."""
+        for talk in seen.before if not asked else ():
             criteria = _END.split(talk)[0]
             if criteria not in self._step.done and self._wants("filter"):
                 self._step.done.add(criteria)
@@ -232,7 +230,7 @@ class _Lesson(ModelBase):
 
     def _recall(self, seen: _Seen) -> _Act | None:
         """At a new goal that is no question: what is held that may help."""
-        if seen.goal in self._step.queries or seen.before or not self._wants("retrieve"):
+        if seen.goal in self._step.queries or not self._wants("retrieve"):
             return None
         return self._retrieve(seen.goal, "A new goal.") if _ASKS in seen.now else None
 
@@ -323,8 +321,7 @@ def _is_talk(text: str) -> bool:
 
 def _remark(text: str) -> str:
     """The thought beside an `ok`."""
-    named = _NAMED.search(text)
-    return f"{named[1]} is settled." if named is not None else "This is small talk."
+    return "This is small talk." if _is_talk(text) else "Done."
 
 
 def _facts(text: str) -> list[tuple[str, int]]:

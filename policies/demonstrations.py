@@ -1,0 +1,282 @@
+"""Demonstrations: episodes played by a teacher, or those of a run, as what was asked and answered.
+
+They are written to a file of JSON lines as they are played, one line an episode, so that what was
+stopped goes on; each message stands in an episode's line once, however many requests show it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..harness.errors import DataError, UsageError
+from ..harness.files import disk_error
+from ..harness.records import Episode, stable_hash
+from ..harness.store import RunStore
+from ..harness.types import ChatMessage, Task
+from ..harness.viewer.reconstruct import State, reconstruct
+from .recipe import Demonstrations, Recipe
+from .rollout import Player
+from .teacher import RULE, Teacher
+from .trajectory import Stage, stages_of
+
+FILE = "demonstrations.jsonl"
+VERSION = 1  # of the file
+_AT_ONCE = 32  # episodes
+_Turn = tuple[tuple[ChatMessage, ...], str, Stage]
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """What is to be said to a prompt.
+
+    Attributes:
+        episode: Names the episode; those of one follow each other.
+        messages: The prompt.
+        text: The reply, thought and all.
+        stage: 1, 2 or 3; see `trajectory.stages_of`.
+    """
+
+    episode: str
+    messages: tuple[ChatMessage, ...]
+    text: str
+    stage: Stage
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All that is said, the reply last."""
+        return *(message.content for message in self.messages), self.text
+
+
+async def demonstrations_of(recipe: Recipe, directory: Path) -> list[Demonstration]:
+    """The demonstrations of a recipe: played, or read where they were played before.
+
+    Args:
+        recipe: Its `sft.demonstrations` says which.
+        directory: Of the training; the file is `FILE` in it.
+
+    Raises:
+        UsageError: if a task is also one of the evaluation, or none is left to learn from.
+        DataError: for a file of other demonstrations, or a damaged one.
+        InfraError: if the infrastructure broke an episode again and again.
+    """
+    if recipe.sft is None:
+        raise UsageError("recipe: sft is missing: it says what the demonstrations are")
+    wanted = recipe.sft.demonstrations
+    path = directory / FILE
+    kept = _Book(path, _identity(recipe, wanted))
+    if wanted.runs is not None:
+        if not kept.lines:
+            player = Player(recipe, Teacher(wanted.expert))
+            try:
+                held_out = await _held_out(player)
+            finally:
+                await player.close()
+            kept.write(list(_of_run(wanted.runs, wanted.keep, held_out)))
+    else:
+        async for lines in _played(recipe, wanted, len(kept.lines)):
+            kept.write(lines)
+    found = list(_unique(_read(line, path) for line in kept.lines))
+    if not found:
+        raise UsageError(
+            "recipe: sft.demonstrations: none of the episodes ended well: choose another expert, "
+            "or keep: all"
+        )
+    return found
+
+
+def data_hash(demonstrations: Sequence[Demonstration]) -> str:
+    """A hash of all that is asked and answered, in order."""
+    total = hashlib.sha256()
+    for one in demonstrations:
+        said = [[m.role, m.content] for m in one.messages]
+        total.update(stable_hash([one.episode, said, one.text, one.stage], 64).encode())
+    return total.hexdigest()[:16]
+
+
+# --- played -----------------------------------------------------------------------------------
+
+
+async def _played(
+    recipe: Recipe, wanted: Demonstrations, done: int
+) -> AsyncIterator[list[dict[str, Any]]]:
+    """The episodes that are not played yet, a few at a time."""
+    if done >= wanted.episodes:
+        return
+    player = Player(recipe, Teacher(wanted.expert, wanted.noise, recipe.seed))
+    try:
+        first = wanted.first if wanted.first is not None else recipe.tasks.first
+        tasks = await player.tasks(recipe.tasks.split, first, wanted.episodes)
+        _refuse_shared([task.id for task in tasks], await _held_out(player))
+        for start in range(done, len(tasks), _AT_ONCE):
+            some = tasks[start : start + _AT_ONCE]
+            yield await asyncio.gather(*(_episode(player, task, wanted.keep) for task in some))
+    finally:
+        await player.close()
+
+
+async def _episode(player: Player, task: Task, keep: str) -> dict[str, Any]:
+    heard = await player.listen(task, repeat=0)
+    turns: list[_Turn] = [
+        (messages, completion.text, stage)
+        for (messages, completion), stage in zip(heard.turns, heard.stages, strict=True)
+    ]
+    return _line(task.id, turns if _is_kept(heard.episode, keep) else [])
+
+
+def _is_kept(episode: Episode, keep: str) -> bool:
+    """Whether an episode is an example: solved and well-formed, or all of them."""
+    return keep == "all" or (bool(episode.success) and not episode.malformed_outputs)
+
+
+async def _held_out(player: Player) -> set[str]:
+    """The tasks of the evaluation, by id."""
+    held = player.recipe.evaluation
+    return {task.id for task in await player.tasks(held.split, held.first, held.episodes)}
+
+
+def _refuse_shared(tasks: Iterable[str], held_out: set[str]) -> None:
+    """Raise where what is to be learned is also evaluated."""
+    if shared := sorted(held_out.intersection(tasks)):
+        raise UsageError(
+            f"recipe: {len(shared)} tasks of sft.demonstrations are also tasks of evaluation, "
+            f"{shared[0]} for one: choose another evaluation.first or fewer demonstrations"
+        )
+
+
+# --- of a run ---------------------------------------------------------------------------------
+
+
+def _of_run(directory: Path, keep: str, held_out: set[str]) -> Iterator[dict[str, Any]]:
+    """The episodes of a run directory, in the order in which they were recorded.
+
+    Raises:
+        DataError: if it holds no run, or one whose calls are no texts.
+    """
+    store = RunStore.open(directory)
+    config = store.config()
+    if config.agent.transport != "prompt":
+        raise DataError(
+            f"the run {directory} calls functions natively: demonstrations need --transport prompt"
+        )
+    forms = config.options_of("hotpotqa").get("form") == "three-stage"
+    for episode in store.records():
+        _refuse_shared([episode.key.task], held_out)
+        if episode.scored and _is_kept(episode, keep):
+            staged = episode.key.env == "three-stage" or (episode.key.env == "hotpotqa" and forms)
+            events = list(store.read_trace(episode.key.id))
+            yield _line(episode.key.id, _turns(events, staged=staged))
+
+
+def _turns(events: list[dict[str, Any]], *, staged: bool) -> list[_Turn]:
+    """What was asked and answered, as the trace tells."""
+    stages, turns, state = stages_of(events, staged=staged), list[_Turn](), State()
+    for turn in reconstruct(events, {})[0]:
+        for change in turn.before:
+            state.apply(change)
+        if turn.call is not None:
+            messages = tuple(ChatMessage(m["role"], m["text"]) for m in state.context)
+            turns.append((messages, str(turn.call["text"]), stages[len(turns)]))
+        for change in turn.after:
+            state.apply(change)
+    return turns
+
+
+# --- the file ---------------------------------------------------------------------------------
+
+
+class _Book:
+    """The file: a line that says what it is, then one for each episode.
+
+    Raises:
+        DataError: if it holds other demonstrations, or cannot be read.
+    """
+
+    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
+        self._path = path
+        self.lines: list[dict[str, Any]] = []
+        head = {"demonstrations": VERSION, **identity}
+        try:
+            if path.is_file() and (whole := _whole_lines(path)):
+                if whole[0] != head:
+                    raise DataError(
+                        f"{path} holds other demonstrations than the recipe's: remove it, or "
+                        "train in another directory"
+                    )
+                self.lines = whole[1:]
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(_json(head))
+        except OSError as error:
+            raise disk_error(str(path), error) from error
+
+    def write(self, lines: list[dict[str, Any]]) -> None:
+        """Append episodes."""
+        try:
+            with self._path.open("ab") as file:
+                file.write(b"".join(map(_json, lines)))
+        except OSError as error:
+            raise disk_error(str(self._path), error) from error
+        self.lines += lines
+
+
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file; one that was cut when writing it was stopped is taken off."""
+    content = path.read_bytes()
+    end = content.rfind(b"\n") + 1
+    if end < len(content):
+        with path.open("r+b") as file:
+            file.truncate(end)
+    try:
+        return [json.loads(line) for line in content[:end].splitlines()]
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is damaged ({error}): remove it, and it is made anew") from error
+
+
+def _identity(recipe: Recipe, wanted: Demonstrations) -> dict[str, Any]:
+    """What decides the demonstrations; not how many there are to be."""
+    said = wanted.model_dump(mode="json", exclude={"episodes"})
+    tasks = recipe.tasks.model_dump(mode="json", exclude={"data", "episodes"})
+    agent = recipe.agent.model_dump(mode="json")
+    return {"identity": stable_hash([said, tasks, agent, recipe.seed, RULE])}
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+
+
+def _line(episode: str, turns: Sequence[_Turn]) -> dict[str, Any]:
+    """An episode as a JSON value; without turns where it is no example."""
+    places: dict[tuple[str, str], int] = {}
+    said = []
+    for messages, text, stage in turns:
+        shown = [places.setdefault((m.role, m.content), len(places)) for m in messages]
+        said.append([shown, text, stage])
+    return {"episode": episode, "messages": [list(message) for message in places], "turns": said}
+
+
+def _read(line: dict[str, Any], path: Path) -> list[Demonstration]:
+    """The demonstrations of an episode's line."""
+    try:
+        messages = [ChatMessage(role, content) for role, content in line["messages"]]
+        return [
+            Demonstration(line["episode"], tuple(messages[i] for i in shown), text, stage)
+            for shown, text, stage in line["turns"]
+        ]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise DataError(f"{path} is damaged ({error!r}): remove it, and it is made anew") from error
+
+
+def _unique(episodes: Iterable[list[Demonstration]]) -> Iterator[Demonstration]:
+    """Each demonstration once: the same reply to the same prompt teaches nothing new."""
+    seen: set[tuple[tuple[ChatMessage, ...], str]] = set()
+    for episode in episodes:
+        for one in episode:
+            if (key := (one.messages, one.text)) not in seen:
+                seen.add(key)
+                yield one

@@ -1,0 +1,228 @@
+"""Supervised fine-tuning on demonstrations: the loss is on what is replied, never on prompts.
+
+A demonstration is the very tokens that generation would see and draw: the prompt by the same chat
+template, the reply, and the token that ends it.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from ..harness.errors import UsageError
+from ..harness.models.hf.chat import Chat
+from ..harness.models.hf.weights import Loaded
+from ..harness.types import Request, Sampling
+from .demonstrations import Demonstration
+from .learner import Learner
+from .recipe import Recipe, SftRecipe
+from .trajectory import Step
+
+LOOKS = 20  # how often, over all updates, the accuracy on held-out demonstrations is measured
+_HELD = 16  # episodes held out for that, at most, and at most one in 20
+_FORWARD = 8192  # tokens of a forward, padding included
+_KINDS = ("think", "tool", "arguments", "answer", "format")
+# What of a reply each kind of token is; what no group matches is format.
+_PARTS = re.compile(
+    r"<think>(?P<think>.*?)</think>|\"name\": \"(?P<tool>[^\"]*)\""
+    r"|\"arguments\": \{(?P<arguments>.*?)\}(?=\}[,\]])|<answer>(?P<answer>.*?)</answer>",
+    re.DOTALL,
+)
+
+Watch = Callable[[int, int, dict[str, float]], None]  # updates done, of how many, numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """An episode as tokens.
+
+    Attributes:
+        steps: Its calls; those whose prompt goes on where the one before ended are one step, the
+            prompts between them not trained on: the same loss, and each token computed once.
+        kinds: What each trained token is, in the canonical order of trained tokens.
+        tokens: Of all steps.
+    """
+
+    steps: tuple[Step, ...]
+    kinds: tuple[str, ...]
+    tokens: int
+
+
+def sft(
+    recipe: Recipe,
+    learner: Learner,
+    demonstrations: Sequence[Demonstration],
+    watch: Watch,
+    start: int = 0,
+) -> None:
+    """Fine-tune a model.
+
+    Args:
+        recipe: Its `sft` says how.
+        learner: Whose weights are changed; with its optimizer as after update `start`.
+        demonstrations: What is learned, and what for measuring is held out: the last episodes.
+        watch: Told of each update, the number of all updates, and numbers: those of
+            `Learner.sft_update`; now and then `accuracy_…`, for each kind of token the chance that
+            one drawn at temperature 1 is the demonstrated one, on what is held out.
+        start: Updates done. All that follows is decided by their number and the recipe's seed.
+
+    Raises:
+        UsageError: where no demonstration fits the model.
+    """
+    assert recipe.sft is not None
+    lessons = lessons_of(demonstrations, learner.loaded, str(recipe.model.path or "fresh"))
+    n_held = min(_HELD, len(lessons) // 20)
+    held, learned = lessons[len(lessons) - n_held :], lessons[: len(lessons) - n_held]
+    batches = list(batches_of(learned, recipe.sft, recipe.seed))
+    every = max(1, len(batches) // LOOKS)
+    for update in range(start, len(batches)):
+        steps = [step for number in batches[update] for step in learned[number].steps]
+        numbers = learner.sft_update(
+            steps,
+            learning_rate(recipe.sft, update, len(batches)),
+            recipe.sft.max_grad_norm,
+            weight_decay=recipe.sft.weight_decay,
+            batch_tokens=_FORWARD,
+        )
+        done = update + 1
+        if held and (done % every == 0 or done == len(batches)):
+            numbers = {**numbers, **accuracy(learner, held)}
+        watch(done, len(batches), numbers)
+
+
+def learning_rate(recipe: SftRecipe, update: int, updates: int) -> float:
+    """The rate of an update, counted from 0: a linear warm-up, then constant or a half cosine."""
+    warm = max(1, round(recipe.warmup * updates))
+    if update < warm:
+        return recipe.learning_rate * (update + 1) / warm
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    done = (update - warm + 1) / (updates - warm + 1)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def batches_of(lessons: Sequence[Lesson], recipe: SftRecipe, seed: int) -> Iterator[list[int]]:
+    """The lessons of each update, by number: whole episodes, shuffled anew each epoch."""
+    wanted = recipe.epochs * sum(lesson.tokens for lesson in lessons)
+    spent, size, batch, epoch = 0, 0, list[int](), 0
+    while spent < wanted:
+        order = list(range(len(lessons)))
+        random.Random(f"sft {seed} {epoch}").shuffle(order)
+        for number in order:
+            batch.append(number)
+            size += lessons[number].tokens
+            if size >= recipe.batch_tokens or spent + size >= wanted:
+                yield batch
+                spent, size, batch = spent + size, 0, []
+                if spent >= wanted:
+                    return
+        epoch += 1
+
+
+def accuracy(learner: Learner, lessons: Sequence[Lesson]) -> dict[str, float]:
+    """For each kind of token the chance that one drawn at temperature 1 is the demonstrated one."""
+    steps = [step for lesson in lessons for step in lesson.steps]
+    found = learner.logprobs(steps, batch_tokens=_FORWARD).exp().tolist()
+    trained = [trained for step in steps for trained in step.mask]
+    chances = [chance for chance, kept in zip(found, trained, strict=True) if kept]
+    kinds = [kind for lesson in lessons for kind in lesson.kinds]
+    numbers = {}
+    for kind in _KINDS:
+        own = [c for c, k in zip(chances, kinds, strict=True) if k == kind]
+        if own:
+            numbers[f"accuracy_{kind}"] = math.fsum(own) / len(own)
+    numbers["accuracy"] = math.fsum(chances) / len(chances)
+    return numbers
+
+
+# --- tokens -----------------------------------------------------------------------------------
+
+
+def lessons_of(demonstrations: Sequence[Demonstration], loaded: Loaded, where: str) -> list[Lesson]:
+    """Demonstrations as tokens, episode by episode.
+
+    Args:
+        demonstrations: Those of an episode follow each other.
+        loaded: Whose tokenizer it is; what exceeds the model's positions is left out.
+        where: The model, for errors.
+
+    Raises:
+        UsageError: if nothing is left.
+    """
+    chat = Chat(loaded.tokenizer, None, {}, where)
+    lessons = []
+    for _, turns in groupby(demonstrations, key=lambda one: one.episode):
+        parts = [_part(one, chat, loaded) for one in turns]
+        fitting = [p for p in parts if loaded.positions is None or p.length <= loaded.positions]
+        if fitting:
+            lessons.append(_lesson(fitting))
+    if not lessons:
+        raise UsageError(
+            f"no demonstration fits the {loaded.positions} positions of {where}: lower "
+            "agent.context_tokens, or choose a larger model"
+        )
+    return lessons
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One demonstration as tokens."""
+
+    prompt: tuple[int, ...]
+    reply: tuple[int, ...]
+    kinds: tuple[str, ...]
+    stage: int
+
+    @property
+    def length(self) -> int:
+        return len(self.prompt) + len(self.reply)
+
+
+def _part(one: Demonstration, chat: Chat, loaded: Loaded) -> _Part:
+    prompt = chat.encode(Request(one.messages, Sampling()))
+    ids, kinds = _reply(one.text, loaded.tokenizer)
+    own = loaded.tokenizer.eos_token_id
+    end = own if own in loaded.stop else loaded.stop[0]
+    return _Part(prompt, (*ids, end), (*kinds, "format"), one.stage)
+
+
+def _reply(text: str, tokenizer: Any) -> tuple[list[int], list[str]]:
+    """The tokens of a reply, and of which kind each is: that of its first character."""
+    read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    spans = [
+        (found.start(kind), found.end(kind), kind)
+        for found in _PARTS.finditer(text)
+        for kind in _KINDS[:-1]
+        if found[kind] is not None
+    ]
+    kinds, at = [], 0
+    for start, end in read["offset_mapping"]:
+        while at < len(spans) and start >= spans[at][1]:
+            at += 1
+        # A token that begins before a span is format, however much of the span it holds.
+        inside = at < len(spans) and spans[at][0] <= start < max(end, start + 1)
+        kinds.append(spans[at][2] if inside else "format")
+    return read["input_ids"], kinds
+
+
+def _lesson(parts: Sequence[_Part]) -> Lesson:
+    """The parts of an episode, those joined that go on where the one before ended."""
+    steps: list[Step] = []
+    for part in parts:
+        last = steps[-1] if steps else None
+        so_far = (*last.prompt_ids, *last.completion_ids) if last is not None else ()
+        if last is not None and part.prompt[: len(so_far)] == so_far:
+            between = part.prompt[len(so_far) :]
+            ids = (*last.completion_ids, *between, *part.reply)
+            mask = (*last.mask, *(False,) * len(between), *(True,) * len(part.reply))
+            steps[-1] = Step(last.prompt_ids, ids, None, mask, last.stage)
+        else:
+            mask = (True,) * len(part.reply)
+            steps.append(Step(part.prompt, part.reply, None, mask, part.stage))
+    kinds = tuple(kind for part in parts for kind in part.kinds)
+    return Lesson(tuple(steps), kinds, sum(step.length for step in steps))
