@@ -156,7 +156,7 @@ async def _stoppable(plan: Plan, stop: Stop, observer: Any) -> Trained:
     loop = asyncio.get_running_loop()
 
     def interrupted() -> None:
-        if stop.reason is None:
+        if stop.reason is None and stop.busy:
             stop.reason = INTERRUPTED
             say("agemem-eval: stopping after this step; Ctrl-C again stops now")
         else:
@@ -165,7 +165,7 @@ async def _stoppable(plan: Plan, stop: Stop, observer: Any) -> Trained:
     def terminated() -> None:
         stop.reason = TERMINATED
         say(f"agemem-eval: SIGTERM: stopping within {TERM_S:g} s, from a checkpoint")
-        loop.call_later(DRAIN_S, task.cancel)
+        loop.call_later(DRAIN_S if stop.busy else 0, task.cancel)
 
     if os.name == "posix":
         loop.add_signal_handler(signal.SIGINT, interrupted)

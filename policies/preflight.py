@@ -15,13 +15,15 @@ from typing import Any
 from ..harness.config import Execution
 from ..harness.errors import DataError, MissingExtraError, UsageError, unknown_name
 from ..harness.files import read_json, writable
+from ..harness.ledger import Usage
 from ..harness.models import ModelBase, make_model
 from ..harness.models.weights import is_folder
 from ..harness.plan import Models, env_options, make_embedder, make_plan
-from ..harness.types import ModelInfo, Task
+from ..harness.types import Completion, ModelInfo, Request, Task
 from ..harness.workers.pool import EnvPool, make_pool
 from .checkpoints import END, check_header
 from .recipe import Recipe
+from .rollout import Player
 
 TAGS = tuple(f"<{slash}{tag}>" for tag in ("think", "tool_call", "answer") for slash in ("", "/"))
 NEEDED = ("torch", "transformers", "peft", "accelerate", "safetensors", "tensorboard")
@@ -64,7 +66,7 @@ async def make_plan_of(recipe: Recipe, directory: Path) -> Plan:
         MissingExtraError: without what a training needs.
     """
     training, held_out, data_hash = await _find_tasks(recipe)
-    _check_overlap(recipe, training, held_out)
+    _check_number(recipe, training)
     model = _check_path(recipe)
     resumed = check_header(directory, recipe, data_hash)
     writable(directory if directory.exists() else directory.parent)
@@ -81,6 +83,8 @@ async def make_plan_of(recipe: Recipe, directory: Path) -> Plan:
         check_model(recipe, model)
     if model is not None:
         _check_code(recipe, model)
+    if model is not None:
+        await check_room(recipe, model, held_out[0])
     ended = read_json(directory / END)["reason"] if (directory / END).is_file() else None
     return Plan(recipe, directory, model, training, held_out, data_hash, resumed, ended)
 
@@ -108,6 +112,44 @@ def check_model(recipe: Recipe, folder: Path) -> None:
     _check_template(folder)
 
 
+async def check_room(recipe: Recipe, folder: Path, task: Task) -> None:
+    """Refuse a context into which the first prompt of a task does not fit.
+
+    Raises:
+        UsageError: if it does not; so found by playing the task with the model's token counts.
+    """
+    player = Player(recipe, _Counting(read_tokenizer(folder)))
+    try:
+        heard = await player.listen(task, repeat=0)
+    finally:
+        await player.close()
+    if not heard.turns:
+        raise UsageError(
+            f"recipe: agent.context_tokens {recipe.agent.context_tokens}: what is told first in "
+            f"the task {task.id} does not fit: raise it"
+        )
+
+
+def read_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a model's folder.
+
+    Raises:
+        DataError: if there is none that can be read.
+        MissingExtraError: without its library.
+    """
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise DataError(f"{folder} holds no tokenizer.json")
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise MissingExtraError("what a training needs (tokenizers)", "train") from error
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception for any unusable file
+        raise DataError(f"cannot read the tokenizer {path}: {error}") from error
+
+
 async def _find_tasks(recipe: Recipe) -> tuple[tuple[Task, ...], tuple[Task, ...], str]:
     """Tasks for training and evaluation, and the hash of their data; builds everything once."""
     memory_model = make_model(recipe.tasks.memory_model)
@@ -127,6 +169,13 @@ async def _find_tasks(recipe: Recipe) -> tuple[tuple[Task, ...], tuple[Task, ...
             config = recipe.run_config(split=split, episodes=None)
             (cells[split],) = await make_plan(config, execution, pool, models)
         found = [_part(*part, cells[part[1]].tasks) for part in parts]
+        if recipe.sft is not None and recipe.sft.demonstrations.runs is None:
+            shown = recipe.sft.demonstrations
+            first = shown.first if shown.first is not None else own.first
+            section = "sft.demonstrations"
+            learned = _part(section, own.split, first, shown.episodes, cells[own.split].tasks)
+            _check_overlap(section, learned, found[1])
+        _check_overlap("tasks", *found)
         await _check_expert(recipe, pool, execution)
     finally:
         await pool.close()
@@ -152,20 +201,21 @@ def _part(
     return tuple(tasks[first:last])
 
 
-def _check_overlap(recipe: Recipe, training: Sequence[Task], held_out: Sequence[Task]) -> None:
-    known = {(task.split, task.id) for task in training}
+def _check_overlap(section: str, learned: Sequence[Task], held_out: Sequence[Task]) -> None:
+    known = {(task.split, task.id) for task in learned}
     both = [task.id for task in held_out if (task.split, task.id) in known]
     if both:
-        own, first = recipe.tasks, recipe.evaluation.first
         raise UsageError(
-            f"recipe: {len(both)} tasks are trained on and evaluated on (the first: {both[0]}): "
-            f"tasks.first {own.first} and tasks.episodes {own.episodes} overlap with "
-            f"evaluation.first {first}"
+            f"recipe: {len(both)} tasks of {section} are also tasks of evaluation, {both[0]} for "
+            f"one: choose another evaluation.first, or lower {section}.episodes"
         )
+
+
+def _check_number(recipe: Recipe, tasks: Sequence[Task]) -> None:
     per_step = recipe.grpo.tasks_per_step if recipe.grpo is not None else 1
-    if per_step > len(training):
+    if per_step > len(tasks):
         raise UsageError(
-            f"recipe: grpo.tasks_per_step {per_step}, but there are {len(training)} tasks"
+            f"recipe: grpo.tasks_per_step {per_step}, but there are {len(tasks)} tasks"
         )
 
 
@@ -211,17 +261,7 @@ def _check_tags(folder: Path) -> None:
 
     A tag that is a special token does not: those vanish from decoded text.
     """
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise DataError(f"{folder} holds no tokenizer.json")
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise MissingExtraError("what a training needs (tokenizers)", "train") from error
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception for any unusable file
-        raise DataError(f"cannot read the tokenizer {path}: {error}") from error
+    tokenizer = read_tokenizer(folder)
     for tag in TAGS:
         text = f"{tag}a{tag}"
         ids = tokenizer.encode(text, add_special_tokens=False).ids
@@ -268,3 +308,22 @@ class _Nobody(ModelBase):
     """Stands where a policy will; it is never asked."""
 
     info = ModelInfo("policy", training="agemem")
+
+
+class _Counting(ModelBase):
+    """Counts tokens as a policy will, and says the same to everything.
+
+    Args:
+        tokenizer: Of the `tokenizers` library.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.info, self._tokenizer = _Nobody.info, tokenizer
+
+    async def generate(self, _: Request) -> Completion:
+        """An answer."""
+        return Completion("<think></think><answer>ok</answer>", Usage(0, 0, estimated=True))
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text."""
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)

@@ -32,6 +32,9 @@ def make_observer(quiet: bool) -> Lines | Bar | Silent:
 class Silent:
     """Shows nothing."""
 
+    def says(self, text: str) -> None:
+        """See `Observer`."""
+
     def begins(self, phase: Phase, done: int, total: int) -> None:
         """See `Observer`."""
 
@@ -79,11 +82,13 @@ class Lines(Silent):
     ) -> None:
         self._write, self._every, self._clock = write, every_s, clock
         self._pace, self._said = _Pace(clock), -every_s
-        self._phase: Phase = "sft"
+
+    def says(self, text: str) -> None:
+        """See `Observer`."""
+        self._write(text)
 
     def begins(self, phase: Phase, done: int, total: int) -> None:
         """See `Observer`."""
-        self._phase = phase
         self._pace.begin(done, total)
         at = f", from {done}" if done else ""
         self._write(f"{_TITLES[phase]}: {total} updates{at}")
@@ -122,6 +127,10 @@ class Bar(Silent):
         self._task: Any = None
         self._best: float | None = None
         self._progress.start()
+
+    def says(self, text: str) -> None:
+        """See `Observer`."""
+        self._progress.console.print(text)
 
     def begins(self, phase: Phase, done: int, total: int) -> None:
         """See `Observer`."""

@@ -26,6 +26,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.reason: str | None = None
+        self.busy = False  # whether there is an update to finish
 
 
 class StoppedError(Exception):
@@ -34,6 +35,9 @@ class StoppedError(Exception):
 
 class Observer(Protocol):
     """What shows a training."""
+
+    def says(self, text: str) -> None:
+        """Something in one line."""
 
     def begins(self, phase: Phase, done: int, total: int) -> None:
         """A phase begins, or goes on."""

@@ -17,9 +17,9 @@ import transformers
 
 from ..harness.files import take_lock
 from .checkpoints import Phase, disk, whole_folder, write_header
-from .demonstrations import demonstrations_of
+from .demonstrations import FILE, Demonstration, demonstrations_of
 from .fresh import make_fresh
-from .preflight import Plan
+from .preflight import Plan, check_room
 from .reinforce import Grpo
 from .session import Observer, Session, Stop, Trained
 from .warmup import warm_up
@@ -61,7 +61,7 @@ async def _phases(session: Session) -> Trained:
         return _finished(session, final)
     base, tuned = await _base(session), session.directory / "sft"
     if recipe.sft is not None and not tuned.is_dir():
-        texts = await demonstrations_of(recipe, session.directory)
+        texts = await _demonstrations(session)
         stopped = await warm_up(session, base, texts, tuned)
         if stopped is not None:
             return stopped
@@ -71,6 +71,16 @@ async def _phases(session: Session) -> Trained:
             shutil.copytree(start, folder, dirs_exist_ok=True)
         return _finished(session, final)
     return await Grpo(session, base, start).run()
+
+
+async def _demonstrations(session: Session) -> list[Demonstration]:
+    """What is learned from; played once, and read from then on."""
+    recipe = session.recipe
+    if recipe.sft is not None and not (session.directory / FILE).is_file():
+        wanted = recipe.sft.demonstrations
+        where = f"of the run {wanted.runs}" if wanted.runs is not None else "played by the teacher"
+        session.observer.says(f"demonstrations: {wanted.episodes} episodes, {where}")
+    return await demonstrations_of(recipe, session.directory)
 
 
 def _finished(session: Session, final: Path) -> Trained:
@@ -88,8 +98,9 @@ async def _base(session: Session) -> Path:
     fresh = plan.recipe.model.fresh
     assert fresh is not None
     if not base.is_dir():
-        found = await demonstrations_of(plan.recipe, session.directory)
+        found = await _demonstrations(session)
         texts = [text for one in found for text in one.texts]
         with whole_folder(base, f"the model {base}") as folder:
             make_fresh(folder, fresh, texts, plan.recipe.seed)
+            await check_room(plan.recipe, folder, plan.held_out[0])
     return base

@@ -32,6 +32,7 @@ async def warm_up(
     found = session.checkpoints.newest()
     state, path = found if found is not None else (State("sft", 0), None)
     logs = Logs(session.directory, state.logs, "sft", state.step, session.recipe)
+    session.stop.busy = True
     try:
         learner = session.open("sft", base, base, path, state.step)
         watch = _Watch(session, learner, logs, state)
@@ -46,6 +47,7 @@ async def warm_up(
             last_good=last[1] if last is not None else None,
         )  # fmt: skip
     finally:
+        session.stop.busy = False
         logs.close()
     return None
 
