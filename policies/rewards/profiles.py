@@ -84,9 +84,10 @@ def tool_term(story: Story, recipe: RewardRecipe) -> dict[str, float]:
     """The release's tool term by its parts; their sum is clipped to [-0.5, 1].
 
     Counted are successful calls of the six memory tools in all stages, not mentions of their
-    names, and steps are model calls: `rate` +0.2 for 0.3 to 2 calls a step, -0.1 for more than 3;
-    `retrieve` +0.2 for any Retrieve; `context` +0.2 for any Summary or Filter; `add` +0.1 for any
-    Add; `brevity` 0.2 (1 - steps of stage 3 / 5), or `max_rounds` in place of 5.
+    names; a call that was to change something and did not is left out. Steps are model calls.
+    `rate` is +0.2 for 0.3 to 2 calls a step and -0.1 for more than 3; `retrieve` +0.2 for any
+    Retrieve; `context` +0.2 for any Summary or Filter; `add` +0.1 for any Add; `brevity`
+    0.2 (1 - steps of stage 3 / 5), with `max_rounds` in place of 5 where the recipe names it.
     """
     names = [call.name for call in story.calls if call.succeeded and call.name in TOOLS]
     steps = len(story.evidence.stages)

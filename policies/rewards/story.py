@@ -75,7 +75,8 @@ class Call:
         at: Its place among the events.
         name: Of the tool, as it is declared, whatever alias was used.
         arguments: As the agent gave them.
-        status: `success` or what was wrong.
+        succeeded: Whether it was carried out, and changed something where it is there to change
+            something: an Update to what the entry already says has not.
         stage: 1, 2 or 3.
         turn: The model call that made it, from 1.
         effects: Places of the memory and context events that it brought about.
@@ -84,15 +85,10 @@ class Call:
     at: int
     name: str
     arguments: Json
-    status: str
+    succeeded: bool
     stage: Stage
     turn: int
     effects: tuple[int, ...]
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether it was carried out."""
-        return self.status == "success"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,10 +207,11 @@ class _Reader:
                 self._write(at, event)
 
     def _call(self, at: int, event: Event) -> None:
+        idle = (event.get("data") or {}).get("changed") is False
         self.calls.append(
             Call(
-                at, event["name"], event["arguments"], event["status"], self.stage, event["turn"],
-                tuple(self.effects),
+                at, event["name"], event["arguments"], event["status"] == "success" and not idle,
+                self.stage, event["turn"], tuple(self.effects),
             )
         )  # fmt: skip
         self.effects = []

@@ -427,3 +427,13 @@ async def test_without_gold_storage_is_not_scored_and_the_mean_is_of_the_others(
     assert reward.components["memory.maintenance"] == 1
     assert reward.components["memory.relevance"] == 0
     assert reward.components["memory"] == pytest.approx(1 / 2)
+
+
+@pytest.mark.parametrize(("changed", "expected"), [(True, 1), (False, 0)])
+async def test_of_an_entry_of_before_the_episode_the_memory_says_whether_it_changed(
+    changed: bool, expected: float
+) -> None:
+    rollout = to_the_question()
+    rollout.say()
+    rollout.update("from before", JUNK, changed=changed)
+    assert await component("memory.maintenance", answered(rollout).evidence()) == expected

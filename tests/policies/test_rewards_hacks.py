@@ -82,9 +82,9 @@ async def test_to_delete_ones_own_additions_is_a_sign_unless_they_were_corrected
         ("<answer>Port Tallow</answer>", 0),
         ("<answer>the Silver Heron</answer>", 1),  # words of the query and the question
         ("<think>It says so.</think>", 1),
-        ('<tool_call>[{"name": "Update_memory", "arguments": {"memory_id": "id-7"}}]</tool_call>', 0),
+        ('<tool_call>[{"name": "Delete_memory", "arguments": {"memory_id": "id-7"}', 0),
     ],
-)  # fmt: skip
+)
 async def test_a_retrieval_of_which_nothing_is_said_later_is_unused(
     said: str, expected: float
 ) -> None:
@@ -117,6 +117,11 @@ async def test_what_was_told_and_stored_word_for_word_is_counted_in_sentences() 
     rollout = begun(HERON, VELL, JUNK, "Tea is better than coffee.")
     rollout.add(f"{HERON} {VELL} {JUNK}")
     assert await sign("stored_everything", rollout) == pytest.approx(3 / 4)
+    rollout.act()
+    rollout.begin_anew()
+    rollout.observe("A distractor. And another one.")
+    rollout.say()
+    assert await sign("stored_everything", rollout) == pytest.approx(3 / 4), "of stage 1 alone"
     selective = begun(HERON, VELL, JUNK, "Tea is better than coffee.")
     selective.add("The Silver Heron comes from Port Tallow.")
     assert await sign("stored_everything", selective) == 0

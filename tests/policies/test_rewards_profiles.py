@@ -128,6 +128,16 @@ async def test_the_tool_term_counts_successful_calls_of_memory_tools(
     assert found == pytest.approx(expected)
 
 
+async def test_a_call_that_was_to_change_something_and_did_not_counts_for_nothing() -> None:
+    rollout = Rollout()
+    rollout.observe("a")
+    rollout.say()
+    rollout.filter("m1")
+    rollout.update("e1", "x", changed=False)
+    components = (await rewarded(rollout.evidence(), profile="release")).components
+    assert components["tool.rate"] == components["tool.context"] == 0
+
+
 async def test_naming_tools_everywhere_earns_nothing_in_the_release_profile() -> None:
     silent, loud = Rollout(), Rollout()
     for rollout, text in ((silent, "hm"), (loud, "Retrieve_memory Summary_context Add_memory")):

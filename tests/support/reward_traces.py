@@ -70,8 +70,11 @@ class Rollout:
         self.trace.emit("completion", text=text, context_tokens=used, prompt_tokens=used)
         self.context.add("assistant", "assistant", text)
 
-    def call(self, name: str, status: str = "success", **arguments: Any) -> None:
-        self.trace.emit("tool", name=name, arguments=arguments, status=status, content="", data={})
+    def call(
+        self, name: str, status: str = "success", *, changed: bool = True, **arguments: Any
+    ) -> None:
+        fields = {"arguments": arguments, "status": status, "data": {"changed": changed}}
+        self.trace.emit("tool", name=name, content="", **fields)
 
     def add(self, content: str) -> str:
         self._ids += 1
@@ -82,7 +85,7 @@ class Rollout:
 
     def update(self, id_: str, content: str, *, changed: bool = True) -> None:
         self.trace.emit("memory", op="update", ids=[id_], changed=changed, content=content)
-        self.call("Update_memory", memory_id=id_, content=content)
+        self.call("Update_memory", changed=changed, memory_id=id_, content=content)
 
     def delete(self, id_: str, content: str) -> None:
         self.trace.emit("memory", op="delete", ids=[id_], changed=True, content=content)
@@ -96,8 +99,8 @@ class Rollout:
         return self.context.add("tool", "tool_result", text).id
 
     def filter(self, *ids: str) -> None:
-        self.context.remove(ids, "filter")
-        self.call("Filter_context", criteria="rain")
+        removed = self.context.remove(ids, "filter")
+        self.call("Filter_context", changed=bool(removed), criteria="rain")
 
     def summarise(self, text: str, *ids: str) -> None:
         self.context.summarise(ids, text)
