@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..harness.errors import DataError, MissingExtraError, UsageError
 from ..harness.models.hf.weights import ADAPTER, ADAPTER_CONFIG, adapter_files
@@ -62,7 +63,7 @@ class Adapter:
         """Let the policy as it is now be the reference."""
         import peft
 
-        weights = peft.get_peft_model_state_dict(self._peft, adapter_name=_NOW)
+        weights = self._weights()
         if not any(bool(w.any()) for name, w in weights.items() if "lora_B" in name):
             self._held = ""
             return
@@ -109,17 +110,24 @@ class Adapter:
             folder: Is there already.
             base: What the base model is called.
         """
-        import peft
         import safetensors.torch
 
-        weights = peft.get_peft_model_state_dict(self._peft, adapter_name=_NOW)
-        weights = {name: w.detach().cpu().contiguous() for name, w in weights.items()}
+        weights = {name: w.detach().cpu().contiguous() for name, w in self._weights().items()}
         safetensors.torch.save_file(weights, folder / ADAPTER, metadata={"format": "pt"})
         config = copy.copy(self._peft.peft_config[_NOW])
         config.base_model_name_or_path, config.inference_mode = base, True
         if not isinstance(config.target_modules, str):
             config.target_modules = sorted(config.target_modules)  # a set has no fixed order
         config.save_pretrained(folder)
+
+    def _weights(self) -> dict[str, Tensor]:
+        """The adapter's weights alone: peft would ask the hub whether the embedding has grown."""
+        import peft
+
+        weights: dict[str, Tensor] = peft.get_peft_model_state_dict(
+            self._peft, adapter_name=_NOW, save_embedding_layers=False
+        )
+        return weights
 
     @contextlib.contextmanager
     def _reading(self, folder: Path) -> Iterator[None]:

@@ -137,6 +137,7 @@ def test_a_checkpoint_holds_no_pickle_and_no_path_of_this_machine(
 
 
 @BOTH
+@pytest.mark.filterwarnings("error::UserWarning")  # peft warns where it could not reach the hub
 def test_a_resumed_training_goes_on_bit_by_bit(
     folder: Path, tmp_path: Path, lora: Lora | None
 ) -> None:
