@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agemem_eval.harness.agent import run_episode
+from agemem_eval.harness.build import build
 from agemem_eval.harness.config import AgentConfig
 from agemem_eval.harness.context import Context
 from agemem_eval.harness.ledger import Ledger
@@ -13,8 +14,8 @@ from agemem_eval.harness.models import make_model
 from agemem_eval.harness.plan import Models, close_memory, make_embedder, make_memory
 from agemem_eval.harness.records import Episode, EpisodeKey
 from agemem_eval.harness.trace import Trace
-from agemem_eval.harness.types import Gold, Model, Scores
-from agemem_eval.harness.workers.pool import LocalPool
+from agemem_eval.harness.types import Environment, Gold, Model, Scores
+from agemem_eval.harness.workers.pool import LocalEnv
 from agemem_eval.policies.recipe import Recipe, make_recipe
 from agemem_eval.policies.rewards import Evidence
 from agemem_eval.policies.trajectory import stages_of
@@ -144,10 +145,9 @@ async def play(
     models = Models(acting, make_model("heuristic"), None, make_embedder("hashing"))
     config = chosen.run_config(split=chosen.tasks.split, episodes=None)
     options = config.options_of(chosen.tasks.env)
-    pool = LocalPool()
-    env = await pool.acquire(chosen.tasks.env, options)
-    tasks = (await pool.describe(chosen.tasks.env, options, chosen.tasks.split)).tasks
-    task = tasks[number]
+    built: Environment = build("envs", chosen.tasks.env, options)
+    task = built.tasks(chosen.tasks.split)[number]  # and no hash of the split, which is long work
+    env = LocalEnv(built)
     memory, meter = make_memory(config, chosen.tasks.memory, models)
     meter.point_to(Ledger(), Trace())
     used = agent or chosen.agent
