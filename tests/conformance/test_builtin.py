@@ -35,6 +35,30 @@ class TestHotpotqaInThreeStages(EnvironmentConformance):
     forgiving = False  # an answer that cannot be read is a message passed over
 
 
+class TestThreeStageOfAlfworld(EnvironmentConformance):
+    target = "three-stage"
+    options = {"env": "alfworld", "exposure": "episode"}
+    splits = ("generated", "generated-train")
+    n_steps = 20  # eight of them are messages
+    forgiving = False  # an answer that cannot be read is a message passed over
+
+
+class TestThreeStageOfPddl(EnvironmentConformance):
+    target = "three-stage"
+    options = {"env": "pddl", "exposure": "world", "distractors": "2"}
+    splits = ("generated", "generated-train")
+    n_steps = 20
+    forgiving = False
+
+
+@pytest.mark.babyai
+class TestThreeStageOfBabyai(EnvironmentConformance):
+    target = "three-stage"
+    options = {"env": "babyai", "rules": "told", "distractors": "2"}
+    n_steps = 20
+    forgiving = False
+
+
 @pytest.mark.babyai
 class TestBabyai(EnvironmentConformance):
     target = "babyai"
