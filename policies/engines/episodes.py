@@ -163,7 +163,7 @@ def write_tasks(recipe: Recipe, tasks: Sequence[Task], path: Path, recipe_file: 
     rows = []
     for index, task in enumerate(tasks):
         named = {"recipe": str(recipe_file), "split": task.split, "task": task.id}
-        row = {
+        row: dict[str, object] = {
             **named,
             "prompt": [{"role": "user", "content": f"{recipe.tasks.env} {task.id}"}],
             "data_source": recipe.tasks.env,
