@@ -66,7 +66,6 @@ class Rewarder:
         task, answer_given = await self._of_task(story := read(evidence))
         found = await self._matcher.apart(lambda: self._measured(story))
         relevance = await memory.relevance(story, self._embedder)
-        of_context = context.scores(story)
         of_memory = {
             "storage": getattr(found.stored, self._recipe.storage),
             "maintenance": found.maintenance,
@@ -77,7 +76,7 @@ class Rewarder:
         penalty = sum(penalties.values())
         parts = {
             "task": task,
-            "context": profiles.mean(of_context),
+            "context": profiles.mean(found.context),
             "memory": profiles.mean(of_memory),
             "tool": profiles.tool_score(term),
         }
@@ -85,7 +84,7 @@ class Rewarder:
             **parts,
             "penalty": penalty,
             "answered": float(answer_given),
-            **_under("context", of_context),
+            **_under("context", found.context),
             **_under("memory", of_memory),
             "memory.recall": found.stored.recall,
             **_under("penalty", penalties),
@@ -104,9 +103,10 @@ class Rewarder:
         return facts if facts is not None and facts.n else None
 
     def _measured(self, story: Story) -> _Measured:
-        """What is found by matching facts, which takes longest."""
+        """What is found by reading texts, which takes longest."""
         facts = self._facts(story.evidence.gold)
         return _Measured(
+            context.scores(story),
             memory.storage(story, facts),
             memory.maintenance(story, facts, self._recipe.maintenance),
             hacks.signs(story, facts),
@@ -115,6 +115,7 @@ class Rewarder:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
+    context: dict[str, float | None]
     stored: memory.Stored
     maintenance: float
     hacks: dict[str, float]

@@ -6,6 +6,7 @@ Equations are those of arXiv 2601.01885, appendix A.2.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ...harness.context import MESSAGE_OVERHEAD
@@ -118,7 +119,15 @@ def key_phrases(question: str) -> tuple[frozenset[str], ...]:
 
 def says(text: str, phrase: frozenset[str]) -> bool:
     """Whether a sentence of a text has all words of a phrase, but for inflection."""
+    if not phrase <= words(text):  # so that few texts are read sentence by sentence
+        return False
     return any(phrase <= unit.said.words for unit in texts.units(text))
+
+
+@lru_cache(maxsize=4096)
+def words(text: str) -> frozenset[str]:
+    """Stems of all words of a text, numbers among them."""
+    return frozenset(stem for _, stem, _ in texts.sequence(text))
 
 
 # --- the context, replayed --------------------------------------------------------------------

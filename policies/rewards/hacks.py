@@ -10,7 +10,7 @@ import re
 from ...harness.protocol import parse_text
 from ...harness.quality import texts
 from ...harness.trace import Event
-from .context import replay
+from .context import replay, words
 from .memory import Facts, maintains
 from .profiles import TOOLS
 from .story import Call, Story, Write, is_message
@@ -75,14 +75,14 @@ def _outdated(story: Story, delete: Write, facts: Facts | None) -> bool:
 
 
 def _unused(story: Story) -> float:
-    asked = texts.statement(story.question).words
+    asked = words(story.question)
     found = []
     for at, event in enumerate(story.events):
         if event["type"] == "memory" and event.get("contents"):
-            known = asked | texts.statement(event["query"]).words
+            known = asked | words(event["query"])
             news = frozenset().union(*(texts.statement(c).content for c in event["contents"]))
             outputs = [e["text"] for e in story.events[at:] if e["type"] == "completion"]
-            said = any(texts.statement(text).words & (news - known) for text in outputs)
+            said = any(words(text) & (news - known) for text in outputs)
             named = any(str(id_) in text for id_ in event["ids"] for text in outputs)
             found.append(not (said or named))
     return _share(found)
