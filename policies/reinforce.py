@@ -33,11 +33,11 @@ class Grpo:
     def __init__(self, session: Session, base: Path, start: Path) -> None:
         assert session.recipe.grpo is not None
         self.session, self.recipe, self.grpo = session, session.recipe, session.recipe.grpo
+        log, path = session.directory / SFT, None
+        self.state = State("grpo", 0, {SFT: log.stat().st_size} if log.is_file() else {})
         found = session.checkpoints.newest()
-        if found is None or found[0].phase == "sft":
-            log = session.directory / SFT
-            found = State("grpo", 0, {SFT: log.stat().st_size} if log.is_file() else {}), None
-        self.state, path = found
+        if found is not None and found[0].phase == "grpo":
+            self.state, path = found
         self.watch = Watch(self.recipe.collapse, self.state.collapse)
         self.logs = Logs(session.directory, self.state.logs, "grpo", self.state.step, self.recipe)
         done = self.state.step * self.grpo.epochs
@@ -143,6 +143,7 @@ class Grpo:
             tasks, rollouts=1, temperature=self.recipe.evaluation.temperature, round_=0
         )
         self.player.take_reward_seconds()
+        await self.sampler.forget()  # a training that goes on from here has nothing cached either
         seconds = time.perf_counter() - clock
         line = evaluation_line(step, batch.groups, batch.lost, seconds)
         self.watch.evaluated(line["answered"])

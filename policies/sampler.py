@@ -54,6 +54,10 @@ class Sampler(Model, Protocol):
         """
         ...
 
+    async def forget(self) -> None:
+        """Draw as if nothing had been drawn before, to the last bit, where that is possible."""
+        ...
+
 
 class _InProcess(BaseModel):
     """Options of the engine `hf`; see `LiveModel`."""
@@ -152,6 +156,9 @@ class VllmSampler(ModelBase):
         """See `Sampler.sync`."""
         async with self._syncing:
             await self._sync()
+
+    async def forget(self) -> None:
+        """The server's cache stays: its last bits are not reproducible anyway."""
 
     async def _sync(self) -> None:
         before = self._scratch / f"adapter-{self._count}"
