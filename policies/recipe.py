@@ -21,8 +21,9 @@ from pydantic import (
 )
 
 from ..harness.config import AgentConfig, RunConfig
-from ..harness.errors import DataError, UsageError
+from ..harness.errors import DataError, UsageError, unknown_name
 from ..harness.records import stable_hash
+from ..harness.registry import canonical, plugins
 from .refusals import set_value, texts, usage_error
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -95,6 +96,19 @@ class TaskRecipe(_Strict):
     memory_model: str = "heuristic"  # writes summaries; never trained
     embedder: str = "hashing"
     data: Path | None = None  # where the environment's files are on this machine
+
+    @field_validator("env")
+    @classmethod
+    def _known(cls, env: str) -> str:
+        env, known = canonical("envs", env), [plugin.name for plugin in plugins("envs")]
+        if env not in known and ":" not in env:
+            raise ValueError(str(unknown_name("environment", env, known)))
+        return env
+
+    @property
+    def played(self) -> str:
+        """The environment whose tasks they are, in stages or as it is."""
+        return self.options.get(self.env, {}).get("env", self.env)
 
 
 class Demonstrations(_Strict):
@@ -309,11 +323,13 @@ class Recipe(_Strict):
                     f"agent.context_tokens {self.agent.context_tokens} and agent.max_tokens "
                     f"{self.agent.max_tokens} exceed the model's {room} positions"
                 )
-        if self.reward.task_score in ("f1", "em", "judge") and self.tasks.env != "hotpotqa":
+        played, score = self.tasks.played, self.reward.task_score
+        if score in ("f1", "em", "judge") and played != "hotpotqa":
             raise ValueError(
-                f"reward.task_score {self.reward.task_score} is of questions; for "
-                f"{self.tasks.env} use success or progress"
+                f"reward.task_score {score} is of questions; for {played} use success or progress"
             )
+        if score == "progress" and played == "hotpotqa":
+            raise ValueError("reward.task_score: hotpotqa tells no progress; use f1, em or success")
         return self
 
     @property

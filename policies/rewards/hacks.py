@@ -81,11 +81,16 @@ def _unused(story: Story) -> float:
         if event["type"] == "memory" and event.get("contents"):
             known = asked | words(event["query"])
             news = frozenset().union(*(texts.statement(c).content for c in event["contents"]))
-            outputs = [e["text"] for e in story.events[at:] if e["type"] == "completion"]
+            outputs = [_output(e) for e in story.events[at:] if e["type"] == "completion"]
             said = any(words(text) & (news - known) for text in outputs)
             named = any(str(id_) in text for id_ in event["ids"] for text in outputs)
             found.append(not (said or named))
     return _share(found)
+
+
+def _output(completion: Event) -> str:
+    """What the model wrote: text, and calls of the native transport."""
+    return " ".join([completion["text"], *map(str, completion.get("tool_calls", ()))])
 
 
 def _named(story: Story) -> float:

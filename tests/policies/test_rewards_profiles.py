@@ -258,8 +258,14 @@ def test_a_recipe_with_such_a_reward_is_refused(reward: dict[str, Any], problem:
 
 def test_questions_are_scored_as_questions_only_where_there_are_any() -> None:
     tasks = {"env": "alfworld", "split": "generated", "options": {}}
-    with pytest.raises(UsageError, match="is of questions"):
-        recipe(tasks=tasks)
+    staged = {"env": "three-stage", "options": {"three-stage": {"env": "pddl"}}}
+    for others in (tasks, staged):
+        with pytest.raises(UsageError, match=r"is of questions; for (alfworld|pddl) use"):
+            recipe(tasks=others)
+    within = {"env": "three-stage", "options": {"three-stage": {"env": "hotpotqa"}}}
+    assert recipe(tasks=within).reward.task_score == "f1"
+    with pytest.raises(UsageError, match="hotpotqa tells no progress"):
+        recipe(reward={"task_score": "progress"})
     assert recipe(tasks=tasks, reward={"task_score": "progress"}).reward.task_score == "progress"
 
 
