@@ -11,9 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
@@ -24,67 +22,18 @@ from ..harness.config import AgentConfig, RunConfig
 from ..harness.errors import DataError, UsageError, unknown_name
 from ..harness.records import stable_hash
 from ..harness.registry import canonical, plugins
+from .model_recipe import Fresh as Fresh
+from .model_recipe import Lora as Lora
+from .model_recipe import ModelRecipe as ModelRecipe
+from .model_recipe import Share, Strict
 from .refusals import set_value, texts, usage_error
 
-Share = Annotated[float, Field(ge=0, le=1)]
 Texts = Annotated[dict[str, str], BeforeValidator(texts)]
 SUM_TOLERANCE = 1e-3  # of weights that must sum to 1; a third written as 0.333 passes
 _LARGEST = 2**20  # bytes of a recipe
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Fresh(_Strict):
-    """A model made from nothing: a byte-level BPE tokenizer and random weights."""
-
-    architecture: Literal["llama", "qwen2", "qwen3"] = "llama"
-    vocabulary: int = Field(2048, ge=300, le=65_536)  # most tokens of the tokenizer
-    hidden: int = Field(128, ge=8)
-    layers: int = Field(4, ge=1)
-    heads: int = Field(4, ge=1)
-    kv_heads: int = Field(2, ge=1)
-    inner: int = Field(384, ge=8)
-    positions: int = Field(4096, ge=256)
-    style: Literal["compact", "chatml"] = "compact"  # the chat template it is given
-
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> Self:
-        if self.hidden % self.heads or self.heads % self.kv_heads:
-            raise ValueError("hidden must be a multiple of heads, and heads of kv_heads")
-        return self
-
-
-class Lora(_Strict):
-    """A low-rank adapter (arXiv 2106.09685); the reference is the model without it."""
-
-    rank: int = Field(32, ge=1, le=1024)
-    alpha: float = Field(32, gt=0)
-    dropout: Share = 0.0
-    targets: Literal["all-linear"] | tuple[str, ...] = "all-linear"
-
-
-class ModelRecipe(_Strict):
-    """What is trained. Exactly one of `path` and `fresh`."""
-
-    path: str | None = None  # a folder, or a name of the Hugging Face hub
-    fresh: Fresh | None = None
-    lora: Lora | None = None  # None: all weights
-    dtype: Literal["float32", "bfloat16"] = "float32"  # bfloat16: forwards of training in it
-    gradient_checkpointing: bool = False
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int | None = Field(None, ge=1, le=1024)
-    trust_remote_code: bool = False
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> Self:
-        if (self.path is None) == (self.fresh is None):
-            raise ValueError("name either path or fresh, the model's origin")
-        return self
-
-
-class TaskRecipe(_Strict):
+class TaskRecipe(Strict):
     """Which tasks are played, and with which memory."""
 
     env: str = "hotpotqa"
@@ -111,7 +60,7 @@ class TaskRecipe(_Strict):
         return self.options.get(self.env, {}).get("env", self.env)
 
 
-class Demonstrations(_Strict):
+class Demonstrations(Strict):
     """Episodes played by an expert and a teacher of the memory tools."""
 
     episodes: int = Field(400, ge=1)
@@ -123,7 +72,7 @@ class Demonstrations(_Strict):
     runs: Path | None = None  # or: a run directory of `agemem-eval run` whose turns are learned
 
 
-class SftRecipe(_Strict):
+class SftRecipe(Strict):
     """Supervised fine-tuning on demonstrations: the warm start."""
 
     demonstrations: Demonstrations = Demonstrations()
@@ -136,13 +85,13 @@ class SftRecipe(_Strict):
     max_grad_norm: float = Field(1.0, gt=0)
 
 
-class Retained(_Strict):
+class Retained(Strict):
     """When resampling replaces groups whose rewards are all equal."""
 
     rounds: int = Field(0, ge=0, le=16)  # further rounds of tasks a step; 0: none
 
 
-class GrpoRecipe(_Strict):
+class GrpoRecipe(Strict):
     """Step-wise GRPO (arXiv 2601.01885, section 3.3); `grpo.py` has the equations."""
 
     steps: int = Field(100, ge=1)
@@ -186,7 +135,7 @@ TaskScore = Literal["f1", "em", "judge", "success", "progress"]
 Maintenance = Literal["changed", "better"]
 
 
-class Weights(_Strict):
+class Weights(Strict):
     """Of the parts of the reward; they sum to 1."""
 
     task: Share
@@ -208,7 +157,7 @@ _DEFAULT_WEIGHTS = {
 }
 
 
-class RewardRecipe(_Strict):
+class RewardRecipe(Strict):
     """How a trajectory is rewarded; `rewards` tells the parts."""
 
     profile: Literal["paper", "release"] = "paper"
@@ -234,7 +183,7 @@ class RewardRecipe(_Strict):
         return self.weights or _DEFAULT_WEIGHTS[self.profile]
 
 
-class Evaluation(_Strict):
+class Evaluation(Strict):
     """Held-out tasks, played by the greedy policy and rewarded like the others."""
 
     every: int = Field(10, ge=1)  # steps; before the first and after the last one too
@@ -244,7 +193,7 @@ class Evaluation(_Strict):
     temperature: float = Field(0.0, ge=0)
 
 
-class Checkpoints(_Strict):
+class Checkpoints(Strict):
     """When checkpoints are kept."""
 
     every: int = Field(10, ge=1)  # steps
@@ -252,7 +201,7 @@ class Checkpoints(_Strict):
     keep: int = Field(2, ge=1)  # the newest; the best one on held-out tasks is kept beside them
 
 
-class Collapse(_Strict):
+class Collapse(Strict):
     """Signs of collapse, upon which training ends; each is looked at over `patience` steps."""
 
     patience: int = Field(3, ge=1)
@@ -260,7 +209,7 @@ class Collapse(_Strict):
     kl: float = Field(10.0, gt=0)  # mean KL a token to the reference
 
 
-class Sampler(_Strict):
+class Sampler(Strict):
     """What draws the rollouts."""
 
     engine: Literal["hf", "vllm"] = "hf"  # hf: in this process, the weights that are trained
@@ -274,7 +223,7 @@ class Sampler(_Strict):
 _AGENT: dict[str, Any] = {"shots": 0, "context_tokens": 2048, "max_tokens": 256}  # if not given
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """A training run."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")

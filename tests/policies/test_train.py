@@ -1,0 +1,108 @@
+"""From a recipe to a checkpoint that the harness plays with: the whole way, very small."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import train_runs
+
+pytestmark = pytest.mark.train
+pytest.importorskip("torch")
+
+from agemem_eval.harness.cli import main  # noqa: E402
+from agemem_eval.harness.figures.training import load_logs  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A fresh model, demonstrations, a few updates, two steps of GRPO."""
+    directory = tmp_path_factory.mktemp("runs") / "tiny"
+    recipe = train_runs.recipe(grpo__steps=2, sft__demonstrations__episodes=20, sft__epochs=1)
+    return train_runs.finish(train_runs.plan(recipe, directory))
+
+
+def run(capsys, *arguments):
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    out = capsys.readouterr()
+    return end.value.code, out.out, out.err
+
+
+def test_the_checkpoint_is_played_by_the_harness_as_agemem(trained, tmp_path, capsys):
+    code, out, err = run(
+        capsys, "run", "--env", "hotpotqa", "--memory", "agemem", "--episodes", "2",
+        "--model", f"hf:{trained.final}", "--runs-dir", tmp_path, "--json", "--workers", "0",
+        "-o", "form=three-stage", "-o", "distractors=0", "--context-tokens", "4000",
+        "--max-tokens", "8", "--shots", "0", "--max-turns-per-step", "2",
+    )  # fmt: skip
+    assert code == 0, err
+    (row,) = json.loads(out)["rows"]
+    assert row["memory"] == "agemem"
+    assert row["n_scored"] == 2
+
+
+def test_fine_tuning_alone_is_no_agemem_training(trained):
+    card = json.loads((trained.directory / "sft" / "card.json").read_text())
+    assert (card["training"], card["phase"]) == ("none", "sft")
+    card = json.loads((trained.final / "card.json").read_text())
+    assert (card["training"], card["phase"], card["step"], card["seed"]) == ("agemem", "grpo", 2, 0)
+    assert card["recipe_hash"]
+    assert card["data_hash"]
+    assert card["evaluation"]["step"] == 2
+
+
+def test_the_curve_is_read_by_the_figures(trained):
+    (log,) = load_logs(trained.directory)
+    assert (log.series, log.seed, [step.step for step in log.steps]) == ("All-Returns", 0, [1, 2])
+    assert {"task", "context", "memory"} <= set(log.steps[0].components)
+    assert len(log.steps[0].group_rewards) == 2
+
+
+def test_a_line_tells_all_that_is_needed_to_see_a_training_go_wrong(trained):
+    line = json.loads((trained.directory / "metrics.jsonl").read_text().splitlines()[-1])
+    for key in ("reward", "components", "group_rewards", "series", "seed", "hacks", "kl", "loss",
+                "grad_norm", "tokens", "flat_groups", "lost_groups", "answered", "format_valid",
+                "tools", "prompt_tokens", "completion_tokens", "learning_rate"):  # fmt: skip
+        assert key in line, key
+    assert {"generation", "reward", "update", "tokens_per_second"} <= set(line["seconds"])
+    assert math.isclose(line["reward"], sum(line["group_rewards"]) / 2, abs_tol=1e-12)
+
+
+def test_held_out_tasks_are_evaluated_before_the_first_and_after_the_last_step(trained):
+    lines = train_runs.lines(trained.directory / "evaluation.jsonl")
+    assert [line["step"] for line in lines] == [0, 2]
+    assert all(line["low"] <= line["reward"] <= line["high"] for line in lines)
+
+
+def test_a_training_that_is_done_is_not_done_again(trained):
+    before = (trained.directory / "metrics.jsonl").read_bytes()
+    recipe = train_runs.recipe(grpo__steps=2, sft__demonstrations__episodes=20, sft__epochs=1)
+    again = train_runs.finish(train_runs.plan(recipe, trained.directory))
+    assert again.final == trained.final
+    assert (trained.directory / "metrics.jsonl").read_bytes() == before
+
+
+def test_nothing_on_disk_is_pickled(trained):
+    for path in trained.directory.rglob("*"):
+        assert path.suffix not in (".bin", ".pt", ".pth", ".pkl", ".ckpt"), path
+
+
+def test_collapse_ends_a_training_and_keeps_the_last_good_checkpoint(trained, tmp_path):
+    recipe = train_runs.recipe(
+        grpo__steps=8, collapse={"kl": 1e-12, "patience": 2}, checkpoints__every=1,
+        evaluation__every=100, grpo__learning_rate=0.01, sft__epochs=0.1,
+    )  # fmt: skip
+    ended = train_runs.finish(train_runs.plan(recipe, tmp_path / "run"))
+    assert ended.collapsed
+    assert ended.final is None
+    assert "collapse.kl" in ended.stopped
+    first_bad = next(
+        line["step"] for line in train_runs.lines(tmp_path / "run" / "metrics.jsonl")
+        if line["kl"] > 1e-12
+    )  # fmt: skip
+    assert ended.last_good is not None
+    assert ended.last_good.name == f"step-{first_bad - 1:06d}"
+    assert ended.last_good.is_dir()
+    assert train_runs.plan(recipe, tmp_path / "run").ended is not None
