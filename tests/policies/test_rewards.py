@@ -140,6 +140,12 @@ async def test_compression_without_an_answer_is_that_of_the_last_call_and_0_with
     assert await component("context.compression", Rollout().evidence()) == 0
 
 
+async def test_calls_after_the_answer_are_no_part_of_its_context() -> None:
+    rollout = answered(to_the_question(), 250)
+    rollout.say(tokens=900)
+    assert await component("context.compression", rollout.evidence()) == pytest.approx(0.75)
+
+
 def filtered(rollout: Rollout) -> None:
     rollout.filter(rollout.observe("a b c d e f"), rollout.observe("g h"))
 
