@@ -1,0 +1,83 @@
+"""Training in several processes, as `accelerate launch` starts them.
+
+Each process plays its share of a step's tasks, whole groups, and computes the gradient of them;
+`distributed` adds these up, with normalisers that are sums over all processes, so that an update is
+the one that a single process would make. What is decided, is decided by all from the same numbers;
+only the first process writes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any, TypeVar
+
+from ..harness.errors import MissingExtraError
+
+T = TypeVar("T")
+_NOTHING = object()
+
+
+def accelerator() -> Any:
+    """The `accelerate.Accelerator` of this process; None where it trains alone.
+
+    Raises:
+        MissingExtraError: without accelerate.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return None
+    try:
+        from accelerate import Accelerator
+    except ImportError as error:
+        raise MissingExtraError("accelerate", "train") from error
+    return Accelerator()
+
+
+class Team:
+    """The processes that train one model together, and this one's place among them.
+
+    Args:
+        accelerator: Of `accelerate`; None: this process is the whole team.
+    """
+
+    def __init__(self, accelerator: Any = None) -> None:
+        self._accelerator = accelerator
+
+    @property
+    def size(self) -> int:
+        """How many processes there are."""
+        return 1 if self._accelerator is None else int(self._accelerator.num_processes)
+
+    @property
+    def rank(self) -> int:
+        """This one's number, from 0."""
+        return 0 if self._accelerator is None else int(self._accelerator.process_index)
+
+    @property
+    def first(self) -> bool:
+        """Whether this one writes."""
+        return self.rank == 0
+
+    def share(self, items: Sequence[T]) -> list[T]:
+        """This one's part of what there is to do: every `size`th, since neighbours are alike."""
+        return list(items[self.rank :: self.size])
+
+    def gather(self, items: Sequence[T]) -> list[T]:
+        """What all have of their shares, in the order of the whole; each of them calls this."""
+        if self._accelerator is None:
+            return list(items)
+        from accelerate.utils import gather_object
+
+        parts = gather_object([list(items)])
+        rows = zip_longest(*parts, fillvalue=_NOTHING)
+        return [item for row in rows for item in row if item is not _NOTHING]
+
+    def any(self, here: bool) -> bool:
+        """Whether it is so in any of them, as of a signal that only one has heard."""
+        return any(self.gather([here]))
+
+    def wait(self) -> None:
+        """Until all have come to this place, as after the first has written something."""
+        if self._accelerator is not None:
+            self._accelerator.wait_for_everyone()
