@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
-from reward_traces import GOLD, HERON, VELL, Rollout
+from reward_traces import CORRECTED, HERON, JUNK, STALE, VELL, Rollout
 
 from agemem_eval.harness.plan import make_embedder
 from agemem_eval.policies.recipe import RewardRecipe
 from agemem_eval.policies.rewards import Rewarder
 from agemem_eval.policies.rewards.hacks import MEANINGS
-
-STALE = "Silver Heron: It was built in Oldmere."
-CORRECTED = replace(GOLD, stale=(STALE,), corrected=(HERON,))
-JUNK = "Rain is expected on Friday."
 
 
 def begun(*told: str) -> Rollout:

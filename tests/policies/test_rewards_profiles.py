@@ -5,20 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from reward_traces import BUDGET, HERON, VELL, Rollout, recipe
+from reward_traces import BUDGET, HERON, JUNK, VELL, Rollout, recipe, rewarded
 
 from agemem_eval.harness.errors import UsageError
 from agemem_eval.harness.plan import make_embedder
 from agemem_eval.policies.recipe import RewardRecipe
-from agemem_eval.policies.rewards import Evidence, Rewarder
+from agemem_eval.policies.rewards import Rewarder
 from agemem_eval.policies.rewards.profiles import mean, weighted
-from agemem_eval.policies.trajectory import Reward
-
-JUNK = "Rain is expected on Friday."
-
-
-async def rewarded(evidence: Evidence, **values: Any) -> Reward:
-    return await Rewarder(RewardRecipe(**values), make_embedder("hashing"), None)(evidence)
 
 
 def whole() -> Rollout:

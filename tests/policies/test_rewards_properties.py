@@ -7,17 +7,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reward_traces import GOLD, HERON, VELL, Rollout
+from reward_traces import CORRECTED, GOLD, HERON, JUNK, STALE, VELL, Rollout
 
 from agemem_eval.harness.plan import make_embedder
-from agemem_eval.harness.types import Gold
 from agemem_eval.policies.recipe import RewardRecipe
 from agemem_eval.policies.rewards import Rewarder
 from agemem_eval.policies.trajectory import Reward
 
-OLD = "Silver Heron: It was built in Oldmere."
-CHANGED = Gold(GOLD.question, GOLD.answer, GOLD.facts, (OLD,), (HERON,))
-TEXTS = (HERON, VELL, OLD, "Rain is expected on Friday.", "Tea is better than coffee.")
+TEXTS = (HERON, VELL, STALE, JUNK, "Tea is better than coffee.")
 KINDS = (
     "add", "update", "delete", "retrieve", "filter", "summary", "say", "act", "observe", "flood",
     "failed", "forfeit",
@@ -112,7 +109,7 @@ def played(
 
 
 async def rewarded(rollout: Rollout, name: str, **fields: Any) -> Reward:
-    values = {"gold": CHANGED, "metrics": {"f1": 0.5}, **fields}
+    values = {"gold": CORRECTED, "metrics": {"f1": 0.5}, **fields}
     return await REWARDERS[name](rollout.evidence(**values))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from agemem_eval.harness.agent import run_episode
@@ -16,15 +17,18 @@ from agemem_eval.harness.records import Episode, EpisodeKey
 from agemem_eval.harness.trace import Trace
 from agemem_eval.harness.types import Environment, Gold, Model, Scores
 from agemem_eval.harness.workers.pool import LocalEnv
-from agemem_eval.policies.recipe import Recipe, make_recipe
-from agemem_eval.policies.rewards import Evidence
-from agemem_eval.policies.trajectory import stages_of
+from agemem_eval.policies.recipe import Recipe, RewardRecipe, make_recipe
+from agemem_eval.policies.rewards import Evidence, Rewarder
+from agemem_eval.policies.trajectory import Reward, stages_of
 
 KEY = EpisodeKey("hotpotqa", "1", "d", "s", "t", "agemem", "m", "fake", "f", "p", 0, 0)
 HERON = "Silver Heron: It was built in Port Tallow."
 VELL = "Nora Vell: She was born in 1901."
 QUESTION = "Where was the Silver Heron built?"
 GOLD = Gold(QUESTION, "Port Tallow", (HERON, VELL))
+STALE = "Silver Heron: It was built in Oldmere."
+CORRECTED = replace(GOLD, stale=(STALE,), corrected=(HERON,))
+JUNK = "Rain is expected on Friday."
 BUDGET = 1000
 
 
@@ -163,3 +167,33 @@ async def play(
     stages = stages_of(events, staged=chosen.staged)
     limit = task.max_steps or env.spec.max_steps
     return Evidence(episode, events, gold, stages, used.context_tokens, limit)
+
+
+async def rewarded(evidence: Evidence, **recipe: Any) -> Reward:
+    return await Rewarder(RewardRecipe(**recipe), make_embedder("hashing"), None)(evidence)
+
+
+async def component(name: str, evidence: Evidence, **recipe: Any) -> float | None:
+    return (await rewarded(evidence, **recipe)).components[name]
+
+
+def to_the_question(*writes: str) -> Rollout:
+    """Stage 1 with some additions, a distractor, and the question, not yet answered."""
+    rollout = Rollout()
+    rollout.observe(f"{HERON}\n{VELL}")
+    rollout.say()
+    for content in writes:
+        rollout.add(content)
+    rollout.act()
+    rollout.begin_anew()
+    rollout.observe(JUNK)
+    rollout.say()
+    rollout.act()
+    rollout.ask()
+    return rollout
+
+
+def answered(rollout: Rollout, tokens: int | None = None) -> Rollout:
+    rollout.say("<answer>Port Tallow</answer>", tokens)
+    rollout.act("Port Tallow", answer="Port Tallow")
+    return rollout
