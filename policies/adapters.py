@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,9 @@ class Adapter:
             if said.get(key) != wanted:
                 raise DataError(f"{config}: {key} is {said.get(key)}, in the recipe {wanted:g}")
         try:
-            yield
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)
+                yield
         except Exception as error:  # peft and safetensors raise whatever a bad file makes of them
             raise DataError(f"{folder} cannot be loaded: {_said(error)}") from error
 
@@ -152,7 +155,8 @@ def _new(peft: Any, model: Any, lora: Lora, seed: int) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of transformers, at what peft calls
             torch.manual_seed(seed)
             return peft.get_peft_model(model, config)
     except ValueError as error:

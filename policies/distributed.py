@@ -25,10 +25,15 @@ class Engine:
         return 1 if self.accelerator is None else int(self.accelerator.num_processes)
 
     def prepare(self, *parts: Any) -> Any:
-        """Modules and optimizers as the engine wraps them; one alone is no tuple."""
-        if self.accelerator is not None:
-            return self.accelerator.prepare(*parts)
-        return parts if len(parts) > 1 else parts[0]
+        """Modules and optimizers as the engine wraps them, a tuple."""
+        return parts if self.accelerator is None else self.accelerator.prepare(*parts)
+
+    def prepare_frozen(self, module: nn.Module) -> Any:
+        """A module that is never trained: sharded where the engine shards, else left whole."""
+        if self.accelerator is None:
+            return module
+        sharded = str(self.accelerator.distributed_type.value) == "FSDP"
+        return self.accelerator.prepare_model(module, evaluation_mode=not sharded)
 
     def backward(self, loss: Tensor) -> None:
         """Add a loss's gradient; those of the processes are added up, not averaged."""

@@ -289,7 +289,10 @@ class Objective:
     def metrics(self) -> dict[str, float]:
         """Means over the tokens that were computed, and counts; of all processes and epochs."""
         counts = {name: self._engine.sum(count) for name, count in self._counts.items()}
-        return {**self._tally.result(self._engine), **counts}
+        found = self._tally.result(self._engine)
+        if "mismatch" not in found:  # the sampler told nothing
+            found.pop("mismatch_max", None)
+        return {**found, **counts}
 
 
 def _with_advantage(groups: Sequence[Group], advantage: Tensor) -> list[Step]:

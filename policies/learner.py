@@ -122,7 +122,7 @@ class Learner:
 
     def _freeze(self, model: Any) -> None:
         scorer = TokenScorer(model.eval().requires_grad_(False))
-        self._frozen = self.engine.prepare(scorer)
+        self._frozen = self.engine.prepare_frozen(scorer)
 
     # --- what it computes ---------------------------------------------------------------------
 

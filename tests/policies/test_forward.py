@@ -141,14 +141,15 @@ def test_a_model_whose_forward_is_another_is_refused_in_one_line(
     kind: str, others: dict[str, Any], reason: str
 ) -> None:
     model = tiny_network(tiny_config(kind, **others))
-    with pytest.raises(UsageError, match=reason) as error:
-        check_understood(model)
+    for precise in (model, model.bfloat16()):
+        with pytest.raises(UsageError, match=reason) as error:
+            check_understood(precise)
     assert "\n" not in str(error.value)
 
 
 def test_logits_that_are_capped_are_refused() -> None:
     model = tiny_network(tiny_config("gemma3_text", final_logit_softcapping=2.0))
-    with pytest.raises(UsageError, match="output embedding"):
+    with pytest.raises(UsageError, match="logits are capped"):
         check_understood(model)
 
 
