@@ -9,7 +9,7 @@ import importlib
 import sys
 from pathlib import Path
 
-NEEDS_MORE = ("inspect", "ray", "exports", "viewer")  # have a tox environment of their own
+NEEDS_MORE = ("inspect", "ray", "exports", "viewer", "grpo")  # have a tox environment of their own
 BENCHES = (
     "cli", "loop", "store", "memory", "vectors", "backends",
     "engine", "pddl", "scienceworld", "babyai", "hotpotqa",
