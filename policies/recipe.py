@@ -37,7 +37,7 @@ class TaskRecipe(Strict):
     """Which tasks are played, and with which memory."""
 
     env: str = "hotpotqa"
-    options: dict[str, Texts] = {"hotpotqa": {"form": "three-stage"}}  # as in `run`
+    options: dict[str, Texts] = Field({"hotpotqa": {"form": "three-stage"}})  # as in `run`
     split: str = "generated-train"
     first: int = Field(0, ge=0)  # number of the first task used of the split
     episodes: int | None = Field(None, ge=1)  # how many from there on; None: all
@@ -217,7 +217,7 @@ class Sampler(Strict):
     max_batch: int = Field(64, ge=1)
     workers: int = Field(0, ge=0)  # processes of environments; 0: in this one
     retries: int = Field(2, ge=0)  # of a rollout that the infrastructure broke
-    options: Texts = {}  # of the engine
+    options: Texts = Field({})  # of the engine
 
 
 _AGENT: dict[str, Any] = {"shots": 0, "context_tokens": 2048, "max_tokens": 256}  # if not given
