@@ -20,6 +20,7 @@ from ..harness.errors import UsageError, unknown_name
 from ..harness.observe.text import say
 from ..harness.store import check_name
 from .checkpoints import HEADER
+from .launched import leads
 from .preflight import Plan, make_plan_of
 from .recipe import Recipe, read_recipe
 
@@ -82,6 +83,8 @@ def train_command(
     if plan.ended is not None:
         raise _Collapsed(f"{directory.name} has ended: {plan.ended}; change the recipe, and "
                          "choose another --name")  # fmt: skip
+    if not leads():
+        return _follow(plan)
     return _tell(_carry_out(plan, quiet=as_json), as_json)
 
 
@@ -121,6 +124,19 @@ def _setting(pair: str) -> tuple[str, Any]:
     except (yaml.YAMLError, RecursionError) as error:
         said = " ".join(str(error).split())
         raise UsageError(f"--set {key}: the value is no YAML: {said}") from error
+
+
+def _follow(plan: Plan) -> int:
+    """Do the share of a process that another one leads, which alone hears signals and writes."""
+    from .launched import Team, accelerator
+    from .team import check_team, follow
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    team = Team(accelerator())
+    check_team(plan.recipe, team)
+    asyncio.run(follow(team, plan.recipe))
+    return 0
 
 
 def _carry_out(plan: Plan, *, quiet: bool) -> Trained:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from datetime import timedelta
 from itertools import zip_longest
 from typing import Any, TypeVar
 
@@ -19,19 +20,31 @@ T = TypeVar("T")
 _NOTHING = object()
 
 
+def leads() -> bool:
+    """Whether this process is the first of those launched together, or the only one."""
+    return _launched() == 1 or int(os.environ.get("RANK", "0")) == 0
+
+
+def _launched() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def accelerator() -> Any:
     """The `accelerate.Accelerator` of this process; None where it trains alone.
 
     Raises:
         MissingExtraError: without accelerate.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if _launched() == 1:
         return None
     try:
         from accelerate import Accelerator
     except ImportError as error:
         raise MissingExtraError("accelerate", "train") from error
-    return Accelerator()
+    from accelerate.utils import InitProcessGroupKwargs
+
+    # The others wait for as long as the first one evaluates, writes, or makes demonstrations.
+    return Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))])
 
 
 class Team:
@@ -43,6 +56,11 @@ class Team:
 
     def __init__(self, accelerator: Any = None) -> None:
         self._accelerator = accelerator
+
+    @property
+    def accelerator(self) -> Any:
+        """Of `accelerate`; None where this process is the whole team."""
+        return self._accelerator
 
     @property
     def size(self) -> int:
@@ -81,3 +99,17 @@ class Team:
         """Until all have come to this place, as after the first has written something."""
         if self._accelerator is not None:
             self._accelerator.wait_for_everyone()
+
+    def tell(self, name: str, *args: Any, **kwargs: Any) -> None:
+        """The first one says what all do next; see `follow`."""
+        if self._accelerator is not None:
+            self._broadcast([(name, args, kwargs)])
+
+    def hear(self) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+        """What the first one says, as the others wait for it."""
+        return self._broadcast([None])[0]  # type: ignore[no-any-return]
+
+    def _broadcast(self, values: list[Any]) -> list[Any]:
+        from accelerate.utils import broadcast_object_list
+
+        return list(broadcast_object_list(values, from_process=0))

@@ -15,7 +15,7 @@ from .checkpoints import END, State, disk
 from .collapse import Watch
 from .logs import EVALUATION, METRICS, SFT, Logs, evaluation_line, step_line
 from .recipe import Recipe
-from .rollout import Batch, Player
+from .rollout import Batch
 from .sampler import Sampler, make_sampler
 from .session import Session, Trained, in_thread
 from .trajectory import Group
@@ -44,7 +44,7 @@ class Grpo:
         self.learner = session.open("grpo", base, start, path, done)
         scratch = session.directory / "scratch"
         self.sampler: Sampler = make_sampler(self.recipe, self.learner, base=base, scratch=scratch)
-        self.player = Player(self.recipe, self.sampler)
+        self.player = session.player(self.sampler, base, scratch)
 
     async def run(self) -> Trained:
         """All steps that are left."""

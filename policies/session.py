@@ -14,9 +14,13 @@ import safetensors.torch
 
 from .card import write_card
 from .checkpoints import OPTIMIZER, Checkpoints, Phase, State, whole_folder
+from .launched import Team
 from .learner import Learner
 from .logs import Line
 from .preflight import Plan
+from .rollout import Player
+from .sampler import Sampler
+from .team import TeamLearner, TeamPlayer
 
 T = TypeVar("T")
 
@@ -81,9 +85,11 @@ class Session:
         plan: What is trained.
         stop: Asks it to end.
         observer: Shows it.
+        team: The processes that carry it out.
     """
 
-    def __init__(self, plan: Plan, stop: Stop, observer: Observer) -> None:
+    def __init__(self, plan: Plan, stop: Stop, observer: Observer, team: Team) -> None:
+        self.team = team
         self.plan, self.recipe, self.directory = plan, plan.recipe, plan.directory
         self.stop, self.observer = stop, observer
         self.checkpoints = Checkpoints(plan.directory, plan.recipe.checkpoints.keep)
@@ -102,16 +108,25 @@ class Session:
         grpo = recipe.grpo if phase == "grpo" else None
         reference = start if grpo is not None and grpo.beta else None
         if recipe.model.lora is None:
-            learner = Learner.open(recipe.model, now, recipe.seed, reference=reference)
+            learner = TeamLearner.lead(
+                self.team, recipe.model, now, recipe.seed, reference=reference
+            )
         else:
             adapter = now if now != base else None
-            learner = Learner.open(
-                recipe.model, base, recipe.seed, adapter=adapter, reference=reference
+            learner = TeamLearner.lead(
+                self.team, recipe.model, base, recipe.seed, adapter=adapter, reference=reference
             )
         if path is not None:
             learner.restore(safetensors.torch.load_file(path / OPTIMIZER))
         learner.updates = done
         return learner
+
+    def player(self, sampler: Sampler, base: Path, scratch: Path) -> Player:
+        """What plays with the policy; `base` and `scratch` are those of `make_sampler`."""
+        if self.team.size == 1:
+            return Player(self.recipe, sampler)
+        self.team.tell("play", str(base), str(scratch))
+        return TeamPlayer(self.recipe, sampler, self.team)
 
     def checkpoint(self, learner: Learner, state: State, last_good: int | None = None) -> None:
         """Write a checkpoint, and remove what need not be kept; see `Checkpoints.prune`.

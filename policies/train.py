@@ -19,9 +19,11 @@ from ..harness.files import take_lock
 from .checkpoints import Phase, disk, whole_folder, write_header
 from .demonstrations import FILE, Demonstration, demonstrations_of
 from .fresh import make_fresh
+from .launched import Team, accelerator
 from .preflight import Plan, check_room
 from .reinforce import Grpo
 from .session import Observer, Session, Stop, Trained
+from .team import END, check_team
 from .warmup import warm_up
 
 
@@ -38,18 +40,22 @@ async def train(plan: Plan, stop: Stop, observer: Observer) -> Trained:
         DataError: for damaged files, or a disk that refuses.
         InfraError: if the rollouts of a whole step broke.
     """
+    team = Team(accelerator())
+    check_team(plan.recipe, team)
     with disk(f"the training {plan.directory}"):
         plan.directory.mkdir(parents=True, exist_ok=True)
         lock = take_lock(plan.directory, f"the training {plan.directory.name}")
     try:
         write_header(plan.directory, plan.recipe, plan.data_hash)
-        session = Session(plan, stop, observer)
+        session = Session(plan, stop, observer, team)
         session.checkpoints.clean()
         transformers.utils.logging.disable_progress_bar()
         transformers.utils.logging.set_verbosity_error()  # e.g. of texts to be counted only
         if plan.recipe.model.threads is not None:
             torch.set_num_threads(plan.recipe.model.threads)
-        return await _phases(session)
+        trained = await _phases(session)
+        team.tell(END)  # not after an error: the others may be in the middle of something
+        return trained
     finally:
         os.close(lock)
 

@@ -1,0 +1,171 @@
+"""A training that several processes carry out: the first one leads, the others do their share.
+
+The first process goes through the training as if it were alone. Its learner and its player are the
+team's: what they are asked to do they tell the others, do their own share, and put together what
+all have done. So what is decided, logged and written is decided, logged and written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..harness.errors import InfraError, ModelError, UsageError
+from ..harness.types import Task
+from .launched import Team
+from .learner import Learner
+from .recipe import GrpoRecipe, Recipe
+from .rollout import Batch, Player
+from .sampler import Sampler, make_sampler
+from .trajectory import Group, Step
+
+END = "end"
+
+
+def check_team(recipe: Recipe, team: Team) -> None:
+    """Refuse what a team cannot do.
+
+    Raises:
+        UsageError: for a vLLM server each, or weights that are split over processes.
+    """
+    if team.size == 1:
+        return
+    if recipe.sampler.engine != "hf":
+        raise UsageError("recipe: sampler.engine vllm is for one process: use hf under a launcher")
+    kind = str(team.accelerator.distributed_type.value)
+    if not kind.startswith("MULTI_"):
+        raise UsageError(
+            f"training under {kind} is not supported: launch with --multi_gpu, or use the plug-ins "
+            "for Trinity-RFT and verl (docs/scaling.md)"
+        )
+
+
+class TeamLearner(Learner):
+    """The first process's learner: each call is made by all, on their shares."""
+
+    team: Team
+
+    @classmethod
+    def lead(cls, team: Team, *args: Any, **kwargs: Any) -> Learner:
+        """`Learner.open`, by all processes."""
+        if team.size == 1:
+            return Learner.open(*args, **kwargs)
+        team.tell("open", *args, **kwargs)
+        cls.team = team
+        return cls.open(*args, accelerator=team.accelerator, **kwargs)
+
+    def sft_update(self, steps: Sequence[Step], *args: Any, **kwargs: Any) -> dict[str, float]:
+        """See `Learner.sft_update`."""
+        self.team.tell("sft_update", list(steps), *args, **kwargs)
+        return super().sft_update(self.team.share(steps), *args, **kwargs)
+
+    def grpo_update(
+        self, groups: Sequence[Group], grpo: GrpoRecipe, learning_rate: float
+    ) -> dict[str, float]:
+        """See `Learner.grpo_update`."""
+        self.team.tell("grpo_update", list(groups), grpo, learning_rate)
+        return super().grpo_update(self.team.share(groups), grpo, learning_rate)
+
+    def logprobs(self, steps: Sequence[Step], **kwargs: Any) -> Any:
+        """See `Learner.logprobs`; the others only keep pace."""
+        self.team.tell("logprobs", [], **kwargs)
+        return super().logprobs(steps, **kwargs)
+
+    def hold_reference(self) -> None:
+        """See `Learner.hold_reference`."""
+        self.team.tell("hold_reference")
+        super().hold_reference()
+
+    def reset_optimizer(self) -> None:
+        """See `Learner.reset_optimizer`."""
+        self.team.tell("reset_optimizer")
+        super().reset_optimizer()
+
+    def restore(self, state: Any) -> None:
+        """See `Learner.restore`."""
+        self.team.tell("restore", dict(state))
+        super().restore(state)
+
+    @property
+    def updates(self) -> int:
+        """Updates made so far; they seed dropout."""
+        return self._optimizer.updates
+
+    @updates.setter
+    def updates(self, updates: int) -> None:
+        self.team.tell("count", updates)
+        self._optimizer.updates = updates
+
+
+class TeamPlayer(Player):
+    """The first process's player: each process plays its share of the tasks."""
+
+    def __init__(self, recipe: Recipe, model: Sampler, team: Team) -> None:
+        super().__init__(recipe, model)
+        self._team = team
+
+    async def groups(
+        self, tasks: Sequence[Task], *, rollouts: int, temperature: float, round_: int
+    ) -> Batch:
+        """See `Player.groups`."""
+        drawn = {"rollouts": rollouts, "temperature": temperature, "round_": round_}
+        self._team.tell("groups", list(tasks), **drawn)
+        return await play_together(super().groups, self._team, tasks, drawn)
+
+
+async def play_together(
+    groups: Any, team: Team, tasks: Sequence[Task], drawn: dict[str, Any]
+) -> Batch:
+    """Play a share of some tasks; the groups of all, in the order of the tasks.
+
+    Raises:
+        InfraError: if no group of all could be finished.
+    """
+    try:
+        mine = await groups(team.share(tasks), **drawn)
+    except InfraError:
+        mine = Batch((), len(team.share(tasks)))
+    told = team.gather([mine])
+    found = {group.task: group for batch in told for group in batch.groups}
+    lost = sum(batch.lost for batch in told)
+    if lost and not found:
+        raise ModelError("no group of rollouts could be finished by any process", "server")
+    return Batch(tuple(found[task.id] for task in tasks if task.id in found), lost)
+
+
+async def follow(team: Team, recipe: Recipe) -> None:
+    """What all but the first process do, until that one ends.
+
+    Raises:
+        AgememError: as the first one's own share may.
+    """
+    learner: Any = None
+    player: Player | None = None
+    sampler: Sampler | None = None
+    while True:
+        name, args, kwargs = team.hear()
+        if name in (END, "open", "play") and player is not None and sampler is not None:
+            await player.close()
+            await sampler.close()
+            player = sampler = None
+        if name == END:
+            return
+        if name == "open":
+            learner = Learner.open(*args, accelerator=team.accelerator, **kwargs)
+        elif name == "play":
+            sampler = make_sampler(recipe, learner, base=Path(args[0]), scratch=Path(args[1]))
+            player = Player(recipe, sampler)
+            for split in sorted({recipe.tasks.split, recipe.evaluation.split}):
+                await player.tasks(split, 0, None)
+        elif name == "groups":
+            assert player is not None
+            assert sampler is not None
+            await sampler.forget()  # the weights may have changed
+            await play_together(player.groups, team, args[0], kwargs)
+        elif name == "count":
+            learner.updates = args[0]
+        elif name in ("sft_update", "grpo_update"):
+            getattr(learner, name)(team.share(args[0]), *args[1:], **kwargs)
+        else:
+            getattr(learner, name)(*args, **kwargs)
