@@ -16,6 +16,7 @@ pytest.importorskip("peft")
 safetensors = pytest.importorskip("safetensors.torch")
 
 from tiny_model import make_model  # noqa: E402
+from train_runs import TINY  # noqa: E402
 
 from agemem_eval.policies.launched import Team, accelerator  # noqa: E402
 
@@ -85,3 +86,53 @@ def test_a_process_that_nobody_launched_is_the_whole_team(monkeypatch):
     team = Team(None)
     assert (team.size, team.rank, team.first) == (1, 0, True)
     assert team.share("abc") == list("abc") == team.gather("abc")
+
+
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory):
+    """The same recipe, trained by one process and by two."""
+    place = tmp_path_factory.mktemp("trainings")
+    values = json.loads(json.dumps(TINY))
+    values["grpo"] |= {"steps": 1, "tasks_per_step": 3}
+    values["sft"]["epochs"] = 1
+    values["evaluation"]["episodes"] = 3
+    recipe = place / "recipe.yaml"
+    recipe.write_text(json.dumps(values))  # JSON is YAML
+    command = (
+        str(SUPPORT / "train_launched.py"), str(place), "train", str(recipe),
+        "--runs-dir", str(place), "--name",
+    )  # fmt: skip
+    run(*command, "one")
+    run(*LAUNCH, *command, "two", ACCELERATE_USE_CPU="true")
+    return place
+
+
+def test_a_training_of_two_processes_has_the_curves_and_weights_of_one(trainings):
+    for log in ("sft", "metrics", "evaluation"):
+        one, two = (
+            [json.loads(line) for line in (trainings / name / f"{log}.jsonl").open()]
+            for name in ("one", "two")
+        )
+        assert len(one) == len(two) > 0
+        for alone, together in zip(one, two, strict=True):
+            assert alone.keys() == together.keys()
+            for key in alone.keys() - {"seconds"}:
+                assert together[key] == pytest.approx(alone[key], abs=1e-4, rel=1e-4), key
+    one, two = (
+        safetensors.load_file(trainings / name / "final/model.safetensors")
+        for name in ("one", "two")
+    )
+    assert one.keys() == two.keys()
+    assert max((one[name] - two[name]).abs().max().item() for name in one) < 1e-4
+
+
+def test_each_of_two_processes_played_whole_groups_that_the_other_did_not(trainings):
+    alone, first, second = (
+        (trainings / f"rank-{rank}").read_text().split() for rank in ("none", "0", "1")
+    )
+    assert first
+    assert second
+    of_groups = {task for task in second if second.count(task) == TINY["grpo"]["rollouts"]}
+    assert of_groups
+    assert not of_groups & set(first)
+    assert sorted(first + second) == sorted(alone)

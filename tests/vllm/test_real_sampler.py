@@ -149,5 +149,5 @@ async def test_logprobs_are_the_models_own_whatever_the_temperature(sampler, lea
 
 
 async def test_one_seed_draws_differently_for_different_prompts(sampler):
-    one, other = [await sampler.generate(ask(text, temperature=3.0)) for text in QUESTIONS]
+    one, other = [await sampler.generate(ask(text, temperature=2.0)) for text in QUESTIONS]
     assert one.token_ids != other.token_ids

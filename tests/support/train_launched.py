@@ -1,0 +1,32 @@
+"""`agemem-eval` as one of several processes, which tells that it was there.
+
+`train_launched.py FOLDER ARGUMENTS…`: writes the number of its rank there, and what it played.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    from agemem_eval.harness.cli import main as cli
+    from agemem_eval.policies.rollout import Player
+
+    folder, played = Path(sys.argv.pop(1)), []
+    play = Player.play
+
+    async def spy(self, task, *args, **kwargs):
+        played.append(task.id)
+        return await play(self, task, *args, **kwargs)
+
+    Player.play = spy
+    try:
+        cli()
+    finally:
+        (folder / f"rank-{os.environ.get('RANK', 'none')}").write_text("\n".join(played))
+
+
+if __name__ == "__main__":
+    main()
