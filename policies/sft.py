@@ -25,7 +25,8 @@ from .trajectory import Step
 
 LOOKS = 20  # how often, over all updates, the accuracy on held-out demonstrations is measured
 _HELD = 16  # episodes held out for that, at most, and at most one in 20
-_FORWARD = 8192  # tokens of a forward, padding included
+_FORWARD = {"cpu": 2048}  # tokens of a forward, padding included: what stays in the caches
+_FORWARD_ELSEWHERE = 16_384
 _KINDS = ("think", "tool", "arguments", "answer", "format")
 # What of a reply each kind of token is; what no group matches is format.
 _PARTS = re.compile(
@@ -87,7 +88,7 @@ def sft(
             learning_rate(recipe.sft, update, len(batches)),
             recipe.sft.max_grad_norm,
             weight_decay=recipe.sft.weight_decay,
-            batch_tokens=_FORWARD,
+            batch_tokens=_forward(learner),
         )
         done = update + 1
         if held and (done % every == 0 or done == len(batches)):
@@ -127,7 +128,7 @@ def batches_of(lessons: Sequence[Lesson], recipe: SftRecipe, seed: int) -> Itera
 def accuracy(learner: Learner, lessons: Sequence[Lesson]) -> dict[str, float]:
     """For each kind of token the chance that one drawn at temperature 1 is the demonstrated one."""
     steps = [step for lesson in lessons for step in lesson.steps]
-    found = learner.logprobs(steps, batch_tokens=_FORWARD).exp().tolist()
+    found = learner.logprobs(steps, batch_tokens=_forward(learner)).exp().tolist()
     trained = [trained for step in steps for trained in step.mask]
     chances = [chance for chance, kept in zip(found, trained, strict=True) if kept]
     kinds = [kind for lesson in lessons for kind in lesson.kinds]
@@ -138,6 +139,10 @@ def accuracy(learner: Learner, lessons: Sequence[Lesson]) -> dict[str, float]:
             numbers[f"accuracy_{kind}"] = math.fsum(own) / len(own)
     numbers["accuracy"] = math.fsum(chances) / len(chances)
     return numbers
+
+
+def _forward(learner: Learner) -> int:
+    return _FORWARD.get(learner.loaded.model.device.type, _FORWARD_ELSEWHERE)
 
 
 # --- tokens -----------------------------------------------------------------------------------
