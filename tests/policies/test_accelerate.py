@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,7 +19,10 @@ safetensors = pytest.importorskip("safetensors.torch")
 from tiny_model import make_model  # noqa: E402
 from train_runs import TINY  # noqa: E402
 
+from agemem_eval.harness.errors import UsageError  # noqa: E402
 from agemem_eval.policies.launched import Team, accelerator  # noqa: E402
+from agemem_eval.policies.recipe import make_recipe  # noqa: E402
+from agemem_eval.policies.team import check_team  # noqa: E402
 
 pytestmark = pytest.mark.train
 SUPPORT = Path(__file__).parent.parent / "support"
@@ -136,3 +140,19 @@ def test_each_of_two_processes_played_whole_groups_that_the_other_did_not(traini
     assert of_groups
     assert not of_groups & set(first)
     assert sorted(first + second) == sorted(alone)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sampler", "said"),
+    [
+        ("FSDP", {}, "training under FSDP is not supported"),
+        ("DEEPSPEED", {}, "training under DEEPSPEED is not supported"),
+        ("MULTI_GPU", {"engine": "vllm"}, "vllm is for one process"),
+    ],
+)
+def test_what_a_team_cannot_do_is_refused(kind, sampler, said):
+    kinds = SimpleNamespace(distributed_type=SimpleNamespace(value=kind), num_processes=2)
+    values = {"name": "r", "model": {"path": "m"}, "grpo": {}, "sampler": sampler}
+    with pytest.raises(UsageError, match=said):
+        check_team(make_recipe(values), Team(kinds))
+    check_team(make_recipe(values), Team(None))
