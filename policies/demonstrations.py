@@ -110,14 +110,19 @@ async def _played(
         return
     player = Player(recipe, Teacher(wanted.expert, wanted.noise, recipe.seed))
     try:
-        first = wanted.first if wanted.first is not None else recipe.tasks.first
-        tasks = await player.tasks(recipe.tasks.split, first, wanted.episodes)
+        split, first = recipe.tasks.split, _first(recipe, wanted)
+        tasks = await player.tasks(split, first, wanted.episodes)
         _refuse_shared([task.id for task in tasks], await _held_out(player))
         for start in range(done, len(tasks), _AT_ONCE):
             some = tasks[start : start + _AT_ONCE]
             yield await asyncio.gather(*(_episode(player, task, wanted.keep) for task in some))
     finally:
         await player.close()
+
+
+def _first(recipe: Recipe, wanted: Demonstrations) -> int:
+    """The number of the first task that is played."""
+    return wanted.first if wanted.first is not None else recipe.tasks.first
 
 
 async def _episode(player: Player, task: Task, keep: str) -> dict[str, Any]:
@@ -240,8 +245,8 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
 
 def _identity(recipe: Recipe, wanted: Demonstrations) -> dict[str, Any]:
     """What decides the demonstrations; not how many there are to be."""
-    said = wanted.model_dump(mode="json", exclude={"episodes"})
-    tasks = recipe.tasks.model_dump(mode="json", exclude={"data", "episodes"})
+    said = wanted.model_dump(mode="json", exclude={"episodes"}) | {"first": _first(recipe, wanted)}
+    tasks = recipe.tasks.model_dump(mode="json", exclude={"data", "first", "episodes"})
     agent = recipe.agent.model_dump(mode="json")
     return {"identity": stable_hash([said, tasks, agent, recipe.seed, RULE])}
 

@@ -1,0 +1,119 @@
+"""Demonstrations are played once, kept as they were, and never of what is evaluated."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agemem_eval.harness.config import Execution, RunConfig
+from agemem_eval.harness.errors import DataError, UsageError
+from agemem_eval.harness.runner import run
+from agemem_eval.policies import demonstrations
+from agemem_eval.policies.demonstrations import FILE, Demonstration, data_hash, demonstrations_of
+from agemem_eval.policies.recipe import Recipe, make_recipe
+
+STAGED = {"form": "three-stage", "exposure": "each", "distractors": "1", "paragraphs": "2"}
+
+
+def recipe(evaluation: int = 4000, **wanted: Any) -> Recipe:
+    return make_recipe({
+        "name": "shown",
+        "model": {"fresh": {"positions": 8192}},
+        "sft": {"demonstrations": {"episodes": 4, **wanted}},
+        "agent": {"shots": 0, "context_tokens": 4096, "max_tokens": 256},
+        "tasks": {"options": {"hotpotqa": STAGED}},
+        "evaluation": {"first": evaluation, "episodes": 2},
+    })  # fmt: skip
+
+
+def shown(directory: Path, **wanted: Any) -> list[Demonstration]:
+    return asyncio.run(demonstrations_of(recipe(**wanted), directory))
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Demonstration]]:
+    directory = tmp_path_factory.mktemp("played")
+    return directory, shown(directory)
+
+
+def test_an_episode_is_shown_turn_by_turn(played: tuple[Path, list[Demonstration]]) -> None:
+    first = [one for one in played[1] if one.episode == played[1][0].episode]
+    assert [one.stage for one in first] == sorted(one.stage for one in first)
+    assert {one.stage for one in first} == {1, 2, 3}
+    for one, later in pairwise(first):
+        assert one.messages[0].role == "system"
+        assert one.messages[-1].role in ("user", "tool")
+        if later.stage == one.stage:
+            assert one.text in [m.content for m in later.messages if m.role == "assistant"]
+    assert first[-1].texts[-1].endswith("</answer>")
+
+
+def test_what_is_written_is_read_and_nothing_is_played_again(
+    played: tuple[Path, list[Demonstration]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, whole = played
+    monkeypatch.setattr(demonstrations, "Player", None)  # nothing could be played
+    assert shown(directory) == whole
+    assert data_hash(shown(directory)) == data_hash(whole)
+    assert data_hash(whole[1:]) != data_hash(whole)
+
+
+def test_what_was_stopped_goes_on_behind_a_line_that_was_cut(
+    played: tuple[Path, list[Demonstration]], tmp_path: Path
+) -> None:
+    directory, whole = played
+    content = (directory / FILE).read_bytes()
+    lines = content.splitlines(keepends=True)
+    (tmp_path / FILE).write_bytes(b"".join(lines[:3]) + lines[3][:50])
+    assert shown(tmp_path) == whole
+    assert (tmp_path / FILE).read_bytes() == content
+
+
+def test_only_good_episodes_are_kept_unless_all_are_wanted(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="none of the episodes ended well"):
+        shown(tmp_path / "good", noise=1.0)
+    assert len({one.episode for one in shown(tmp_path / "all", noise=1.0, keep="all")}) == 4
+
+
+def test_tasks_that_are_evaluated_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"1 tasks .* are also tasks of evaluation"):
+        shown(tmp_path, evaluation=3)
+
+
+def test_a_file_of_other_demonstrations_is_refused(
+    played: tuple[Path, list[Demonstration]],
+) -> None:
+    with pytest.raises(DataError, match="other demonstrations"):
+        shown(played[0], noise=0.5)
+
+
+def test_a_damaged_file_is_refused_in_one_line(
+    played: tuple[Path, list[Demonstration]], tmp_path: Path
+) -> None:
+    head = (played[0] / FILE).read_bytes().splitlines(keepends=True)[0]
+    for line in (b"{\n", json.dumps({"episode": "x", "messages": [], "turns": [[[7], "", 1]]})):
+        body = line if isinstance(line, bytes) else line.encode() + b"\n"
+        (tmp_path / FILE).write_bytes(head + body * 4)
+        with pytest.raises(DataError, match="is damaged") as refused:
+            shown(tmp_path)
+        assert "\n" not in str(refused.value)
+
+
+def test_the_turns_of_a_run_are_what_its_model_was_asked(tmp_path: Path) -> None:
+    agent = recipe().agent
+    config = RunConfig(
+        envs=("hotpotqa",), memories=("agemem",), model="scripted", split="generated-train",
+        episodes=2, agent=agent, options={"hotpotqa": STAGED},
+    )  # fmt: skip
+    asyncio.run(run(config, Execution(runs_dir=tmp_path, name="r", workers=0)))
+    found = shown(tmp_path / "shown", runs=str(tmp_path / "r"))
+    assert {one.stage for one in found} == {1, 2, 3}
+    assert all(one.messages[0].role == "system" for one in found)
+    assert any("<tool_call>" in one.text for one in found)
+    with pytest.raises(UsageError, match="also tasks of evaluation"):
+        shown(tmp_path / "again", runs=str(tmp_path / "r"), evaluation=1)
