@@ -249,6 +249,15 @@ def test_a_gradient_that_is_no_number_is_refused_and_changes_nothing(folder: Pat
     assert changed(before, weights(one))
 
 
+def test_a_long_gradient_is_scaled_down_and_told_as_it_was(folder: Path) -> None:
+    one = open_learner(folder)
+    found = one.sft_update(STEPS, RATE, 0.01)
+    moments = [v for name, v in one.state().items() if name.startswith("exp_avg.")]
+    norm = torch.cat([v.flatten() for v in moments]).norm().item() / 0.1  # of 1 - beta_1
+    assert norm == pytest.approx(0.01, rel=1e-3)
+    assert found["grad_norm"] > 1
+
+
 def test_a_step_longer_than_the_model_is_refused(folder: Path, tmp_path: Path) -> None:
     one = open_learner(folder)
     with pytest.raises(UsageError, match=r"32769 tokens, and the model 32768 positions"):
