@@ -27,7 +27,7 @@ from .forward import Packed, trained_offsets
 from .trajectory import Step
 
 # Width at which a dense mask's attention costs as much as all else; see docs/training-speed.md.
-EVEN_WIDTH = 2048
+EVEN_WIDTH = 1024
 _PADDING = 1 / 8  # most of a pack that may be padding
 _TOKEN = np.dtype(">i8")  # bytes in this order sort as the numbers do (none is negative)
 

@@ -46,7 +46,8 @@ def write_model(folder: Path, tokenizer: Any, stop: int) -> Path:
     config = transformers.Qwen2Config(
         vocab_size=VOCABULARY, hidden_size=192, intermediate_size=768, num_hidden_layers=4,
         num_attention_heads=3, num_key_value_heads=1, max_position_embeddings=8192,
-        tie_word_embeddings=True, bos_token_id=None, eos_token_id=stop, pad_token_id=0,
+        tie_word_embeddings=True, bos_token_id=None, pad_token_id=0,
+        eos_token_id=stop if stop < VOCABULARY else None,
     )  # fmt: skip
     torch.manual_seed(0)
     transformers.Qwen2ForCausalLM(config).save_pretrained(folder)
