@@ -38,6 +38,9 @@ def train(
     scheme: Annotated[
         str | None, typer.Option(help="Of the reward: all-returns or answer-only [the recipe's].")
     ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the environment's data files [the recipe's].")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, and train nothing.")
     ] = False,
@@ -55,6 +58,7 @@ def train(
         resume=resume,
         seed=seed,
         scheme=scheme,
+        data=data,
         dry_run=dry_run,
         list_=list_,
         as_json=as_json,

@@ -39,6 +39,7 @@ def train_command(
     resume: bool = True,
     seed: int | None = None,
     scheme: str | None = None,
+    data: Path | None = None,
     dry_run: bool = False,
     list_: bool = False,
     as_json: bool = False,
@@ -47,12 +48,11 @@ def train_command(
 
     Args:
         recipe: A file, or the name of a recipe of the package.
-        settings: `key=value` over the file's; values as in YAML.
+        settings: `key=value` over the recipe's; values as in YAML.
         runs_dir: Where runs are kept.
         name: Of the run; None: recipe, scheme and seed.
         resume: Whether to go on with a run of that name.
-        seed: Over the recipe's.
-        scheme: Of the reward, over the recipe's.
+        seed: Over the recipe's; so are `scheme` of the reward and `data`, the tasks' files.
         dry_run: Check everything, and train nothing.
         list_: Show the recipes of the package.
         as_json: Print one JSON object.
@@ -64,12 +64,8 @@ def train_command(
     """
     if list_:
         return _list(as_json)
-    if recipe is None:
-        raise UsageError(f"name a recipe: a file, or one of {', '.join(own_recipes())}")
-    overrides = dict(map(_setting, settings))
-    overrides |= {"seed": seed} if seed is not None else {}
-    overrides |= {"reward.scheme": scheme} if scheme is not None else {}
-    read = read_recipe(find_recipe(recipe), overrides)
+    given = {"seed": seed, "reward.scheme": scheme, "tasks.data": data}
+    read = _read(recipe, settings, {key: v for key, v in given.items() if v is not None})
     directory = runs_dir / check_name(name or f"{read.name}-{read.reward.scheme}-{read.seed}")
     if not resume and (directory / HEADER).exists():
         raise UsageError(
@@ -78,11 +74,22 @@ def train_command(
         )
     plan = asyncio.run(make_plan_of(read, directory))
     if dry_run:
-        _tell_plan(plan, as_json)
-        return 0
+        return _tell_plan(plan, as_json)
+    return _begin(plan, as_json)
+
+
+def _read(recipe: str | None, settings: list[str], given: dict[str, Any]) -> Recipe:
+    if recipe is None:
+        raise UsageError(f"name a recipe: a file, or one of {', '.join(own_recipes())}")
+    return read_recipe(find_recipe(recipe), {**dict(map(_setting, settings)), **given})
+
+
+def _begin(plan: Plan, as_json: bool) -> int:
     if plan.ended is not None:
-        raise _Collapsed(f"{directory.name} has ended: {plan.ended}; change the recipe, and "
-                         "choose another --name")  # fmt: skip
+        raise _Collapsed(
+            f"{plan.directory.name} has ended: {plan.ended}; change the recipe, and choose another "
+            "--name"
+        )
     if not leads():
         return _follow(plan)
     return _tell(_carry_out(plan, quiet=as_json), as_json)
@@ -189,7 +196,7 @@ async def _stoppable(plan: Plan, stop: Stop, observer: Any) -> Trained:
     return await train(plan, stop, observer)
 
 
-def _tell_plan(plan: Plan, as_json: bool) -> None:
+def _tell_plan(plan: Plan, as_json: bool) -> int:
     recipe = plan.recipe
     parts = {
         "run": plan.directory.name,
@@ -207,10 +214,11 @@ def _tell_plan(plan: Plan, as_json: bool) -> None:
     }
     if as_json:
         print(json.dumps(parts))
-        return
+        return 0
     for key, value in parts.items():
         print(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
     print("all is in order; nothing was trained (--dry-run)")
+    return 0
 
 
 def _tell(trained: Trained, as_json: bool) -> int:

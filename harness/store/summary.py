@@ -53,7 +53,9 @@ def summarise(directory: Path) -> Summary:
     except (AgememError, OSError) as error:
         known = (directory / "config.json").exists() and found["model"] is not None
         state, detail = ("damaged" if known else "foreign"), str(error)
-        if leftovers_only(directory):
+        if (directory / "recipe.json").is_file():
+            state, detail = "training", "made by agemem-eval train"
+        elif leftovers_only(directory):
             state, detail = "not begun", "nothing was written yet"
     if writer is not None and state != "damaged":
         state, detail = "being written", f"by process {writer}, {detail}"
