@@ -52,15 +52,15 @@ def train_command(
         runs_dir: Where runs are kept.
         name: Of the run; None: recipe, scheme and seed.
         resume: Whether to go on with a run of that name.
-        seed: Over the recipe's; so are `scheme` of the reward and `data`, the tasks' files.
+        seed: Over the recipe's.
+        scheme: Of the reward, over the recipe's.
+        data: Where the environment's files are, over the recipe's.
         dry_run: Check everything, and train nothing.
         list_: Show the recipes of the package.
         as_json: Print one JSON object.
 
     Raises:
-        UsageError: for what is wrong with the recipe or the tasks.
-        DataError: for what is wrong with files.
-        MissingExtraError: without the extra `train`.
+        AgememError: for what is wrong with the recipe or files; without the extra `train`.
     """
     if list_:
         return _list(as_json)
