@@ -221,7 +221,7 @@ def three_stage(folder: Path, style: str) -> tuple[Recipe, Path]:
     async def listen() -> list[str]:
         player = Player(recipe, Teacher("reader"))
         try:
-            tasks = await player.tasks(recipe.tasks.split, 100, 40)
+            tasks = await player.tasks(recipe.tasks.split, 100, 16)
             heard = [await player.listen(task, repeat=0) for task in tasks]
         finally:
             await player.close()
