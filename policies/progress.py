@@ -15,7 +15,7 @@ from ..harness.observe.dashboard import short
 from ..harness.observe.tally import duration
 from ..harness.observe.text import say
 from .checkpoints import Phase
-from .logs import EVALUATION, METRICS, SFT, Line
+from .logs import EVALUATION, SFT, Line
 
 _TITLES = {"sft": "fine-tuning", "grpo": "GRPO"}
 
@@ -150,7 +150,7 @@ class Bar(Silent):
     def tells(self, name: str, line: Line) -> None:
         """See `Observer`."""
         if name == EVALUATION:
-            self._best = max(self._best or -float("inf"), line["reward"])
+            self._best = line["reward"] if self._best is None else max(self._best, line["reward"])
             self._progress.console.print(f"step {line['step']}  {evaluation_text(line)}")
             return
         self._pace.done = line["step"]
@@ -190,6 +190,3 @@ def evaluation_text(line: Line) -> str:
         f"held-out reward {line['reward']:.3f}{interval} of {line['tasks']} tasks, answered "
         f"{line['answered']:.0%}, success {line['success']:.0%}"
     )
-
-
-__all__ = ["METRICS", "Bar", "Lines", "Silent", "evaluation_text", "make_observer", "numbers"]

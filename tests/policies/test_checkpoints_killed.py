@@ -36,12 +36,6 @@ def test_the_same_recipe_and_seed_give_the_same_curve_and_weights(whole, tmp_pat
     assert weights(again) == weights(whole)
 
 
-def test_another_seed_gives_another_curve(whole, tmp_path):
-    other = tmp_path / "run"
-    train_runs.finish(train_runs.plan(train_runs.recipe(seed=1), other))
-    assert train_runs.lines(other / "metrics.jsonl") != train_runs.lines(whole / "metrics.jsonl")
-
-
 def test_a_training_killed_again_and_again_ends_with_the_same_curve(whole, tmp_path):
     directory, draws = tmp_path / "run", random.Random(7)
     plan = train_runs.plan(train_runs.recipe(), directory)
