@@ -122,7 +122,7 @@ def test_the_loss_falls_and_held_out_accuracy_rises(learner: Learner) -> None:
     sft(recipe(epochs=12), learner, SHOWN, lambda _, __, numbers: seen.append(numbers))
     looks = [numbers for numbers in seen if "accuracy" in numbers]
     assert seen[-1]["loss"] < seen[0]["loss"] / 3
-    assert looks[-1]["accuracy_tool"] > 0.9
+    assert looks[-1]["accuracy_tool"] > 4 * looks[0]["accuracy_tool"]
     assert looks[-1]["accuracy"] > looks[0]["accuracy"]
 
 
