@@ -10,12 +10,12 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from . import registry
 from .config import AgentConfig, Execution, RunConfig, make_config
 from .errors import DataError, UsageError, unknown_name
+from .yaml_files import read_yaml
 
 PLACES = (
     "data",
@@ -107,6 +107,15 @@ def _of_env(name: str, given: dict[str, str], pairs: list[str]) -> dict[str, Any
     return own if not inner else {**accepted("envs", registry.canonical("envs", inner)), **own}
 
 
+def check_options(config: RunConfig) -> None:
+    """See that all options belong to something that the configuration names.
+
+    Raises:
+        UsageError: if one does not, naming the nearest.
+    """
+    _route(config, [])
+
+
 def _route(config: RunConfig, pairs: list[str]) -> dict[str, dict[str, str]]:
     """Give each option to the one it belongs to; also checks those from the file."""
     owners = {name: _of_env(name, config.options.get(name, {}), pairs) for name in config.envs}
@@ -175,12 +184,7 @@ def read_settings(path: Path, *more: str) -> dict[str, Any]:
         DataError: for a file that cannot be read, or is no mapping.
         UsageError: for an unknown key; it names the nearest.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the configuration {path}: {error}") from error
-    except yaml.YAMLError as error:
-        raise DataError(f"the configuration {path} is not YAML: {error}") from error
+    values = read_yaml(path, "the configuration")
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise DataError(f"the configuration {path} must be a mapping of keys to values")
     fields = (RunConfig.model_fields, AgentConfig.model_fields, Execution.model_fields)

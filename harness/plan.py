@@ -16,7 +16,7 @@ from .build import build, takes
 from .config import Execution, RunConfig, split_model
 from .errors import DataError, InfraError, UsageError, WorkerError, backend_errors
 from .ledger import Ledger, Role
-from .metering import Embedder, Meter, MeteredEmbedder, MeteredModel, SharedEmbedder
+from .metering import Meter, MeteredEmbedder, MeteredModel, SharedEmbedder
 from .prompts import PROMPT_VERSION
 from .records import HARNESS_SCHEMA, EpisodeKey, stable_hash
 from .trace import Trace
@@ -131,7 +131,7 @@ class Models:
     agent: Model
     memory: Model  # the agent's own, or another
     judge: Model | None
-    embedder: Embedder
+    embedder: SharedEmbedder
     cache: ReplyCache | None = None  # of their replies; see `models.cache`
 
     async def close(self) -> None:

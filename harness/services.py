@@ -21,8 +21,13 @@ ABLE = "openai:NAME, vllm:MODEL, hf:PATH"  # models that can write for a memory,
 MAX_JUDGE_FAILURES = 3  # episodes in a row, after which the judge is asked no more in this run
 
 
-def make_models(config: RunConfig, execution: Execution) -> Models:
+def make_models(config: RunConfig, execution: Execution, agent: Model | None = None) -> Models:
     """The models of a run, and its embedder.
+
+    Args:
+        config: Names them.
+        execution: Where they are served, and whether their replies are kept.
+        agent: One that is there already, such as a policy in training; it writes for no memory.
 
     Raises:
         UsageError: for unknown names and options, or a model that cannot write for a memory.
@@ -37,8 +42,9 @@ def make_models(config: RunConfig, execution: Execution) -> Models:
         model = make_model(spec, model_options(config, execution, spec, base_url))
         return cached(model, cache if keep else None)
 
-    agent = made(config.model)
-    memory = agent if agent.info.writes else None
+    given = agent is not None
+    agent = agent or made(config.model)
+    memory = agent if agent.info.writes and not given else None
     elsewhere = execution.memory_base_url
     chosen = config.memory_model or (config.model if memory is not None else HEURISTIC)
     if memory is None or chosen != config.model or elsewhere is not None:

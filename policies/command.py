@@ -13,12 +13,11 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from ..harness.commands import DRAIN_S, INTERRUPTED, STOPPED, TERM_S, TERMINATED, CutOffError
 from ..harness.errors import UsageError, unknown_name
 from ..harness.observe.text import say
 from ..harness.store import check_name
+from ..harness.yaml_files import parse_yaml
 from .checkpoints import HEADER
 from .launched import leads
 from .preflight import Plan, make_plan_of
@@ -127,10 +126,9 @@ def _setting(pair: str) -> tuple[str, Any]:
     if not equals or not all(key.split(".")):
         raise UsageError(f"--set {pair!r} is not of the form key=value, e.g. grpo.steps=20")
     try:
-        return key, yaml.safe_load(value)
-    except (yaml.YAMLError, RecursionError) as error:
-        said = " ".join(str(error).split())
-        raise UsageError(f"--set {key}: the value is no YAML: {said}") from error
+        return key, parse_yaml(value)
+    except ValueError as error:
+        raise UsageError(f"--set {key}: the value is no YAML: {error}") from error
 
 
 def _follow(plan: Plan) -> int:

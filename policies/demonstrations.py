@@ -28,6 +28,7 @@ from .trajectory import Stage, stages_of
 FILE = "demonstrations.jsonl"
 VERSION = 1  # of the file
 _AT_ONCE = 32  # episodes
+_NO_MATTER = {"data", "memory_base_url", "first", "episodes"}  # of the tasks
 _Turn = tuple[tuple[ChatMessage, ...], str, Stage]
 
 
@@ -72,14 +73,14 @@ async def demonstrations_of(recipe: Recipe, directory: Path) -> list[Demonstrati
     kept = _Book(path, _identity(recipe, wanted))
     if wanted.runs is not None:
         if not kept.lines:
-            player = Player(recipe, Teacher(wanted.expert))
+            player = Player(recipe, Teacher(wanted.expert), directory.parent)
             try:
                 held_out = await _held_out(player)
             finally:
                 await player.close()
             kept.write(list(_of_run(wanted.runs, wanted.keep, held_out)))
     else:
-        async for lines in _played(recipe, wanted, len(kept.lines)):
+        async for lines in _played(recipe, directory.parent, len(kept.lines)):
             kept.write(lines)
     found = list(_unique(_read(line, path) for line in kept.lines))
     if not found:
@@ -102,13 +103,13 @@ def data_hash(demonstrations: Sequence[Demonstration]) -> str:
 # --- played -----------------------------------------------------------------------------------
 
 
-async def _played(
-    recipe: Recipe, wanted: Demonstrations, done: int
-) -> AsyncIterator[list[dict[str, Any]]]:
+async def _played(recipe: Recipe, runs_dir: Path, done: int) -> AsyncIterator[list[dict[str, Any]]]:
     """The episodes that are not played yet, a few at a time."""
+    assert recipe.sft is not None
+    wanted = recipe.sft.demonstrations
     if done >= wanted.episodes:
         return
-    player = Player(recipe, Teacher(wanted.expert, wanted.noise, recipe.seed))
+    player = Player(recipe, Teacher(wanted.expert, wanted.noise, recipe.seed), runs_dir)
     try:
         split, first = recipe.tasks.split, _first(recipe, wanted)
         tasks = await player.tasks(split, first, wanted.episodes)
@@ -246,7 +247,7 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
 def _identity(recipe: Recipe, wanted: Demonstrations) -> dict[str, Any]:
     """What decides the demonstrations; not how many there are to be."""
     said = wanted.model_dump(mode="json", exclude={"episodes"}) | {"first": _first(recipe, wanted)}
-    tasks = recipe.tasks.model_dump(mode="json", exclude={"data", "first", "episodes"})
+    tasks = recipe.tasks.model_dump(mode="json", exclude=_NO_MATTER)
     agent = recipe.agent.model_dump(mode="json")
     return {"identity": stable_hash([said, tasks, agent, recipe.seed, RULE])}
 

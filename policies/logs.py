@@ -20,6 +20,7 @@ from ..harness import stats
 from ..harness.errors import DataError, MissingExtraError
 from ..harness.figures.training import FILE
 from ..harness.files import LineFile
+from ..harness.ledger import RoleUsage
 from ..harness.tools import ToolStatus
 from .checkpoints import Phase, disk
 from .recipe import Recipe
@@ -156,6 +157,14 @@ def conduct(trajectories: Sequence[Trajectory]) -> Line:
         "completion_mean": fmean(len(s.completion_ids) for s in steps) if steps else None,
         "trajectories": len(trajectories),
     }
+
+
+def judge_part(judged: RoleUsage | None) -> Line:
+    """What the judge cost, a kept reply counted as a fresh one; nothing where none is asked."""
+    if judged is None:
+        return {}
+    sums = {key: getattr(judged, key) for key in ("calls", "prompt_tokens", "completion_tokens")}
+    return {"judge": sums}
 
 
 def means(parts: Any) -> dict[str, float | None]:

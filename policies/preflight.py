@@ -16,9 +16,11 @@ from ..harness.config import Execution
 from ..harness.errors import DataError, MissingExtraError, UsageError, unknown_name
 from ..harness.files import read_json, writable
 from ..harness.ledger import Usage
-from ..harness.models import ModelBase, make_model
+from ..harness.models import ModelBase
 from ..harness.models.weights import is_folder
-from ..harness.plan import Models, env_options, make_embedder, make_plan
+from ..harness.options import check_options
+from ..harness.plan import env_options, make_plan
+from ..harness.services import make_models
 from ..harness.types import Completion, ModelInfo, Request, Task
 from ..harness.workers.pool import EnvPool, make_pool
 from .checkpoints import END, check_header
@@ -65,7 +67,7 @@ async def make_plan_of(recipe: Recipe, directory: Path) -> Plan:
             cannot be written to.
         MissingExtraError: without what a training needs.
     """
-    training, held_out, data_hash = await _find_tasks(recipe)
+    training, held_out, data_hash = await _find_tasks(recipe, directory.parent)
     _check_number(recipe, training)
     model = _check_path(recipe)
     resumed = check_header(directory, recipe, data_hash)
@@ -84,7 +86,7 @@ async def make_plan_of(recipe: Recipe, directory: Path) -> Plan:
     if model is not None:
         _check_code(recipe, model)
     if model is not None:
-        await check_room(recipe, model, held_out[0])
+        await check_room(recipe, model, held_out[0], directory.parent)
     ended = read_json(directory / END)["reason"] if (directory / END).is_file() else None
     return Plan(recipe, directory, model, training, held_out, data_hash, resumed, ended)
 
@@ -112,13 +114,13 @@ def check_model(recipe: Recipe, folder: Path) -> None:
     _check_template(folder)
 
 
-async def check_room(recipe: Recipe, folder: Path, task: Task) -> None:
+async def check_room(recipe: Recipe, folder: Path, task: Task, runs_dir: Path) -> None:
     """Refuse a context into which the first prompt of a task does not fit.
 
     Raises:
         UsageError: if it does not; so found by playing the task with the model's token counts.
     """
-    player = Player(recipe, _Counting(read_tokenizer(folder)))
+    player = Player(recipe, _Counting(read_tokenizer(folder)), runs_dir)
     try:
         heard = await player.listen(task, repeat=0)
     finally:
@@ -150,13 +152,15 @@ def read_tokenizer(folder: Path) -> Any:
         raise DataError(f"cannot read the tokenizer {path}: {error}") from error
 
 
-async def _find_tasks(recipe: Recipe) -> tuple[tuple[Task, ...], tuple[Task, ...], str]:
+async def _find_tasks(
+    recipe: Recipe, runs_dir: Path
+) -> tuple[tuple[Task, ...], tuple[Task, ...], str]:
     """Tasks for training and evaluation, and the hash of their data; builds everything once."""
-    memory_model = make_model(recipe.tasks.memory_model)
-    judge = make_model(recipe.reward.judge) if recipe.reward.judge is not None else None
-    embedder = make_embedder(recipe.tasks.embedder)
-    models = Models(_Nobody(), memory_model, judge, embedder)
-    execution = Execution(workers=recipe.sampler.workers, data=recipe.tasks.data)
+    execution = recipe.execution(runs_dir)
+    config = recipe.run_config(split=recipe.tasks.split, episodes=None)
+    # The policy takes no options: in the place of its name stands one that is there anyway.
+    check_options(config.model_copy(update={"model": recipe.tasks.memory_model}))
+    models = make_models(config, execution, _Nobody())
     pool = make_pool(execution)
     try:
         own, evaluation = recipe.tasks, recipe.evaluation
@@ -179,9 +183,7 @@ async def _find_tasks(recipe: Recipe) -> tuple[tuple[Task, ...], tuple[Task, ...
         await _check_expert(recipe, pool, execution)
     finally:
         await pool.close()
-        await memory_model.close()
-        if judge is not None:
-            await judge.close()
+        await models.close()
     return (
         found[0],
         found[1],

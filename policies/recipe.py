@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     BeforeValidator,
     Field,
@@ -18,10 +17,11 @@ from pydantic import (
     model_validator,
 )
 
-from ..harness.config import AgentConfig, RunConfig
-from ..harness.errors import DataError, UsageError, unknown_name
+from ..harness.config import AgentConfig, Execution, RunConfig
+from ..harness.errors import UsageError, unknown_name
 from ..harness.records import stable_hash
 from ..harness.registry import canonical, plugins
+from ..harness.yaml_files import read_yaml
 from .model_recipe import Fresh as Fresh
 from .model_recipe import Lora as Lora
 from .model_recipe import ModelRecipe as ModelRecipe
@@ -30,7 +30,6 @@ from .refusals import set_value, texts, usage_error
 
 Texts = Annotated[dict[str, str], BeforeValidator(texts)]
 SUM_TOLERANCE = 1e-3  # of weights that must sum to 1; a third written as 0.333 passes
-_LARGEST = 2**20  # bytes of a recipe
 
 
 class TaskRecipe(Strict):
@@ -43,6 +42,7 @@ class TaskRecipe(Strict):
     episodes: int | None = Field(None, ge=1)  # how many from there on; None: all
     memory: str = "agemem"
     memory_model: str = "heuristic"  # writes summaries; never trained
+    memory_base_url: str | None = None  # where that is served
     embedder: str = "hashing"
     data: Path | None = None  # where the environment's files are on this machine
 
@@ -165,6 +165,7 @@ class RewardRecipe(Strict):
     weights: Weights | None = None  # None: the profile's own
     task_score: TaskScore = "f1"
     judge: str | None = None  # a model that scores answers, where task_score is judge
+    judge_base_url: str | None = None  # where that is served
     max_rounds: int | None = Field(None, ge=1)  # N_max; None: the harness's limits, or 5 (release)
     storage: Literal["additions", "sentences"] = "additions"  # what storage quality counts
     maintenance: Maintenance = "changed"  # what an Update or Delete must do
@@ -227,7 +228,7 @@ class Recipe(Strict):
     """A training run."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**31)
     model: ModelRecipe
     tasks: TaskRecipe = TaskRecipe()
     agent: AgentConfig = AgentConfig(**_AGENT)
@@ -300,7 +301,9 @@ class Recipe(Strict):
         values = self.model_dump(mode="json", exclude={"wandb": True, "checkpoints": True})
         for key in ("device", "threads"):
             values["model"].pop(key)
-        values["tasks"].pop("data")
+        for key in ("data", "memory_base_url"):
+            values["tasks"].pop(key)
+        values["reward"].pop("judge_base_url")
         values["sampler"] = {"engine": self.sampler.engine}
         return values
 
@@ -325,6 +328,16 @@ class Recipe(Strict):
             options=self.tasks.options,
         )
 
+    def execution(self, runs_dir: Path = Path("runs")) -> Execution:
+        """How the harness plays them; `runs_dir` holds the judge's replies, which are kept."""
+        return Execution(
+            runs_dir=runs_dir,
+            workers=self.sampler.workers,
+            data=self.tasks.data,
+            memory_base_url=self.tasks.memory_base_url,
+            judge_base_url=self.reward.judge_base_url,
+        )
+
 
 def read_recipe(path: Path, overrides: dict[str, Any] | None = None) -> Recipe:
     """The recipe of a YAML file.
@@ -337,12 +350,7 @@ def read_recipe(path: Path, overrides: dict[str, Any] | None = None) -> Recipe:
         DataError: if the file cannot be read.
         UsageError: for an unknown key, naming the nearest one, or a value it may not have.
     """
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise DataError(f"the recipe {path} is larger than {_LARGEST} bytes")
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise DataError(f"cannot read the recipe {path}: {' '.join(str(error).split())}") from error
+    values = read_yaml(path, "the recipe")
     if not isinstance(values, dict):
         raise UsageError(f"the recipe {path} holds no keys")
     for key, value in (overrides or {}).items():

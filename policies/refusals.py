@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from ..harness.errors import UsageError, unknown_name
+
+_SHOWN = 200  # characters of a value that is refused
 
 
 def set_value(values: dict[str, Any], dotted: str, value: Any) -> None:
@@ -40,7 +43,8 @@ def usage_error(error: ValidationError, root: type[BaseModel]) -> UsageError:
     problem = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         return unknown_name("recipe key", where, _keys_beside(first["loc"], root))
-    given = "" if isinstance(first["input"], dict | BaseModel) else f" (given: {first['input']!r})"
+    said = textwrap.shorten(repr(first["input"]), _SHOWN, placeholder="…")
+    given = "" if isinstance(first["input"], dict | BaseModel) else f" (given: {said})"
     return UsageError(f"recipe: {where}: {problem}{given}" if where else f"recipe: {problem}")
 
 

@@ -13,9 +13,9 @@ from ..harness.files import write_json
 from ..harness.types import Task
 from .checkpoints import END, State, disk
 from .collapse import Watch
-from .logs import EVALUATION, METRICS, SFT, Logs, evaluation_line, step_line
+from .logs import EVALUATION, METRICS, SFT, Logs, evaluation_line, judge_part, step_line
 from .recipe import Recipe
-from .rollout import Batch
+from .rollout import Batch, add_up
 from .sampler import Sampler, make_sampler
 from .session import Session, Trained, in_thread
 from .trajectory import Group
@@ -74,15 +74,16 @@ class Grpo:
     async def _step(self, step: int) -> str | None:
         """Play, update, log, evaluate, keep; returns why training must end."""
         clock = time.perf_counter()
-        played, groups, lost = await self._play(step)
+        played, groups = await self._play(step)
         generated = time.perf_counter()
         rate = self.grpo.learning_rate * min(1.0, step / max(1, self.grpo.warmup_steps))
         numbers = await in_thread(lambda: self.learner.grpo_update(groups, self.grpo, rate))
         await self.sampler.sync()
         updated = time.perf_counter()
-        line = step_line(self.recipe, step, played)
-        replaced = len(groups) - sum(group in played for group in groups)
-        line |= {"lost_groups": lost, "replaced_groups": replaced, **_own(numbers)}
+        line = step_line(self.recipe, step, played.groups)
+        replaced = sum(group not in played.groups for group in groups)
+        line |= {"lost_groups": played.lost, "replaced_groups": replaced, **_own(numbers)}
+        line |= judge_part(played.judged)
         computed = line["prompt_tokens"] + line["completion_tokens"]
         line["seconds"] = {
             "generation": round(generated - clock, 3),
@@ -106,8 +107,10 @@ class Grpo:
             self._keep()
         return None
 
-    async def _play(self, step: int) -> tuple[tuple[Group, ...], list[Group], int]:
-        """The groups of a step as they were played, those to learn from, and how many were lost.
+    async def _play(self, step: int) -> tuple[Batch, list[Group]]:
+        """The groups of a step as they were played, and those to learn from.
+
+        The batch's losses and costs are of all rounds.
 
         Groups whose rewards are all equal teach nothing: in further rounds other tasks are played
         in their place (dynamic sampling of DAPO, arXiv 2503.14476, section 3.2). What is told of
@@ -115,18 +118,21 @@ class Grpo:
         """
         rounds = self.grpo.resample.rounds + 1
         tasks = tasks_of_step(self.recipe, self.session.plan.tasks, step)
-        first = await self._groups(tasks, (step - 1) * rounds)
-        wanted, lost = len(tasks), first.lost
-        varied = [group for group in first.groups if not group.flat]
+        batches = [await self._groups(tasks, (step - 1) * rounds)]
+        first, wanted, used = batches[0].groups, len(tasks), list(tasks)
+        varied = [group for group in first if not group.flat]
         for round_ in range(1, rounds):
             if len(varied) >= wanted:
                 break
-            others = _others(self.recipe, self.session.plan.tasks, tasks, step, round_)
-            more = await self._groups(others[: wanted - len(varied)], (step - 1) * rounds + round_)
-            lost += more.lost
-            varied += [group for group in more.groups if not group.flat]
-        flat = [group for group in first.groups if group.flat]
-        return first.groups, (varied + flat)[: max(wanted, 1)], lost
+            others = _others(self.recipe, self.session.plan.tasks, used, step, round_)
+            others = others[: wanted - len(varied)]
+            batches.append(await self._groups(others, (step - 1) * rounds + round_))
+            varied += [group for group in batches[-1].groups if not group.flat]
+            used += others
+        flat = [group for group in first if group.flat]
+        lost = sum(batch.lost for batch in batches)
+        costs = [batch.judged for batch in batches if batch.judged is not None]
+        return Batch(first, lost, add_up(costs)), (varied + flat)[: max(wanted, 1)]
 
     async def _groups(self, tasks: Sequence[Task], round_: int) -> Batch:
         total = len(tasks) * self.grpo.rollouts
@@ -145,7 +151,7 @@ class Grpo:
         self.player.take_reward_seconds()
         await self.sampler.forget()  # a training that goes on from here has nothing cached either
         seconds = time.perf_counter() - clock
-        line = evaluation_line(step, batch.groups, batch.lost, seconds)
+        line = evaluation_line(step, batch.groups, batch.lost, seconds) | judge_part(batch.judged)
         self.watch.evaluated(line["answered"])
         best = self.state.best is None or line["reward"] > self.state.best[1]
         if best:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import astuple, dataclass, fields, replace
+from pathlib import Path
+from typing import TypeVar
 
 from ..harness.agent import run_episode
-from ..harness.config import Execution, RunConfig
+from ..harness.config import RunConfig
 from ..harness.errors import InfraError, ModelError, UsageError
-from ..harness.ledger import Ledger
-from ..harness.models import make_model
+from ..harness.ledger import Ledger, Role, RoleUsage
 from ..harness.models.recording import Listening, Recording
-from ..harness.plan import Models, close_memory, env_options, make_embedder, make_memory
+from ..harness.plan import close_memory, env_options, make_memory
 from ..harness.records import Episode, EpisodeKey
+from ..harness.services import make_models
 from ..harness.trace import Trace
 from ..harness.types import ChatMessage, Completion, Gold, Model, Task
 from ..harness.workers.pool import EnvPool, make_pool
 from .recipe import Recipe
 from .rewards import Evidence, Rewarder
 from .trajectory import Group, Stage, Step, Trajectory, stages_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class Batch:
 
     groups: tuple[Group, ...]
     lost: int  # groups dropped, since the infrastructure broke a rollout again and again
+    judged: RoleUsage | None = None  # what the judge cost; None where none is asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +66,18 @@ class Player:
         model: The policy, or what else is to play; not closed here. One in this process (with
             `expect`) decodes only while all episodes in play wait for it, so that which of them
             are computed together, and so every last bit, depends on the draws alone.
+        runs_dir: Where the judge's replies are kept, so that it is never asked twice.
 
     Attributes:
         watch: Told how many episodes of a round are left whenever one has ended.
     """
 
-    def __init__(self, recipe: Recipe, model: Model) -> None:
+    def __init__(self, recipe: Recipe, model: Model, runs_dir: Path = Path("runs")) -> None:
         self.recipe = recipe
         self._config: RunConfig = recipe.run_config(split=recipe.tasks.split, episodes=None)
-        self._execution = Execution(workers=recipe.sampler.workers, data=recipe.tasks.data)
-        memory = make_model(recipe.tasks.memory_model)
-        judge = make_model(recipe.reward.judge) if recipe.reward.judge is not None else None
-        embedder = make_embedder(recipe.tasks.embedder)
-        self._models = Models(model, memory, judge, embedder)
-        self._rewarder = Rewarder(recipe.reward, embedder, judge)
+        self._execution = recipe.execution(runs_dir)
+        self._models = make_models(self._config, self._execution, model)
+        self._rewarder = Rewarder(recipe.reward, self._models.embedder, self._models.judge)
         self._pool: EnvPool = make_pool(self._execution)
         self._slots = asyncio.Semaphore(recipe.sampler.concurrency)
         self._expect: Callable[[int], None] = getattr(model, "expect", lambda _: None)
@@ -116,6 +119,7 @@ class Player:
             InfraError: if no group could be finished.
         """
         self._more(len(tasks) * rollouts)
+        before = self._judge_cost()
         playing = [
             asyncio.gather(
                 *(self._kept(task, i, temperature, round_ * rollouts + i) for i in range(rollouts))
@@ -131,7 +135,7 @@ class Player:
                 groups.append(Group(task.id, whole))
         if errors and not groups:
             raise errors[0]
-        return Batch(tuple(groups), len(errors))
+        return Batch(tuple(groups), len(errors), _since(before, self._judge_cost()))
 
     async def play(
         self, task: Task, rollout: int, *, temperature: float, repeat: int
@@ -188,7 +192,7 @@ class Player:
         await self._pool.close()
         await self._models.memory.close()
         if self._models.judge is not None:
-            await self._models.judge.close()
+            await self._models.judge.close()  # and its replies' file
 
     def take_reward_seconds(self) -> float:
         """Seconds that rewards, and their judge, have taken since this was asked last."""
@@ -204,25 +208,37 @@ class Player:
     async def _kept(
         self, task: Task, rollout: int, temperature: float, repeat: int
     ) -> Trajectory | InfraError:
-        """A rollout, tried again where the infrastructure broke it."""
-        counted = True  # among those that the decoder waits for; not while a judge is asked
+        """A rollout; what the infrastructure broke of it, playing or rewarding, is tried again."""
+
+        async def draw() -> tuple[_Played, list[Completion]]:
+            recording = Recording(self._models.agent)
+            async with self._slots:
+                played = await self._episode(task, temperature, repeat, recording)
+            return played, recording.completions
+
         try:
-            for tries_left in range(self.recipe.sampler.retries, -1, -1):
-                try:
-                    recording = Recording(self._models.agent)
-                    async with self._slots:
-                        played = await self._episode(task, temperature, repeat, recording)
-                    if counted:
-                        counted = False
-                        self._more(-1)
-                    return await self._rewarded(task, rollout, played, recording.completions)
-                except InfraError as error:
-                    if not tries_left:
-                        return error
+            drawn = await self._tried(draw)
         finally:
-            if counted:
-                self._more(-1)
+            self._more(-1)  # the decoder does not wait for it while a judge is asked
+        if isinstance(drawn, InfraError):
+            return drawn
+        return await self._tried(lambda: self._rewarded(task, rollout, *drawn))
+
+    async def _tried(self, work: Callable[[], Awaitable[T]]) -> T | InfraError:
+        """What comes of some work, or of its last try."""
+        for tries_left in range(self.recipe.sampler.retries, -1, -1):
+            try:
+                return await work()
+            except InfraError as error:
+                if not tries_left:
+                    return error
         raise AssertionError("the last try returns")
+
+    def _judge_cost(self) -> RoleUsage | None:
+        """What the judge has cost so far; None where none is asked."""
+        if self._models.judge is None:
+            return None
+        return replace(self._rewarder.ledger.roles.get(Role.JUDGE.value, RoleUsage()))
 
     async def _episode(self, task: Task, temperature: float, repeat: int, model: Model) -> _Played:
         """Play one episode to its end; the model is of this episode alone.
@@ -260,6 +276,19 @@ class Player:
             tasks.env, version, data_hash, task.split, task.id, tasks.memory, "", info.name,
             self.recipe.hash, "", self.recipe.seed, repeat,
         )  # fmt: skip
+
+
+def add_up(costs: Sequence[RoleUsage]) -> RoleUsage | None:
+    """The sum of costs; None of none."""
+    sums = {field.name: sum(getattr(c, field.name) for c in costs) for field in fields(RoleUsage)}
+    return RoleUsage(**sums) if costs else None
+
+
+def _since(before: RoleUsage | None, after: RoleUsage | None) -> RoleUsage | None:
+    """What was added to a sum."""
+    if before is None or after is None:
+        return None
+    return add_up([after, RoleUsage(*(-number for number in astuple(before)))])
 
 
 def _step(completion: Completion, stage: int, *, masked: bool) -> Step:

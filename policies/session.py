@@ -123,10 +123,11 @@ class Session:
 
     def player(self, sampler: Sampler, base: Path, scratch: Path) -> Player:
         """What plays with the policy; `base` and `scratch` are those of `make_sampler`."""
+        runs_dir = self.directory.parent
         if self.team.size == 1:
-            return Player(self.recipe, sampler)
-        self.team.tell("play", str(base), str(scratch))
-        return TeamPlayer(self.recipe, sampler, self.team)
+            return Player(self.recipe, sampler, runs_dir)
+        self.team.tell("play", str(base), str(scratch), str(runs_dir))
+        return TeamPlayer(self.recipe, sampler, runs_dir, self.team)
 
     def checkpoint(self, learner: Learner, state: State, last_good: int | None = None) -> None:
         """Write a checkpoint, and remove what need not be kept; see `Checkpoints.prune`.

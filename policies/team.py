@@ -16,7 +16,7 @@ from ..harness.types import Task
 from .launched import Team
 from .learner import Learner
 from .recipe import GrpoRecipe, Recipe
-from .rollout import Batch, Player
+from .rollout import Batch, Player, add_up
 from .sampler import Sampler, make_sampler
 from .trajectory import Group, Step
 
@@ -101,8 +101,8 @@ class TeamLearner(Learner):
 class TeamPlayer(Player):
     """The first process's player: each process plays its share of the tasks."""
 
-    def __init__(self, recipe: Recipe, model: Sampler, team: Team) -> None:
-        super().__init__(recipe, model)
+    def __init__(self, recipe: Recipe, model: Sampler, runs_dir: Path, team: Team) -> None:
+        super().__init__(recipe, model, runs_dir)
         self._team = team
 
     async def groups(
@@ -129,9 +129,11 @@ async def play_together(
     told = team.gather([mine])
     found = {group.task: group for batch in told for group in batch.groups}
     lost = sum(batch.lost for batch in told)
+    costs = [batch.judged for batch in told if batch.judged is not None]
     if lost and not found:
         raise ModelError("no group of rollouts could be finished by any process", "server")
-    return Batch(tuple(found[task.id] for task in tasks if task.id in found), lost)
+    whole = tuple(found[task.id] for task in tasks if task.id in found)
+    return Batch(whole, lost, add_up(costs))
 
 
 async def follow(team: Team, recipe: Recipe) -> None:
@@ -155,7 +157,7 @@ async def follow(team: Team, recipe: Recipe) -> None:
             learner = Learner.open(*args, accelerator=team.accelerator, **kwargs)
         elif name == "play":
             sampler = make_sampler(recipe, learner, base=Path(args[0]), scratch=Path(args[1]))
-            player = Player(recipe, sampler)
+            player = Player(recipe, sampler, Path(args[2]))
             for split in sorted({recipe.tasks.split, recipe.evaluation.split}):
                 await player.tasks(split, 0, None)
         elif name == "groups":

@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from ..analysis import CellFrame
 from ..errors import DataError, unknown_name
 from ..ledger import Role
+from ..yaml_files import read_yaml
 
 KINDS = ("prompt", "completion")
 # Which model answers in a role: the agent's own, or the one that a label of the run names.
@@ -47,11 +46,7 @@ def read_prices(path: Path) -> Prices:
         DataError: if it cannot be read, or is not of this form.
         UsageError: for an unknown kind of token.
     """
-    try:
-        whole = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        problem = " ".join(str(error).split())
-        raise DataError(f"cannot read the prices {path}: {problem}") from error
+    whole = read_yaml(path, "the prices")
     if not isinstance(whole, dict) or not whole:
         raise DataError(f"{path} holds no prices: write e.g. `gpt: {{prompt: 1, completion: 2}}`")
     return {str(model): _of_model(path, str(model), given) for model, given in whole.items()}

@@ -65,6 +65,12 @@ def no_torch(monkeypatch):
     ("tasks.memory=agmem", "did you mean 'agemem'"),
     ("tasks.split=trian", "'train'"),
     ("tasks.options.hotpotqa.distracters=3", "distract"),
+    ("tasks.options.hotpot={form: three-stage}", "did you mean 'hotpotqa'"),
+    ("grpo.steps=yes", "grpo.steps: it is no switch"),
+    ("grpo.beta=.nan", "grpo.beta: Input should be a finite number"),
+    ("seed=99999999999999999999", "seed: Input should be less than"),
+    ("tasks.memory_model=random", "cannot write texts"),
+    ("reward={task_score: judge, judge: heuristic}", "cannot judge"),
     ("tasks.episodes=100000", "the split generated-train has"),
     ("evaluation.first=20", "are also tasks of evaluation"),
     ("grpo.tasks_per_step=31", "grpo.tasks_per_step 31, but there are 30 tasks"),
@@ -90,7 +96,10 @@ def test_an_unknown_recipe_is_told_the_nearest():
         find_recipe("qwen2.5-7b-instrct")
 
 
-@pytest.mark.parametrize("content", ["[1, 2]", "{", "a: &a [*a]", "", "\x00"])
+@pytest.mark.parametrize("content", [
+    "[1, 2]", "{", "a: &a [*a]", "", "\x00", "seed: 1\nseed: 2", "name: a\n---\nname: b",
+    "name: !!python/object/apply:os.getcwd []",
+])  # fmt: skip
 def test_a_file_that_is_no_recipe_is_refused_in_one_line(tmp_path, content):
     path = tmp_path / "bad.yaml"
     path.write_text(content)

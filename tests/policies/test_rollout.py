@@ -8,6 +8,7 @@ import train_runs
 from agemem_eval.harness.errors import ModelError
 from agemem_eval.harness.ledger import Usage
 from agemem_eval.harness.models import ModelBase
+from agemem_eval.harness.testserver import ChatServer
 from agemem_eval.harness.types import Completion, ModelInfo
 from agemem_eval.policies.rollout import Player
 from agemem_eval.policies.trajectory import stages_of
@@ -102,6 +103,65 @@ async def test_a_group_that_is_not_whole_is_lost_and_counted():
 
     batch, _ = await play(Policy(broken=broken), sampler__retries=0)
     assert (len(batch.groups), batch.lost) == (1, 1)
+
+
+def judged(server, **more):
+    """Values of a recipe whose answers are judged."""
+    return {
+        "reward": {
+            "task_score": "judge", "judge": "openai:judge", "judge_base_url": server.url, **more
+        },
+        "tasks__options": {
+            "hotpotqa": {"form": "three-stage", "distractors": "0", "paragraphs": "2"},
+            "openai": {"max_retries": "0"},
+        },
+    }  # fmt: skip
+
+
+async def judge_rounds(recipe, runs_dir, policy, rounds=1):
+    """Play one task with a judge; the batches."""
+    batches = []
+    player = Player(recipe, policy, runs_dir)
+    try:
+        tasks = await player.tasks("generated-train", 0, 1)
+        for round_ in range(rounds):
+            more = {"rollouts": 3, "temperature": 0.7, "round_": round_}
+            batches.append(await player.groups(tasks, **more))
+        return batches
+    finally:
+        await player.close()
+
+
+async def test_a_judge_is_asked_once_for_the_same_answer_and_its_cost_is_told(tmp_path):
+    async with ChatServer(lambda _: '{"score": 0.5}') as server:
+        recipe = train_runs.recipe(**judged(server))
+        batches = await judge_rounds(recipe, tmp_path, Policy(), rounds=2)
+        again = await judge_rounds(recipe, tmp_path, Policy())
+    assert len(server.requests) == 1
+    for batch in [*batches, *again]:
+        assert batch.judged.calls == 3
+        assert batch.judged.prompt_tokens > 0
+        scores = [t.reward.components["task"] for t in batch.groups[0].trajectories]
+        assert scores == [0.5] * 3
+
+
+async def test_where_a_judge_fails_it_is_asked_again_and_nothing_is_played_again(tmp_path):
+    replies = iter(["no idea"] * 20)
+    policy, other = Policy(), Policy()
+    async with ChatServer(lambda _: next(replies, '{"score": 1}')) as server:
+        recipe = train_runs.recipe(sampler__retries=0, **judged(server))
+        with pytest.raises(ModelError, match="the judge gave no score"):
+            await judge_rounds(recipe, tmp_path / "a", policy)
+        recipe = train_runs.recipe(sampler__retries=3, **judged(server))
+        with pytest.raises(ModelError, match="the judge gave no score"):
+            await judge_rounds(recipe, tmp_path / "b", other)
+    assert other.asked == policy.asked
+    assert other.expected == policy.expected
+
+
+async def test_without_a_judge_there_is_no_cost_of_one():
+    batch, _ = await play(Policy(), n_tasks=1)
+    assert batch.judged is None
 
 
 async def test_where_no_group_is_whole_the_failure_is_raised():
