@@ -133,7 +133,7 @@ def trl_steps(folder: Path, scratch: Path, dtype: str, device: str, steps: int) 
     """Seconds of each step of TRL's GRPOTrainer, as it goes on; a pause at a yield counts nothing.
 
     Its own generation; all 32 completions in one batch, nothing recomputed, no checkpointing of
-    activations, no dropout, no logs: the settings under which it was fastest here.
+    activations, no dropout, no logs: nothing that would cost it time.
     """
     import threading
 
