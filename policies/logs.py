@@ -11,16 +11,17 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
 
 from ..harness import stats
-from ..harness.errors import DataError, MissingExtraError
+from ..harness.errors import DataError, MissingExtraError, UsageError
 from ..harness.figures.training import FILE
 from ..harness.files import LineFile
 from ..harness.ledger import RoleUsage
+from ..harness.observe.text import say
 from ..harness.tools import ToolStatus
 from .checkpoints import Phase, disk
 from .recipe import Recipe
@@ -46,6 +47,7 @@ class Logs:
     Raises:
         DataError: if a log is shorter than it was, or the disk refuses.
         MissingExtraError: without TensorBoard, or W&B where it is wanted.
+        UsageError: where W&B cannot be logged to, as without a key.
     """
 
     def __init__(
@@ -260,20 +262,40 @@ class _Wandb:
             import wandb
         except ImportError as error:
             raise MissingExtraError("wandb", "wandb") from error
-        self._run = wandb.init(
-            project="agemem-eval",
-            name=directory.name,
-            id=f"{directory.name}-{recipe.hash[:8]}",
-            resume="allow",
-            dir=str(directory),
-            group=recipe.name,
-            job_type="train",
-            config=recipe.identity,
-        )
-        self._run.define_metric("*", step_metric="step")
+        try:
+            self._run = wandb.init(
+                project="agemem-eval",
+                name=directory.name,
+                id=f"{directory.name}-{recipe.hash[:8]}",
+                resume="allow",
+                dir=str(directory),
+                group=recipe.name,
+                job_type="train",
+                config=recipe.identity,
+            )
+            self._run.define_metric("*", step_metric="step")
+        except Exception as error:  # its own kinds, and those of what its settings are read with
+            raise UsageError(
+                f"cannot log to Weights & Biases: {_one_line(error)} (wandb: true in the recipe; "
+                "WANDB_MODE=offline logs to disk)"
+            ) from error
+        self._works = True
 
     def add(self, scalars: Mapping[str, float], step: int) -> None:
-        self._run.log({**scalars, "step": step})
+        if self._works:
+            self._try(lambda: self._run.log({**scalars, "step": step}))
 
     def close(self) -> None:
-        self._run.finish()
+        self._try(self._run.finish)
+
+    def _try(self, work: Callable[[], object]) -> None:
+        """A service that fails ends no training: all it is told is on disk, too."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - of any kind
+            self._works = False
+            say(f"agemem-eval: Weights & Biases is told no more: {_one_line(error)}")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -17,6 +17,7 @@ from ..harness.observe.text import say
 from .checkpoints import Phase
 from .logs import EVALUATION, SFT, Line
 
+_UNMEASURED_S = 0.01  # fine-tuning is known to have begun when its first update is done
 _TITLES = {"sft": "fine-tuning", "grpo": "GRPO"}
 
 
@@ -60,10 +61,10 @@ class _Pace:
 
     def left(self) -> str:
         """Time left, as text; empty before the first step."""
-        steps = self.done - self.first
-        if not steps:
+        steps, took = self.done - self.first, self._clock() - self.begun
+        if not steps or took < _UNMEASURED_S:
             return ""
-        return duration((self._clock() - self.begun) / steps * (self.total - self.done))
+        return duration(took / steps * (self.total - self.done))
 
 
 class Lines(Silent):

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import io
+import sys
 
+import pytest
+import train_runs
 from rich.console import Console
 
-from agemem_eval.policies.logs import EVALUATION, METRICS, SFT
+from agemem_eval.harness.errors import UsageError
+from agemem_eval.policies import logs
+from agemem_eval.policies.logs import EVALUATION, METRICS, SFT, Logs
 from agemem_eval.policies.progress import Bar, Lines
 
 STEP = {
@@ -63,3 +68,72 @@ def test_the_bar_shows_the_numbers_and_leaves_held_out_results_behind():
     bar.close()
     assert "held-out reward 0.500 [0.400, 0.600]" in out.getvalue()
     assert "best held-out 0.500" in out.getvalue()
+
+
+# --- Weights & Biases -----------------------------------------------------------------------------
+
+
+class Service:
+    """Stands for the library: takes numbers until it breaks."""
+
+    def __init__(self, key=True, breaks_after=99):
+        self.key, self.left, self.told, self.finished = key, breaks_after, [], False
+
+    def init(self, **given):
+        if not self.key:
+            raise RuntimeError("No API key\nconfigured")
+        self.given = given
+        return self
+
+    def define_metric(self, *args, **kwargs):
+        pass
+
+    def log(self, numbers):
+        self.left -= 1
+        if self.left < 0:
+            raise BrokenPipeError("gone")
+        self.told.append(numbers)
+
+    def finish(self):
+        self.finished = True
+
+
+def wandb_logs(monkeypatch, tmp_path, service):
+    monkeypatch.setitem(sys.modules, "wandb", service)
+    monkeypatch.setattr(logs, "_TensorBoard", lambda *_: Board())
+    return Logs(tmp_path, {}, "grpo", 0, train_runs.recipe(wandb=True))
+
+
+class Board:
+    """A board that shows nothing."""
+
+    def add(self, scalars, step):
+        pass
+
+    def close(self):
+        pass
+
+
+def test_wandb_is_told_the_numbers_of_each_step_under_the_runs_own_id(monkeypatch, tmp_path):
+    service = Service()
+    told = wandb_logs(monkeypatch, tmp_path, service)
+    told.write(METRICS, {"step": 1, "reward": 0.5, "components": {"task": 1.0, "tool": None}})
+    told.close()
+    assert service.told == [{"train/reward": 0.5, "train/components/task": 1.0, "step": 1}]
+    assert service.given["resume"] == "allow"
+    assert service.finished
+
+
+def test_wandb_without_a_key_is_refused_in_one_line(monkeypatch, tmp_path):
+    with pytest.raises(UsageError, match="WANDB_MODE=offline") as caught:
+        wandb_logs(monkeypatch, tmp_path, Service(key=False))
+    assert "\n" not in str(caught.value)
+
+
+def test_wandb_that_fails_ends_no_training_and_is_told_no_more(monkeypatch, tmp_path, capsys):
+    told = wandb_logs(monkeypatch, tmp_path, Service(breaks_after=1))
+    for step in (1, 2, 3):
+        told.write(METRICS, {"step": step, "reward": 0.5})
+    told.close()
+    assert capsys.readouterr().err.count("Weights & Biases is told no more") == 1
+    assert len((tmp_path / METRICS).read_text().splitlines()) == 3
