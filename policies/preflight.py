@@ -21,6 +21,7 @@ from ..harness.models.weights import is_folder
 from ..harness.options import check_options
 from ..harness.plan import env_options, make_plan
 from ..harness.services import make_models
+from ..harness.store import RunStore
 from ..harness.types import Completion, ModelInfo, Request, Task
 from ..harness.workers.pool import EnvPool, make_pool
 from .checkpoints import END, check_header
@@ -61,8 +62,8 @@ async def make_plan_of(recipe: Recipe, directory: Path) -> Plan:
     """Check everything that can be told without the model's weights.
 
     Raises:
-        UsageError: for names, options, tasks or sizes that cannot be; another recipe in the
-            directory (`ConfigMismatchError`).
+        UsageError: for names, options, tasks or sizes that cannot be, or a run that is not there;
+            another recipe in the directory (`ConfigMismatchError`).
         DataError: for a model's files that are missing, damaged or pickled, or a directory that
             cannot be written to.
         MissingExtraError: without what a training needs.
@@ -71,6 +72,9 @@ async def make_plan_of(recipe: Recipe, directory: Path) -> Plan:
     _check_number(recipe, training)
     model = _check_path(recipe)
     resumed = check_header(directory, recipe, data_hash)
+    shown = recipe.sft.demonstrations.runs if recipe.sft is not None else None
+    if shown is not None and not resumed:
+        RunStore.open(shown)
     writable(directory if directory.exists() else directory.parent)
     for name in NEEDED:
         if importlib.util.find_spec(name) is None:

@@ -68,6 +68,7 @@ def no_torch(monkeypatch):
     ("tasks.options.hotpot={form: three-stage}", "did you mean 'hotpotqa'"),
     ("grpo.steps=yes", "grpo.steps: it is no switch"),
     ("grpo.beta=.nan", "grpo.beta: Input should be a finite number"),
+    ("sft.demonstrations={runs: nowhere}", "there is no run at nowhere"),
     ("seed=99999999999999999999", "seed: Input should be less than"),
     ("tasks.memory_model=random", "cannot write texts"),
     ("reward={task_score: judge, judge: heuristic}", "cannot judge"),
