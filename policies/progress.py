@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -18,6 +18,8 @@ from .checkpoints import Phase
 from .logs import EVALUATION, SFT, Line
 
 _UNMEASURED_S = 0.01  # fine-tuning is known to have begun when its first update is done
+_BAR, _SHORT_BAR, _WIDE = 24, 8, 110  # columns: of the bar, and of a terminal with a long one
+_PLAYING = len("rollouts 128/128")  # columns of what is played now
 _TITLES = {"sft": "fine-tuning", "grpo": "GRPO"}
 
 
@@ -119,7 +121,8 @@ class Bar(Silent):
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, emoji=False, highlight=False, markup=False)
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False), BarColumn(24), MofNCompleteColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(_BAR if self._console.width >= _WIDE else _SHORT_BAR), MofNCompleteColumn(),
             TextColumn("{task.fields[numbers]}", markup=False),
             TextColumn("{task.fields[playing]}", style="dim", markup=False),
             console=self._console, transient=True,
@@ -156,12 +159,22 @@ class Bar(Silent):
             return
         self._pace.done = line["step"]
         parts = numbers(line)
+        if left := self._pace.left():
+            parts.insert(1, f"{left} left")
         if self._best is not None:
             parts.append(f"best held-out {self._best:.3f}")
-        if left := self._pace.left():
-            parts.append(f"{left} left")
         if self._task is not None:
-            self._progress.update(self._task, completed=line["step"], numbers="  ".join(parts))
+            text = self._fitting(parts)
+            self._progress.update(self._task, completed=line["step"], numbers=text)
+
+    def _fitting(self, parts: Sequence[str]) -> str:
+        """As many of them as leave room for title, bar, count and what is played."""
+        width = self._console.width
+        bar, count = _BAR if width >= _WIDE else _SHORT_BAR, 2 * len(str(self._pace.total)) + 1
+        room = width - max(map(len, _TITLES.values())) - bar - count - _PLAYING - 4
+        while parts and len("  ".join(parts)) > room:
+            parts = parts[:-1]
+        return "  ".join(parts)
 
     def close(self) -> None:
         """Take it off the terminal."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 
 import pytest
@@ -68,6 +69,22 @@ def test_the_bar_shows_the_numbers_and_leaves_held_out_results_behind():
     bar.close()
     assert "held-out reward 0.500 [0.400, 0.600]" in out.getvalue()
     assert "best held-out 0.500" in out.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 100, 150])
+def test_a_narrow_terminal_shows_fewer_numbers_but_the_count_and_what_is_played(width):
+    out = io.StringIO()
+    bar = Bar(Console(file=out, force_terminal=True, width=width, highlight=False))
+    bar.begins("grpo", 0, 120)
+    bar.tells(EVALUATION, HELD)
+    bar.tells(METRICS, STEP)
+    bar.plays("rollouts", 3, 32)
+    bar._progress.refresh()
+    bar._progress.refresh()
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue()).replace("\r", "\n").split("\n")
+    for piece in ("GRPO", "2/120", "reward 0.412", "rollouts 29/32"):
+        assert piece in shown[-1]
+    bar.close()
 
 
 # --- Weights & Biases -----------------------------------------------------------------------------
