@@ -126,6 +126,8 @@ class Grpo:
                 break
             others = _others(self.recipe, self.session.plan.tasks, used, step, round_)
             others = others[: wanted - len(varied)]
+            if not others:
+                break
             batches.append(await self._groups(others, (step - 1) * rounds + round_))
             varied += [group for group in batches[-1].groups if not group.flat]
             used += others
