@@ -114,7 +114,10 @@ def trainings(tmp_path_factory):
 def test_a_training_of_two_processes_has_the_curves_and_weights_of_one(trainings):
     for log in ("sft", "metrics", "evaluation"):
         one, two = (
-            [json.loads(line) for line in (trainings / name / f"{log}.jsonl").open()]
+            [
+                json.loads(line)
+                for line in (trainings / name / f"{log}.jsonl").read_text().splitlines()
+            ]
             for name in ("one", "two")
         )
         assert len(one) == len(two) > 0

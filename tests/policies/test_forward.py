@@ -108,7 +108,7 @@ def test_logits_in_parts_give_the_same_numbers_and_gradients(
         gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
         seen.append((found.detach(), entropies, gradient))
     for one, other in zip(*seen, strict=True):
-        assert torch.allclose(one, other, rtol=1e-5, atol=1e-4)
+        assert (one - other).abs().max() <= 1e-5 * other.abs().max()
 
 
 def test_entropies_are_those_of_the_distributions_at_the_temperature() -> None:

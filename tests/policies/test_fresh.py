@@ -110,10 +110,14 @@ def test_the_template_of_a_style(style: Any) -> None:
     said = [("system", "Rules."), ("user", "Hi."), ("assistant", "Yes."), ("tool", "Added.")]
     messages = [ChatMessage(role, text) for role, text in said]  # type: ignore[arg-type]
     ids = Chat(tokenizer, None, {}, "fresh").encode(Request(messages, Sampling()))
+    result = (
+        "<tool_response>\nAdded.\n</tool_response>"  # as one that answers no native call is sent
+    )
     expected = {
-        "compact": "<|user|>Hi.<|end|><|assistant|>Yes.<|end|><|tool|>Added.<|end|><|assistant|>",
+        "compact": f"<|user|>Hi.<|end|><|assistant|>Yes.<|end|><|user|>{result}<|end|>"
+        "<|assistant|>",
         "chatml": "<|system|>\nRules.<|end|>\n<|user|>\nHi.<|end|>\n<|assistant|>\nYes.<|end|>\n"
-        "<|tool|>\nAdded.<|end|>\n<|assistant|>\n",
+        f"<|user|>\n{result}<|end|>\n<|assistant|>\n",
     }
     assert tokenizer.decode(ids) == expected[style]
 
@@ -130,8 +134,8 @@ def test_a_reply_goes_on_as_the_next_prompt_shows_it(tokenizer: Any) -> None:
 
 
 def test_a_vocabulary_without_room_for_the_bytes_is_refused() -> None:
-    with pytest.raises(UsageError, match="vocabulary: at least 3"):
-        make_tokenizer(SMALL.model_copy(update={"vocabulary": 300}), TEXTS)
+    with pytest.raises(UsageError, match="vocabulary: at least 29"):
+        make_tokenizer(SMALL.model_copy(update={"vocabulary": 290}), TEXTS)
 
 
 def test_hf_decodes_what_it_says_with_its_tags_in_place(tmp_path: Path) -> None:
