@@ -55,11 +55,11 @@ def ratio(values: Sequence[float], base: Sequence[float]) -> str:
     return f"{statistics.median(values) / statistics.median(base):.2f}" if base else "–"
 
 
-def step_part(rounds: int, device: str, folder: Path) -> None:
+def step_part(rounds: int, device: str, folder: Path, dtypes: dict[str, str]) -> None:
     """Seconds a step, by who makes it."""
     model = bench.write_model(folder / "plain", bench.plain_tokenizer(), bench.VOCABULARY)
     table = Table("dtype", "trainer", "s a step", "of TRL's", "generation, s", title="A step")
-    for name, dtype in DTYPES.items():
+    for name, dtype in dtypes.items():
         ours = {
             "ours": bench.OurStep(model, dtype, device, share=True),
             "ours, nothing shared": bench.OurStep(model, dtype, device, share=False),
@@ -83,30 +83,31 @@ def step_part(rounds: int, device: str, folder: Path) -> None:
     console.print(table)
 
 
-def groups_part(rounds: int, device: str, folder: Path, tasks: int) -> None:
-    """Generation and update of three-stage groups."""
+def groups_part(
+    rounds: int, device: str, folder: Path, tasks: int, style: str, dtypes: dict[str, str]
+) -> None:
+    """Generation and update of three-stage groups, with prompts of one style."""
     drawn = Table(
         "template", "generation", "prompt tokens", "computed", "drawn", "s", "of none", title="Play"
     )
     learned = Table("template", "dtype", "packs", "tokens", "s an update", "faster", title="Update")
-    for style in STYLES:
-        recipe, model = bench.three_stage(folder / style, style)
-        learner = bench.open_learner(model, "float32", device)
-        seconds: dict[bool, list[float]] = {True: [], False: []}
-        played: dict[bool, bench.Played] = {}
-        for _ in range(rounds):
-            for reuse in (False, True):
-                played[reuse] = bench.Played(recipe, learner.loaded, tasks, reuse=reuse)
-                seconds[reuse].append(played[reuse].seconds)
-        for reuse, label in ((False, "nothing reused"), (True, "reused")):
-            one = played[reuse]
-            drawn.add_row(
-                style, label, f"{one.prompted:,}", f"{one.prefilled:,}", f"{one.drawn:,}",
-                shown(seconds[reuse]), ratio(seconds[reuse], seconds[False]),
-            )  # fmt: skip
-        for name, dtype in DTYPES.items():
-            _updates(learned, (style, name), played[True], (model, dtype, device), rounds)
+    recipe, model = bench.three_stage(folder / style, style)
+    learner = bench.open_learner(model, "float32", device)
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    played: dict[bool, bench.Played] = {}
+    for _ in range(rounds):
+        for reuse in (False, True):
+            played[reuse] = bench.Played(recipe, learner.loaded, tasks, reuse=reuse)
+            seconds[reuse].append(played[reuse].seconds)
+    for reuse, label in ((False, "nothing reused"), (True, "reused")):
+        one = played[reuse]
+        drawn.add_row(
+            style, label, f"{one.prompted:,}", f"{one.prefilled:,}", f"{one.drawn:,}",
+            shown(seconds[reuse]), ratio(seconds[reuse], seconds[False]),
+        )  # fmt: skip
     console.print(drawn)
+    for name, dtype in dtypes.items():
+        _updates(learned, (style, name), played[True], (model, dtype, device), rounds)
     console.print(learned)
 
 
@@ -140,7 +141,7 @@ def _update(learner: Any, played: bench.Played, grpo: GrpoRecipe) -> Callable[[]
 # --- memory, each in a process of its own -------------------------------------------------------
 
 
-def memory_part(device: str, tasks: int) -> None:
+def memory_part(device: str, tasks: int, dtypes: dict[str, str]) -> None:
     """Peaks; the model and the libraries are in all of them."""
     table = Table("what", "dtype", "peak, MB", title="Memory")
     kinds = ["imports", *(["trl"] if HAS_TRL else []), "ours", "plain", "tree"]
@@ -149,7 +150,7 @@ def memory_part(device: str, tasks: int) -> None:
         "trl": "a step of TRL's", "ours": "a step of ours",
         "plain": "an update of three-stage groups, plain rows", "tree": "the same, trees",
     }  # fmt: skip
-    for name, dtype in DTYPES.items():
+    for name, dtype in dtypes.items():
         for kind in kinds:
             asked = ["--one", kind, "--dtype", dtype, "--device", device, "--tasks", str(tasks)]
             done = subprocess.run(
@@ -211,9 +212,14 @@ def main(given: str | None = None) -> None:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--parts", default=given or "step,groups,memory")
     parser.add_argument("--tasks", type=int, default=bench.PROMPTS)
+    parser.add_argument(
+        "--dtypes", default="fp32,bf16", help="bf16 is slow without its instructions"
+    )
+    parser.add_argument("--styles", default=",".join(STYLES))
     parser.add_argument("--one", default="")
     parser.add_argument("--dtype", default="float32")
     asked = parser.parse_args([] if given is not None else None)
+    dtypes = {name: DTYPES[name] for name in asked.dtypes.split(",")}
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as scratch:
@@ -229,11 +235,12 @@ def main(given: str | None = None) -> None:
         )
         parts = asked.parts.split(",")
         if "step" in parts:
-            step_part(asked.rounds, asked.device, folder)
+            step_part(asked.rounds, asked.device, folder, dtypes)
         if "groups" in parts:
-            groups_part(asked.rounds, asked.device, folder, asked.tasks)
+            for style in asked.styles.split(","):
+                groups_part(asked.rounds, asked.device, folder, asked.tasks, style, dtypes)
     if "memory" in parts:
-        memory_part(asked.device, asked.tasks)
+        memory_part(asked.device, asked.tasks, dtypes)
 
 
 if __name__ == "__main__":
