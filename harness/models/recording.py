@@ -9,7 +9,24 @@ from ..types import ChatMessage, Completion, EpisodeView, Model, Request
 from . import ModelBase
 
 
-class Recording(ModelBase):
+class _Keeping(ModelBase):
+    """What passes an episode's requests on shares: what answers, and its tokens."""
+
+    def __init__(self, inner: Model) -> None:
+        self.info = inner.info
+        self._inner = inner
+
+    def count_tokens(self, text: str) -> int:
+        """See `Model.count_tokens`."""
+        return self._inner.count_tokens(text)
+
+    def bind(self, episode: EpisodeView) -> Model:
+        """Binds what answers, and goes on keeping."""
+        self._inner = self._inner.bind(episode)
+        return self
+
+
+class Recording(_Keeping):
     """Passes an episode's requests on, asks for tokens, and keeps the completions in order.
 
     Args:
@@ -17,9 +34,8 @@ class Recording(ModelBase):
     """
 
     def __init__(self, inner: Model) -> None:
-        self.info = inner.info
+        super().__init__(inner)
         self.completions: list[Completion] = []
-        self._inner = inner
 
     async def generate(self, request: Request) -> Completion:
         """See `Model.generate`.
@@ -37,17 +53,8 @@ class Recording(ModelBase):
         self.completions.append(completion)
         return completion
 
-    def count_tokens(self, text: str) -> int:
-        """See `Model.count_tokens`."""
-        return self._inner.count_tokens(text)
 
-    def bind(self, episode: EpisodeView) -> Model:
-        """Binds what answers, and goes on recording."""
-        self._inner = self._inner.bind(episode)
-        return self
-
-
-class Listening(ModelBase):
+class Listening(_Keeping):
     """Passes an episode's requests on, and keeps each with its completion, as text.
 
     Args:
@@ -55,21 +62,11 @@ class Listening(ModelBase):
     """
 
     def __init__(self, inner: Model) -> None:
-        self.info = inner.info
+        super().__init__(inner)
         self.turns: list[tuple[tuple[ChatMessage, ...], Completion]] = []
-        self._inner = inner
 
     async def generate(self, request: Request) -> Completion:
         """See `Model.generate`."""
         completion = await self._inner.generate(request)
         self.turns.append((tuple(request.messages), completion))
         return completion
-
-    def count_tokens(self, text: str) -> int:
-        """See `Model.count_tokens`."""
-        return self._inner.count_tokens(text)
-
-    def bind(self, episode: EpisodeView) -> Model:
-        """Binds what answers, and goes on listening."""
-        self._inner = self._inner.bind(episode)
-        return self
