@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from processes import alive, come_true, wait_for
+from weights_fakes import write_adapter, write_model
 
 from agemem_eval.harness import registry
 from agemem_eval.harness.errors import ModelError, UsageError
@@ -24,7 +25,6 @@ from agemem_eval.harness.models.vllm.supervisor import MOST_DEATHS, ServerGivenU
 from agemem_eval.harness.types import ChatMessage, Request, Sampling
 
 from .fakes import MEMORY_TOOLS, request
-from .weights_fakes import write_adapter, write_model
 
 FAKE = Path(__file__).parent.parent / "support" / "fake_vllm"
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from weights_fakes import write_adapter, write_model, write_safetensors
 
 from agemem_eval.harness.config import Execution
 from agemem_eval.harness.errors import AgememError, DataError, MissingExtraError, UsageError
@@ -17,8 +18,6 @@ from agemem_eval.harness.models import vllm as module
 from agemem_eval.harness.models.vllm import VllmModel
 from agemem_eval.harness.options import resolve
 from agemem_eval.harness.records import stable_hash
-
-from .weights_fakes import write_adapter, write_model, write_safetensors
 
 
 def of(folder: Path | str, **options) -> str:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 from processes import alive, wait_for
+from weights_fakes import write_model
 
 from agemem_eval.harness.cli import main
 from agemem_eval.harness.models.vllm import guard
 
 from .test_vllm import FAKE, processes
-from .weights_fakes import write_model
 
 
 @dataclass(frozen=True)

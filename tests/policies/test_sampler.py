@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import struct
 import sys
 from pathlib import Path
 
 import pytest
+from weights_fakes import write_safetensors
 
 from agemem_eval.harness.errors import UsageError
 from agemem_eval.harness.types import ChatMessage, Request, Sampling
@@ -28,22 +28,12 @@ def fake_vllm(monkeypatch):
     monkeypatch.delitem(sys.modules, "vllm", raising=False)
 
 
-def write_tensors(path: Path, tensors: dict[str, tuple[list[int], bytes]]) -> None:
-    header, at = {}, 0
-    for name, (shape, data) in tensors.items():
-        header[name] = {"dtype": "U8", "shape": shape, "data_offsets": [at, at + len(data)]}
-        at += len(data)
-    text = json.dumps(header).encode()
-    content = b"".join(data for _, data in tensors.values())
-    path.write_bytes(struct.pack("<Q", len(text)) + text + content)
-
-
 @pytest.fixture
 def base(tmp_path):
     folder = tmp_path / "tiny"
     folder.mkdir()
     (folder / "config.json").write_text('{"hidden_size": 8, "num_hidden_layers": 2}')
-    write_tensors(folder / "model.safetensors", {"w": ([9], b"a" * 9)})
+    write_safetensors(folder / "model.safetensors", {"w": ([9], b"a" * 9)})
     return folder
 
 
@@ -61,7 +51,7 @@ class Learner:
         (folder / "adapter_config.json").write_text(json.dumps(config))
         name = "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight"
         data = bytes([len(self.saved)]) * self.rank * 8
-        write_tensors(folder / "adapter_model.safetensors", {name: ([self.rank, 8], data)})
+        write_safetensors(folder / "adapter_model.safetensors", {name: ([self.rank, 8], data)})
         self.saved.append(folder)
 
 
