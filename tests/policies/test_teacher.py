@@ -15,7 +15,8 @@ from agemem_eval.harness.protocol import parse_text
 from agemem_eval.harness.types import ChatMessage
 from agemem_eval.policies.recipe import Recipe, make_recipe
 from agemem_eval.policies.rollout import Heard, Player
-from agemem_eval.policies.teacher import UNKNOWN, Teacher, correction, notes, read
+from agemem_eval.policies.teacher import UNKNOWN, Teacher
+from agemem_eval.policies.teacher.questions import correction, notes, read
 
 STAGED = {"form": "three-stage", "exposure": "each", "distractors": "2", "paragraphs": "4"}
 

@@ -1,9 +1,8 @@
-"""A teacher of the six memory tools: it plays an environment's expert, and keeps notes of it.
+"""Questions about what was told: notes of each thing, mended where it is corrected, and answers.
 
 What to do next is the expert's knowledge, who has seen only what the agent was shown. What the
 teacher *writes* stands in the prompt: an answer is given only where what was retrieved supports
-it, and nothing is looked for that no message names. So a model can learn it from the prompt alone.
-Each thought names what was noticed or is looked for, before the act that depends on it.
+it, and nothing is looked for that no message names.
 """
 
 from __future__ import annotations
@@ -11,66 +10,34 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from ..harness.errors import unknown_name
-from ..harness.models import ModelBase, estimate_usage, prompt_tokens, refuse_writing
-from ..harness.prompts import MEMORY_HEADING, goal_message, last_turn_message
-from ..harness.protocol import render_calls
-from ..harness.tools import ToolCall, find_tool
-from ..harness.types import ChatMessage, Completion, EpisodeView, Model, ModelInfo, Request
+from ...harness.models import prompt_tokens, refuse_writing
+from ...harness.prompts import MEMORY_HEADING, goal_message, last_turn_message
+from ...harness.tools import ToolCall
+from ...harness.types import ChatMessage, Completion, EpisodeView, ModelInfo, Request
+from .lesson import (
+    END,
+    ENTRY,
+    MAX_CALLS,
+    OK,
+    RESULT,
+    SUMMARY_SHARE,
+    TOLD,
+    Act,
+    Lesson,
+)  # fmt: skip
 
-RULE = "1"  # changes whenever what the teacher writes does
-TOLD = "keep in mind"  # in the goal of an episode that tells things before it asks
-SUMMARY_SHARE = 0.7  # of the context budget: summarise from here on
-MAX_CALLS = 8  # in one turn
 UNKNOWN = "unknown"  # the answer where nothing supports one
-OK = "ok"
 
 _HEADER = re.compile(r"^.*“(.+)”:$", re.M)  # what is told stands below it, a sentence a line
 _NAMED = re.compile(r"“([^”]+)”")
-_END = re.compile(r"(?<=[.?!])\s+")
-_ENTRY = re.compile(r"^\[([^\]\s]{4,64})\] (.*)$", re.M)  # of a retrieval: id and content
 _FINISH = re.compile(r"finish\[(.*?)\](?: facts\[(.*)\])?$", re.S)
 _FACT = re.compile(r"(.*) # (\d+)")
-_RESULT = re.compile(r"\[(\w+): (\w+)\] (.*)", re.S)
 _NUMBER = re.compile(r"\b\d[\d,]*\b")
 _WITHDRAWN = re.compile(r"\b(?:I|me|my|not|never|forget|please)\b", re.I)  # no fact speaks so
 _ASKS = "I have a question for you now"
 _NO_TALK = (goal_message(""), MEMORY_HEADING, "Summary of ", "Format problem: ", _ASKS)
-
-
-class Teacher(ModelBase):
-    """Plays an expert and uses the memory tools; not for models' requests out of an episode.
-
-    Args:
-        expert: Of the environment; one that knows only what was shown.
-        noise: How often a sensible tool call is left out.
-        seed: Of what is left out.
-    """
-
-    def __init__(self, expert: str, noise: float = 0.0, seed: int = 0) -> None:
-        self.info = ModelInfo(
-            f"teacher ({expert})",
-            oracle=True,
-            writes=False,
-            identity={"provider": "teacher", "expert": expert, "rule": RULE, "noise": noise},
-        )
-        self._expert, self._noise, self._seed = expert, noise, seed
-
-    def bind(self, episode: EpisodeView) -> Model:
-        """The teacher for one episode.
-
-        Raises:
-            UsageError: if the environment has no such expert, or it knows what is not shown.
-        """
-        spec = episode.env.spec
-        experts = [name for name in spec.experts if name != "oracle"]
-        if self._expert not in experts:
-            raise unknown_name(f"expert of {spec.name} that only observes:", self._expert, experts)
-        key = episode.key
-        draws = random.Random(f"teacher {self._seed} {key.task} {key.seed} {key.repeat}")
-        return _Lesson(self.info, self._expert, self._noise, draws, episode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,39 +60,32 @@ class _Seen:
     def entries(self) -> dict[str, str]:
         """Retrieved since the observation: content by id."""
         texts = [text for tool, _, text in self.results if tool == "Retrieve_memory"]
-        return {id_: content for text in texts for id_, content in _ENTRY.findall(text)}
+        return {id_: content for text in texts for id_, content in ENTRY.findall(text)}
 
 
-@dataclass(slots=True)
-class _Step:
-    """What was done about one observation."""
+class Questions(Lesson):
+    """An episode in which questions are answered of what was told; or any other, by its expert.
 
-    skipped: set[str] = field(default_factory=set)  # calls that were left out
-    kept: set[str] = field(default_factory=set)  # calls that were drawn to be made
-    done: set[str] = field(default_factory=set)
-    queries: list[str] = field(default_factory=list)
-
-
-_Act = tuple[str, tuple[ToolCall, ...]]  # thought and calls
-
-
-class _Lesson(ModelBase):
-    """One episode."""
+    Args:
+        info: Of the teacher.
+        expert: Of the environment; it says what to do.
+        noise: How often a sensible tool call is left out.
+        draws: Say which.
+        episode: What is played.
+    """
 
     def __init__(
         self, info: ModelInfo, expert: str, noise: float, draws: random.Random, episode: EpisodeView
     ) -> None:
-        self.info = info
-        self._expert, self._noise, self._draws, self._episode = expert, noise, draws, episode
-        self._step = _Step()
-        self._n_calls = 0
+        super().__init__(info, noise, draws, episode)
+        self._expert = expert
 
     async def generate(self, request: Request) -> Completion:
         """Calls of tools, or an answer."""
         refuse_writing(self.info, request)
         seen = read(request.messages)
         asked = TOLD not in seen.goal
-        act: _Act | None = None
+        act: Act | None = None
         if self._episode.tools and request.messages[-1].content != last_turn_message():
             act = (None if asked else self._hear(seen)) or self._tidy(request, seen, asked=asked)
         if asked:
@@ -141,21 +101,9 @@ class _Lesson(ModelBase):
             return self._reply(request, *act)
         return self._reply(request, _remark(seen.now), (), OK)
 
-    def _reply(
-        self, request: Request, thought: str, calls: tuple[ToolCall, ...], answer: str = ""
-    ) -> Completion:
-        text = f"<think>{thought}</think>"
-        if not calls:
-            self._step = _Step()
-            text += f"<answer>{answer}</answer>"
-        elif not self._episode.native:
-            text, calls = text + render_calls(calls), ()
-        usage = estimate_usage(request, text, calls)
-        return Completion(text, usage, calls, finish="tool_calls" if calls else "stop")
-
     # --- what is told ---------------------------------------------------------------------------
 
-    def _hear(self, seen: _Seen) -> _Act | None:
+    def _hear(self, seen: _Seen) -> Act | None:
         """Note what is told, mend what is corrected."""
         told = notes(seen.now)
         if told:
@@ -170,7 +118,7 @@ class _Lesson(ModelBase):
             return None
         return self._mend(seen, named[1])
 
-    def _mend(self, seen: _Seen, name: str) -> _Act | None:
+    def _mend(self, seen: _Seen, name: str) -> Act | None:
         """Retrieve the note of a thing that a correction names, then update it."""
         if name not in self._step.queries:
             return self._retrieve(name, f"{name} is corrected.")
@@ -188,10 +136,10 @@ class _Lesson(ModelBase):
 
     # --- the context ----------------------------------------------------------------------------
 
-    def _tidy(self, request: Request, seen: _Seen, *, asked: bool) -> _Act | None:
+    def _tidy(self, request: Request, seen: _Seen, *, asked: bool) -> Act | None:
         """Filter small talk that is over, while more is told; summarise a long context."""
         for talk in seen.before if not asked else ():
-            criteria = _END.split(talk)[0]
+            criteria = END.split(talk)[0]
             if criteria not in self._step.done and self._wants("filter"):
                 self._step.done.add(criteria)
                 if call := self._call("Filter_context", criteria=criteria):
@@ -206,7 +154,7 @@ class _Lesson(ModelBase):
     # --- the question ---------------------------------------------------------------------------
 
     def _ask(
-        self, seen: _Seen, found: re.Match[str], act: _Act | None
+        self, seen: _Seen, found: re.Match[str], act: Act | None
     ) -> tuple[str, tuple[ToolCall, ...], str]:
         """Retrieve what the answer rests on, then answer if it supports it."""
         if act is not None:
@@ -228,7 +176,7 @@ class _Lesson(ModelBase):
             return _argue(answer, facts, proof), (), answer
         return f"Nothing is known of {names[-1]}.", (), UNKNOWN
 
-    def _recall(self, seen: _Seen) -> _Act | None:
+    def _recall(self, seen: _Seen) -> Act | None:
         """At a new goal that is no question: what is held that may help."""
         if seen.goal in self._step.queries or not self._wants("retrieve"):
             return None
@@ -236,26 +184,10 @@ class _Lesson(ModelBase):
 
     # --- calls ----------------------------------------------------------------------------------
 
-    def _retrieve(self, query: str, thought: str) -> _Act | None:
+    def _retrieve(self, query: str, thought: str) -> Act | None:
         self._step.queries.append(query)
         call = self._call("Retrieve_memory", query=query, top_k=1)
         return (thought, (call,)) if call is not None else None
-
-    def _wants(self, what: str) -> bool:
-        """Whether a call is made, or left out for this step; it is drawn once."""
-        if what in self._step.kept or what in self._step.skipped:
-            return what in self._step.kept
-        made = self._draws.random() >= self._noise
-        (self._step.kept if made else self._step.skipped).add(what)
-        return made
-
-    def _call(self, name: str, **arguments: object) -> ToolCall | None:
-        """A call of the tool, or None where the memory does not offer it."""
-        tool = find_tool(self._episode.tools, name)
-        if tool is None:
-            return None
-        self._n_calls += 1
-        return ToolCall(tool.name, arguments, f"call_{self._n_calls}")
 
 
 # --- reading ----------------------------------------------------------------------------------
@@ -268,7 +200,7 @@ def read(messages: Sequence[ChatMessage]) -> _Seen:
     results: list[tuple[str, str, str]] = []
     for message in messages:
         text = message.content
-        if message.role == "tool" and (result := _RESULT.match(text)):
+        if message.role == "tool" and (result := RESULT.match(text)):
             results.append((result[1], result[2], result[3]))
         elif message.role != "user" or text == last_turn_message():
             continue
@@ -298,11 +230,11 @@ def note(name: str, sentences: Sequence[str]) -> str:
 
 def correction(message: str, name: str, content: str) -> tuple[str, str]:
     """The sentence of a note that a message takes back, and the true one; empty if unclear."""
-    rest = [s for s in _END.split(message) if f"“{name}”" not in s]
+    rest = [s for s in END.split(message) if f"“{name}”" not in s]
     true = " ".join(s for s in rest if not _WITHDRAWN.search(s))
     withdrawn = set(_words(" ".join(s for s in rest if _WITHDRAWN.search(s))))
     best, most = "", 0
-    for sentence in _END.split(content.removeprefix(f"{name}: ")):
+    for sentence in END.split(content.removeprefix(f"{name}: ")):
         own = {word for word in _words(sentence) if word[0].isupper() or word[0].isdigit()}
         common = len(withdrawn & own) * 100 + len(withdrawn & set(_words(sentence)))
         if common > most:
@@ -335,7 +267,7 @@ def _proof(facts: Sequence[tuple[str, int]], entries: Sequence[str]) -> list[str
     proof = []
     for name, at in facts:
         entry = next((e for e in entries if e.startswith(f"{name}: ")), None)
-        sentences = _END.split(entry.removeprefix(f"{name}: ")) if entry is not None else []
+        sentences = END.split(entry.removeprefix(f"{name}: ")) if entry is not None else []
         if at >= len(sentences):
             break
         proof.append(sentences[at])

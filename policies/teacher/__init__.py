@@ -1,0 +1,54 @@
+"""A teacher of the six memory tools: it plays as an expert does, and keeps notes of what it saw.
+
+What to do next is an expert's knowledge, who has seen only what the agent was shown. All that the
+teacher writes stands in the prompt, so a model can learn it from the prompt alone. Each thought
+names what was noticed or is looked for, before the act that depends on it: a small model learns to
+look things up only where that is written first.
+
+`questions` answers what is asked of what was told; `worlds` acts in the embodied environments.
+"""
+
+from __future__ import annotations
+
+import random
+
+from ...harness.errors import unknown_name
+from ...harness.models import ModelBase
+from ...harness.types import EpisodeView, Model, ModelInfo
+from .questions import UNKNOWN as UNKNOWN
+from .questions import Questions
+
+RULE = "1"  # changes whenever what the teacher writes does
+
+
+class Teacher(ModelBase):
+    """Plays an expert and uses the memory tools; not for models' requests out of an episode.
+
+    Args:
+        expert: Of the environment; one that knows only what was shown.
+        noise: How often a sensible tool call is left out.
+        seed: Of what is left out.
+    """
+
+    def __init__(self, expert: str, noise: float = 0.0, seed: int = 0) -> None:
+        self.info = ModelInfo(
+            f"teacher ({expert})",
+            oracle=True,
+            writes=False,
+            identity={"provider": "teacher", "expert": expert, "rule": RULE, "noise": noise},
+        )
+        self._expert, self._noise, self._seed = expert, noise, seed
+
+    def bind(self, episode: EpisodeView) -> Model:
+        """The teacher for one episode.
+
+        Raises:
+            UsageError: if the environment has no such expert, or it knows what is not shown.
+        """
+        spec = episode.env.spec
+        experts = [name for name in spec.experts if name != "oracle"]
+        if self._expert not in experts:
+            raise unknown_name(f"expert of {spec.name} that only observes:", self._expert, experts)
+        key = episode.key
+        draws = random.Random(f"teacher {self._seed} {key.task} {key.seed} {key.repeat}")
+        return Questions(self.info, self._expert, self._noise, draws, episode)
