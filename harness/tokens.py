@@ -1,9 +1,13 @@
-"""An estimate of a text's tokens, for models whose tokenizer is not at hand."""
+"""A text's tokens: estimated, for models whose tokenizer is not at hand; or a tokenizer's."""
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from .errors import DataError
 
 ESTIMATOR = "pieces-1"  # part of a model's identity: token budgets are counted with it
 
@@ -44,3 +48,22 @@ def _count(text: str) -> int:
 @lru_cache(maxsize=4096)
 def _cached(text: str) -> int:
     return _count(text)
+
+
+def read_tokenizer(path: Path) -> Any:
+    """A `tokenizer.json`, of the tokenizers library; it neither cuts nor pads.
+
+    Raises:
+        DataError: if it is missing or damaged.
+    """
+    from tokenizers import Tokenizer  # here: a run without weights does not wait for it
+
+    if not path.is_file():
+        raise DataError(f"{path.parent} holds no {path.name}")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception for any unusable file
+        raise DataError(f"cannot read the tokenizer {path}: {error}") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer

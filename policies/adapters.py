@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..harness.errors import DataError, MissingExtraError, UsageError
-from ..harness.models.hf.weights import ADAPTER, ADAPTER_CONFIG, adapter_files
+from ..harness.models.inprocess.files import ADAPTER, ADAPTER_CONFIG, adapter_files
 from .recipe import Lora
 
 _NOW, _HELD = "default", "reference"  # names of the adapter trained, and of the one held to

@@ -22,6 +22,7 @@ from ..harness.options import check_options
 from ..harness.plan import env_options, make_plan
 from ..harness.services import make_models
 from ..harness.store import RunStore
+from ..harness.tokens import read_tokenizer
 from ..harness.types import Completion, ModelInfo, Request, Task
 from ..harness.workers.pool import EnvPool, make_pool
 from .checkpoints import END, check_header
@@ -124,7 +125,7 @@ async def check_room(recipe: Recipe, folder: Path, task: Task, runs_dir: Path) -
     Raises:
         UsageError: if it does not; so found by playing the task with the model's token counts.
     """
-    player = Player(recipe, _Counting(read_tokenizer(folder)), runs_dir)
+    player = Player(recipe, _Counting(read_tokenizer(folder / "tokenizer.json")), runs_dir)
     try:
         heard = await player.listen(task, repeat=0)
     finally:
@@ -134,26 +135,6 @@ async def check_room(recipe: Recipe, folder: Path, task: Task, runs_dir: Path) -
             f"recipe: agent.context_tokens {recipe.agent.context_tokens}: what is told first in "
             f"the task {task.id} does not fit: raise it"
         )
-
-
-def read_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a model's folder.
-
-    Raises:
-        DataError: if there is none that can be read.
-        MissingExtraError: without its library.
-    """
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise DataError(f"{folder} holds no tokenizer.json")
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise MissingExtraError("what a training needs (tokenizers)", "train") from error
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception for any unusable file
-        raise DataError(f"cannot read the tokenizer {path}: {error}") from error
 
 
 async def _find_tasks(
@@ -267,7 +248,7 @@ def _check_tags(folder: Path) -> None:
 
     A tag that is a special token does not: those vanish from decoded text.
     """
-    tokenizer = read_tokenizer(folder)
+    tokenizer = read_tokenizer(folder / "tokenizer.json")
     for tag in TAGS:
         text = f"{tag}a{tag}"
         ids = tokenizer.encode(text, add_special_tokens=False).ids

@@ -114,7 +114,7 @@ def make_sampler(recipe: Recipe, learner: Trained, *, base: Path, scratch: Path)
 
 
 def _live(recipe: Recipe, learner: Trained, name: str) -> Sampler:
-    from ..harness.models.hf.chat import Chat
+    from ..harness.models.inprocess.chat import Chat
     from ..harness.models.hf.live import LiveModel
 
     options = checked_options(_InProcess, **_given(recipe))

@@ -15,8 +15,8 @@ from itertools import groupby
 from typing import Any
 
 from ..harness.errors import UsageError
-from ..harness.models.hf.chat import Chat
 from ..harness.models.hf.weights import Loaded
+from ..harness.models.inprocess.chat import Chat
 from ..harness.types import Request, Sampling
 from .demonstrations import Demonstration
 from .learner import Learner

@@ -11,9 +11,9 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic import Json as JsonText
 
-from ..errors import DataError, MissingExtraError, UsageError, unknown_name
+from ..errors import DataError, UsageError, unknown_name
 from ..records import stable_hash
-from ..tokens import ESTIMATOR
+from ..tokens import ESTIMATOR, read_tokenizer
 from ..types import Completion, ModelInfo, Request
 from . import ModelBase
 from .chat import read_reply, request_json
@@ -78,13 +78,12 @@ class OpenAIModel(ModelBase):
         max_tokens_field: `max_completion_tokens` for endpoints that refuse `max_tokens`.
         extra_body: A JSON object of further fields of each request.
         token_ids: `true` asks vLLM for token ids where training wants them.
-        tokenizer: A `tokenizer.json` to count with instead of the estimate (extra `minilm`).
+        tokenizer: A `tokenizer.json` to count with instead of the estimate.
         card: A JSON file that says what the weights are: `{"training": "agemem" | "none"}`.
 
     Raises:
         UsageError: for an option's bad value, or a missing key at the default address.
         DataError: for an unreadable card or tokenizer.
-        MissingExtraError: for `tokenizer` without the tokenizers library.
     """
 
     cacheable = True
@@ -137,7 +136,7 @@ class OpenAIModel(ModelBase):
         bounds = checked_options(GateLimits, max_in_flight=max_in_flight, rpm=rpm, tpm=tpm)
         self._client = _client(base_url, api_key_env, limits, bounds)
         self._name = name
-        self._tokenizer = _load_tokenizer(Path(tokenizer)) if tokenizer else None
+        self._tokenizer = read_tokenizer(Path(tokenizer)) if tokenizer else None
         self._count = lru_cache(maxsize=8192)(self._count_anew)
         training, revision = read_card(Path(card)) if card else _NO_CARD
         self.info = ModelInfo(
@@ -223,17 +222,3 @@ def read_card(path: Path) -> tuple[Training, str]:
     if training not in ("agemem", "none"):
         raise unknown_name(f"training in the model card {path}:", str(training), ["agemem", "none"])
     return training, stable_hash(card)
-
-
-def _load_tokenizer(path: Path) -> Any:
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise MissingExtraError("the tokenizers library", "minilm") from error
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception for any unusable file
-        raise DataError(f"cannot read the tokenizer {path}: {error}") from error
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer

@@ -13,8 +13,8 @@ from uuid import uuid4
 
 from ...harness.errors import MissingExtraError, ModelError, UsageError
 from ...harness.models import ModelBase
-from ...harness.models.hf.chat import Chat
-from ...harness.models.hf.draw import Generated
+from ...harness.models.inprocess.chat import Chat
+from ...harness.models.inprocess.decoding import Generated
 from ...harness.types import Completion, EpisodeView, Model, ModelInfo, Request
 from ..trajectory import Trajectory
 from .episodes import AGENT, Episodes, check_lengths

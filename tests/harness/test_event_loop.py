@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import importlib.util
 import sys
 import threading
 from collections.abc import Sequence
@@ -158,9 +157,7 @@ def test_every_memory_of_ours_asks_a_slow_embedder_beside_the_event_loop(
 
 
 @pytest.mark.minilm
-@pytest.mark.skipif(
-    find_weights() is None or not importlib.util.find_spec("tokenizers"), reason="no MiniLM weights"
-)
+@pytest.mark.skipif(find_weights() is None, reason="no MiniLM weights")
 def test_vectors_of_minilm_are_the_same_at_any_concurrency(tmp_path: Path) -> None:
     values: dict[str, Any] = {
         "memories": ["rag", "agemem"],

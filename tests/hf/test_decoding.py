@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from agemem_eval.harness.models.hf.draw import Generated, Prompt
     from agemem_eval.harness.models.hf.generate import Decoder
+    from agemem_eval.harness.models.inprocess.decoding import Generated, Prompt
 
 pytestmark = pytest.mark.hf
 STOP = (2, 9, 100, 101, 102, 103)  # several, so that some rows end early
@@ -24,7 +24,7 @@ def make(network: Any, **options: Any) -> Decoder:
 
 
 def prompt(ids: tuple[int, ...], max_tokens: int = 20, **more: Any) -> Prompt:
-    from agemem_eval.harness.models.hf.draw import Prompt
+    from agemem_eval.harness.models.inprocess.decoding import Prompt
 
     return Prompt(ids, max_tokens, **more)
 

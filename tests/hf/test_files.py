@@ -165,19 +165,19 @@ def test_the_hash_of_a_large_file_is_remembered_until_it_changes(
 ) -> None:
     import hashlib
 
-    from agemem_eval.harness.models.hf import weights as hf_weights
+    from agemem_eval.harness.models.inprocess import files
 
-    monkeypatch.setattr(hf_weights, "_SMALL", 10)
+    monkeypatch.setattr(files, "_SMALL", 10)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = tmp_path / "model.safetensors"
     file.write_bytes(b"a" * 100)
-    first = hf_weights._hash(file)
+    first = files._hash(file)
     assert first == hashlib.sha256(b"a" * 100).hexdigest()
     kept = tmp_path / "cache" / "agemem-eval" / "weights.json"
     kept.write_text(kept.read_text().replace(first, "remembered"))
-    assert hf_weights._hash(file) == "remembered"
+    assert files._hash(file) == "remembered"
     file.write_bytes(b"b" * 100)
     os.utime(file, ns=(1, 1))
-    assert hf_weights._hash(file) == hashlib.sha256(b"b" * 100).hexdigest()
+    assert files._hash(file) == hashlib.sha256(b"b" * 100).hexdigest()
     kept.write_text("{")
-    assert hf_weights._hash(file) == hashlib.sha256(b"b" * 100).hexdigest()
+    assert files._hash(file) == hashlib.sha256(b"b" * 100).hexdigest()

@@ -6,15 +6,14 @@ import sys
 
 import pytest
 
-from agemem_eval.harness import models
 from agemem_eval.harness.errors import MissingExtraError, UsageError
-from agemem_eval.harness.models import make_model
+from agemem_eval.harness.models import hf, make_model
 
 
 def test_without_torch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in [name for name in sys.modules if ".models.hf_" in name]:
+    for module in [name for name in sys.modules if ".models.hf." in name]:
         monkeypatch.delitem(sys.modules, module)
-        monkeypatch.delattr(models, module.rpartition(".")[2])
+        monkeypatch.delattr(hf, module.rpartition(".")[2])
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'agemem-eval\[hf\]'") as error:
         make_model("hf:anything")

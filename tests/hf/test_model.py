@@ -63,7 +63,7 @@ def reply_of(text: str) -> Any:
     """A decoder's reply that says a text, for the tokenizer at hand."""
 
     def say(model: Any) -> Any:
-        from agemem_eval.harness.models.hf.draw import Generated
+        from agemem_eval.harness.models.inprocess.decoding import Generated
 
         ids = model._asked._chat._tokenizer.encode(text, add_special_tokens=False)
         return Generated((*ids, 2), "stop")
@@ -111,9 +111,9 @@ async def test_a_seed_fixes_the_draws_and_another_prompt_draws_others(make: Any)
     )
     assert first == again
     assert first.text != other.text
-    from agemem_eval.harness.models.hf.live import _prompt
+    from agemem_eval.harness.models.inprocess.live import prompt_of
 
-    assert _prompt((1, 2), drawn).seed != _prompt((1, 3), drawn).seed
+    assert prompt_of((1, 2), drawn).seed != prompt_of((1, 3), drawn).seed
     free = ask(temperature=None, seed=None)
     assert (await model.generate(free)).text != (await model.generate(free)).text
 

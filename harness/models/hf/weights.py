@@ -7,9 +7,6 @@ is run either, unless a training recipe asks for it.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,20 +16,9 @@ import torch
 import transformers
 
 from ...errors import DataError, MissingExtraError, UsageError
-from ...files import read_json, write_json
-from ...records import stable_hash
+from ..inprocess.files import adapter_files, weight_files
 
-INDEX = "model.safetensors.index.json"
-WHOLE = "model.safetensors"
-ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
-_TOKENIZER = (
-    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt",
-)  # fmt: skip
 _WANTED = ("*.json", "*.safetensors", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt")
-_PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
-_SMALL = 2**26  # bytes; the hash of a larger file is remembered
-_OF_WRITER = ("_name_or_path", "transformers_version")  # of config.json: not what a model is
 _LONG_ROPE = ("dynamic", "longrope")  # rotations that depend on how long a sequence is
 
 
@@ -71,45 +57,6 @@ def find(name: str, revision: str | None) -> Path:
             f"there is no folder {name!r}, and the hub does not give it: {_said(error)}"
         ) from error
     return Path(found)
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model, in order.
-
-    Raises:
-        DataError: if there are none, only pickled ones, or one of them is missing.
-    """
-    if (folder / WHOLE).is_file():
-        return [folder / WHOLE]
-    if not (folder / INDEX).is_file():
-        raise _no_weights(folder, WHOLE)
-    shards = read_json(folder / INDEX)
-    names = shards.get("weight_map") if isinstance(shards, dict) else None
-    if not isinstance(names, dict) or not names:
-        raise DataError(f"{folder / INDEX} names no files")
-    files = [folder / str(name) for name in sorted(set(names.values()))]
-    for file in files:
-        if file.parent != folder or file.suffix != ".safetensors" or not file.is_file():
-            raise DataError(f"{folder / INDEX} names {file.name!r}, which is not a file there")
-    return files
-
-
-def adapter_files(folder: Path) -> list[Path]:
-    """The files of a LoRA adapter as peft saves it.
-
-    Raises:
-        DataError: if one is missing, pickled, or of another kind of adapter.
-    """
-    config = folder / ADAPTER_CONFIG
-    if not config.is_file():
-        raise DataError(f"{folder} holds no LoRA adapter: there is no {ADAPTER_CONFIG}")
-    if not (folder / ADAPTER).is_file():
-        raise _no_weights(folder, ADAPTER)
-    said = read_json(config)
-    kind = said.get("peft_type") if isinstance(said, dict) else None
-    if kind != "LORA":
-        raise DataError(f"{config}: the adapter is {kind!r}, not LORA")
-    return [config, folder / ADAPTER]
 
 
 def load(
@@ -174,21 +121,6 @@ def room(loaded: Loaded, most: int) -> int:
     return max(1, int(most // bytes_))
 
 
-def identity(folder: Path, lora: Path | None) -> dict[str, Any]:
-    """What a model is, by the content of its files, whatever they are called."""
-    config = read_json(folder / "config.json")
-    if isinstance(config, dict):
-        config = {key: value for key, value in config.items() if key not in _OF_WRITER}
-    tokenizer = [name for name in _TOKENIZER if (folder / name).is_file()]
-    adapter = [_hash(file) for file in adapter_files(lora)] if lora is not None else None
-    return {
-        "config": stable_hash(config),
-        "weights": stable_hash([_hash(file) for file in weight_files(folder)]),
-        "tokenizer": stable_hash([[name, _hash(folder / name)] for name in tokenizer]),
-        "lora": stable_hash(adapter) if adapter is not None else None,
-    }
-
-
 def _with_adapter(model: Any, folder: Path) -> Any:
     adapter_files(folder)
     try:
@@ -228,16 +160,6 @@ def _positions(config: Any) -> int | None:
     return int(most) if most is not None else None
 
 
-def _no_weights(folder: Path, wanted: str) -> DataError:
-    pickled = sorted(file.name for kind in _PICKLED for file in folder.glob(kind))
-    if not pickled:
-        return DataError(f"{folder} holds no weights: there is no {wanted}")
-    return DataError(
-        f"{folder} holds pickled weights ({pickled[0]}), which can run code when they are read: "
-        f"convert them to {wanted}"
-    )
-
-
 @contextlib.contextmanager
 def _telling(folder: Path) -> Iterator[None]:
     """Whatever a library raises over a folder becomes one line that names it."""
@@ -250,22 +172,3 @@ def _telling(folder: Path) -> Iterator[None]:
 def _said(error: Exception) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}{'…' * (len(text) > 300)}"
-
-
-def _hash(file: Path) -> str:
-    """SHA-256 of a file; that of a large one is remembered by its place, size and time."""
-    state = file.stat()
-    if state.st_size < _SMALL:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    kept = Path(home) / "agemem-eval" / "weights.json"
-    key = f"{file.resolve()} {state.st_size} {state.st_mtime_ns}"
-    known: dict[str, str] = {}
-    with contextlib.suppress(OSError, ValueError):
-        known = json.loads(kept.read_bytes())
-    if key not in known:
-        with file.open("rb") as content:
-            known[key] = hashlib.file_digest(content, "sha256").hexdigest()
-        with contextlib.suppress(OSError, DataError):  # it is computed anew the next time
-            write_json(kept, known)
-    return known[key]

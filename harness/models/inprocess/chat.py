@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ...errors import DataError, UsageError
 from ...ledger import Usage
@@ -16,9 +17,9 @@ from ...tools import ToolCall
 from ...types import ChatMessage, Completion, Request
 from .. import tool_schemas
 from ..chat import read_calls, wire_message
-from .draw import Generated
+from .decoding import Generated
 
-_TODAY = datetime(2025, 1, 1)  # what a template that writes the date is told: always the same
+TODAY = datetime(2025, 1, 1)  # what a template that writes the date is told: always the same
 _DATE = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 _LARGEST = 2**20  # bytes of a template
 # A call as Hermes and Qwen write it: https://huggingface.co/NousResearch/Hermes-2-Pro-Llama-3-8B
@@ -30,11 +31,41 @@ _PROBE = {
 }
 
 
+class Tokenizer(Protocol):
+    """What is used of a tokenizer, as transformers names it."""
+
+    chat_template: Any  # None where there is none
+
+    def get_chat_template(self, chat_template: str | None, tools: list[Any] | None) -> str:
+        """The template that is given, else its own; it may have another one for tools."""
+
+    def apply_chat_template(
+        self,
+        conversation: list[dict[str, Any]],
+        *,
+        tools: list[Any] | None,
+        chat_template: str,
+        add_generation_prompt: bool,
+        tokenize: bool,
+        return_dict: bool,
+        **arguments: Any,
+    ) -> Any:
+        """The prompt as text, or as token ids where `tokenize`."""
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """A text as token ids."""
+
+    def decode(
+        self, ids: Sequence[int], *, skip_special_tokens: bool, clean_up_tokenization_spaces: bool
+    ) -> str:
+        """Token ids as text."""
+
+
 class Chat:
     """Messages as a model's tokens, and its tokens as a completion. Not for several threads.
 
     Args:
-        tokenizer: Of transformers.
+        tokenizer: Of transformers, or one that is used as they are.
         template: A chat template (Jinja) instead of the tokenizer's own.
         arguments: Further variables of the template.
         where: The model, for errors.
@@ -45,10 +76,10 @@ class Chat:
     """
 
     def __init__(
-        self, tokenizer: Any, template: Path | None, arguments: dict[str, Any], where: str
+        self, tokenizer: Tokenizer, template: Path | None, arguments: dict[str, Any], where: str
     ) -> None:
         self._tokenizer, self._where = tokenizer, where
-        self._given = _read(template) if template is not None else None
+        self._given = read_template(template) if template is not None else None
         if self._given is None and not tokenizer.chat_template:
             raise UsageError(
                 f"the tokenizer of {where} has no chat template: name one with "
@@ -147,10 +178,15 @@ def _calls(text: str, request: Request) -> tuple[str, tuple[ToolCall, ...], tupl
 
 def _dated(template: str) -> str:
     """A template with the dates it would write in place: they must not change from day to day."""
-    return _DATE.sub(lambda found: json.dumps(_TODAY.strftime(found[2])), template)
+    return _DATE.sub(lambda found: json.dumps(TODAY.strftime(found[2])), template)
 
 
-def _read(template: Path) -> str:
+def read_template(template: Path) -> str:
+    """A chat template's text.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
     try:
         if template.stat().st_size > _LARGEST:
             raise DataError(f"the chat template {template} is larger than {_LARGEST} bytes")

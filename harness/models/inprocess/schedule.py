@@ -16,17 +16,15 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-import torch
-
 from ...errors import ModelError
 from .. import in_hurry
-from .draw import Generated, Prompt
-from .generate import Decoder, Row
+from .batch import BatchDecoder, Row
+from .decoding import Generated, Prompt
 
 HURRY_S = 1.0  # for a forward to end where this process is told to end
 POLL_S = 0.005
 
-_log = logging.getLogger("agemem_eval.hf")
+_log = logging.getLogger("agemem_eval.inprocess")
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +50,7 @@ class Batcher:
             prompts are read more cheaply together; where nothing is decoded it begins at once.
     """
 
-    def __init__(self, decoder: Decoder, name: str, max_wait_s: float) -> None:
+    def __init__(self, decoder: BatchDecoder, name: str, max_wait_s: float) -> None:
         self._decoder, self._name, self._max_wait_s = decoder, name, max_wait_s
         self._changed = threading.Condition()
         self._waiting: deque[_Job] = deque()
@@ -82,7 +80,7 @@ class Batcher:
                 raise self._closed()
             self._waiting.append(job)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="hf-decoder", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="decoder", daemon=True)
                 self._thread.start()
             self._changed.notify()
         return await asyncio.wrap_future(job.future)
@@ -230,7 +228,8 @@ class Batcher:
 
 def _is_memory(problem: BaseException) -> bool:
     """Whether memory ran out; on a CPU torch says so by a bare RuntimeError."""
-    if isinstance(problem, MemoryError | torch.OutOfMemoryError):
+    if isinstance(problem, MemoryError):
         return True
+    # torch.OutOfMemoryError is a RuntimeError, too
     said = str(problem).lower() if isinstance(problem, RuntimeError) else ""
     return "out of memory" in said or "not enough memory" in said
