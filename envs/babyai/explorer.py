@@ -56,6 +56,25 @@ class Explorer:
             world.items.setdefault(item.cell, item)
         self._start_room = room(world, (0, 0))
 
+    @property
+    def world(self) -> WorldMap:
+        """The map as it is drawn so far."""
+        return self._world
+
+    @property
+    def groups(self) -> list[list[Clause]]:
+        """The parts of the mission that are still to be done, as `read_mission` has them."""
+        return self._groups
+
+    def resume(self, groups: list[list[Clause]]) -> None:
+        """Go on with what is left of a mission."""
+        self._groups = groups
+
+    def remember(self, items: Iterable[Item]) -> None:
+        """Draw in what was seen before, where nothing is drawn yet."""
+        for item in items:
+            self._world.items.setdefault(item.cell, item)
+
     def next_action(self) -> str:
         """The next action by what is known now."""
         action = self._decide()

@@ -5,7 +5,8 @@ teacher writes stands in the prompt, so a model can learn it from the prompt alo
 names what was noticed or is looked for, before the act that depends on it: a small model learns to
 look things up only where that is written first.
 
-`questions` answers what is asked of what was told; `worlds` acts in the embodied environments.
+`questions` answers what is asked of what was told; `world` acts in the embodied environments,
+each of which has a mind of its own (`minds`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import random
 from ...harness.errors import unknown_name
 from ...harness.models import ModelBase
 from ...harness.types import EpisodeView, Model, ModelInfo
+from .minds import known
 from .questions import UNKNOWN as UNKNOWN
 from .questions import Questions
+from .world import World
 
 RULE = "1"  # changes whenever what the teacher writes does
 
@@ -51,4 +54,7 @@ class Teacher(ModelBase):
             raise unknown_name(f"expert of {spec.name} that only observes:", self._expert, experts)
         key = episode.key
         draws = random.Random(f"teacher {self._seed} {key.task} {key.seed} {key.repeat}")
-        return Questions(self.info, self._expert, self._noise, draws, episode)
+        world = known(spec)
+        if world is None or world.expert != self._expert:
+            return Questions(self.info, self._expert, self._noise, draws, episode)
+        return World(self.info, world.make_mind, world.told, self._noise, draws, episode)

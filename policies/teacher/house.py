@@ -1,0 +1,219 @@
+"""A mind for ALFWorld: what lies where, what was looked into, what is in hand.
+
+Notes are of a place each (`desk 1: a mug 2, and a pen 1`), and three more when the context is cut:
+`room` (its places), `searched` (places where nothing wanted is), `hand` (what is held, and what was
+done to it).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ...envs.alfworld.explorer import NOTHING, Explorer, read_task
+
+ROOM, SEARCHED, HAND = "room", "searched", "hand"
+_LOOK = "look"
+_THING = r"([a-z]+ \d+)"
+_NAMES = re.compile(rf"\b{_THING}\b")
+_OPENING = re.compile(r"Looking quickly around you, you see (.*)\.", re.I)
+_LISTED = re.compile(rf"(?:On the {_THING}|The {_THING} is open\. In it), you see (.*?)\.")
+_HERE = re.compile(rf"(?:from|to|using|open|close) the {_THING}\.")
+_DEED = re.compile(r"(take|move|open|examine|go to|use|clean|heat|cool) (.*)")
+_MANY = 3  # places searched in vain that are worth dropping
+_TOP = 2  # notes that are looked for of a kind
+
+
+def told(texts: Sequence[str]) -> dict[str, str]:
+    """What lies where, by what was told last of each place."""
+    facts: dict[str, str] = {}
+    for text in texts:
+        for on, inside, listing in _LISTED.findall(text):
+            if listing != "nothing":
+                facts[on or inside] = listing
+    return facts
+
+
+class House:
+    """What is known of a room."""
+
+    def __init__(self, goal: str) -> None:
+        """Start with the task sentence."""
+        self._explorer = Explorer(goal, "")
+        errand = read_task(goal)
+        self._errand = errand
+        self._kinds = [k for k in (errand.thing, errand.lamp) if k] if errand else []
+        self._room = ""
+        self._hearsay: set[str] = set()  # places that are known from notes alone
+        self._last = "", ""  # action and observation
+        self._fruitless = 0  # places read of since the search began that held nothing wanted
+
+    # --- reading ----------------------------------------------------------------------------
+
+    def read(self, action: str, observation: str) -> None:
+        """See `Mind.read`."""
+        explorer = self._explorer
+        explorer.observe(action, observation)
+        if opening := _OPENING.search(observation):
+            self._room = self._room or opening[1]
+        elif (here := _HERE.search(observation)) and here[1] not in explorer.here:
+            explorer.here.append(here[1])  # it was read where one is, but is told no more
+        self._hearsay -= {on or inside for on, inside, _ in _LISTED.findall(observation)}
+        self._last = action, observation
+        self._fruitless += observation.startswith("You arrive at")
+
+    def recall(self, name: str, fact: str) -> None:
+        """See `Mind.recall`."""
+        explorer = self._explorer
+        if name == ROOM:
+            self._room = fact
+            explorer.observe("", f"Looking quickly around you, you see {fact}.")
+            self._find_self()
+        elif name == SEARCHED:
+            for place in _NAMES.findall(fact):
+                explorer.contents.setdefault(place, [])
+        elif name == HAND:
+            thing, *deeds = fact.split(", ")
+            explorer.holding = None if thing == "nothing" else thing
+            explorer.treated |= {(deed, thing) for deed in deeds}
+        else:
+            things = [t for t in _NAMES.findall(fact) if t != explorer.holding]
+            if name not in explorer.contents:  # what was seen is known better
+                explorer.contents[name] = things
+                self._hearsay.add(name)
+
+    def _find_self(self) -> None:
+        """Stand where the newest observation was read, since a room's view begins anew."""
+        _, text = self._last
+        found = re.search(rf"You arrive at {_THING}\.", text) or _HERE.search(text)
+        if found is not None:
+            self._explorer.here = [found[1]]
+
+    @property
+    def whole(self) -> bool:
+        """See `Mind.whole`."""
+        return bool(self._room)
+
+    # --- acting -----------------------------------------------------------------------------
+
+    def act(self) -> str:
+        """See `Mind.act`."""
+        explorer = self._explorer
+        action = explorer.next_action()
+        if action in (None, _LOOK) and self._hearsay:  # what was told may hold no longer
+            for place in self._hearsay:
+                explorer.contents.pop(place, None)
+            self._hearsay.clear()
+            action = explorer.next_action()
+        return action or _LOOK
+
+    def remark(self) -> str:
+        """See `Mind.remark`."""
+        return " ".join(part for part in (self._noticed(), self._purpose(self.act())) if part)
+
+    def _noticed(self) -> str:
+        """What the newest observation says of what is wanted."""
+        _, text = self._last
+        if text.strip() == NOTHING:
+            return "That did nothing."
+        if not (listed := _LISTED.findall(text)):
+            return ""
+        on, inside, listing = listed[-1]
+        place, things = on or inside, _NAMES.findall(listing)
+        wanted = [t for t in things if _kind(t) in self._kinds]
+        if wanted:
+            return f"{' and '.join(wanted)} {'on' if on else 'in'} {place}."
+        kind = self._sought()
+        return f"No {kind} {'on' if on else 'in'} {place}." if kind else ""
+
+    def _sought(self) -> str:
+        """The kind that is to be found next; empty if none is."""
+        errand, held = self._errand, self._explorer.holding
+        if errand is None:
+            return ""
+        if held is None:
+            return errand.thing
+        return errand.lamp if errand.lamp and _kind(held) == errand.thing else ""
+
+    def _purpose(self, action: str) -> str:
+        """What the next action is for."""
+        deed, errand = _DEED.fullmatch(action), self._errand
+        if deed is None or errand is None:
+            return "Look around."
+        place = (_NAMES.findall(deed[2]) or [""])[-1]
+        held = self._explorer.holding
+        if deed[1] in ("take", "use", "clean", "heat", "cool"):
+            return f"{deed[1].capitalize()} {_NAMES.findall(deed[2])[0]}."
+        if held is None or self._sought():
+            kind = self._sought()
+            things = [t for t in self._explorer.contents.get(place, ()) if _kind(t) == kind]
+            return f"{things[0]} is at {place}." if things else f"Look for {kind} at {place}."
+        if errand.verb and (errand.verb, held) not in self._explorer.treated:
+            return f"{held} in hand. {errand.verb.capitalize()} it with {place}."
+        return f"{held} in hand. Put it in {place}."
+
+    # --- notes ------------------------------------------------------------------------------
+
+    def found(self) -> dict[str, str]:
+        """See `Mind.found`: wanted things that are not taken or used at once, where they lie."""
+        taken = _NAMES.findall(self.act())[:1]
+        _, text = self._last
+        facts = {}
+        for on, inside, _ in _LISTED.findall(text):
+            place = on or inside
+            left = [t for t in self._wanted(place) if t not in taken]
+            if taken and self._errand and self._errand.count == 1:  # one of a kind is enough
+                left = [t for t in left if _kind(t) != _kind(taken[0])]
+            if left and not (self._errand and _kind(place) == self._errand.target):
+                facts[place] = ", ".join(left)
+        return facts
+
+    def state(self) -> dict[str, str]:
+        """See `Mind.state`."""
+        explorer = self._explorer
+        searched = sorted((p for p in explorer.contents if not self._wanted(p)), key=_order)
+        held = explorer.holding
+        deeds = [verb for verb, thing in sorted(explorer.treated) if thing == held]
+        facts = {p: ", ".join(self._wanted(p)) for p in explorer.contents if self._wanted(p)}
+        facts |= {ROOM: self._room} if self._room else {}
+        facts |= {SEARCHED: ", ".join(searched)} if searched else {}
+        return facts | {HAND: ", ".join([held or "nothing", *deeds])}
+
+    def mended(self, name: str, fact: str) -> str | None:
+        """See `Mind.mended`."""
+        if name in (ROOM, SEARCHED):
+            return fact
+        if name == HAND:
+            held = self._explorer.holding
+            return fact if held is None or fact.startswith(held) else self.state()[HAND]
+        said = [t for t in _NAMES.findall(fact) if _kind(t) in self._kinds]
+        now = self._wanted(name)
+        if name not in self._explorer.contents or sorted(said) == sorted(now):
+            return fact
+        return ", ".join(now) or None
+
+    def queries(self, *, cut: bool) -> list[tuple[str, int]]:
+        """See `Mind.queries`."""
+        own = [(ROOM, 1), (SEARCHED, 1), (HAND, 1)] if cut else []
+        return own + [(kind, _TOP) for kind in self._kinds]
+
+    def over(self) -> str:
+        """See `Mind.over`: the search, once the only thing that is wanted is in hand."""
+        errand, (_, text) = self._errand, self._last
+        single = errand is not None and errand.count == 1 and not errand.lamp
+        taken = text.startswith("You pick up") and self._explorer.holding is not None
+        return "You arrive at" if single and taken and self._fruitless > _MANY else ""
+
+    def _wanted(self, place: str) -> list[str]:
+        """What is wanted of what lies in a place, as far as is known."""
+        things = self._explorer.contents.get(place, ())
+        return [thing for thing in things if _kind(thing) in self._kinds]
+
+
+def _kind(name: str) -> str:
+    return name.rpartition(" ")[0]
+
+
+def _order(name: str) -> tuple[str, int]:
+    kind, _, number = name.rpartition(" ")
+    return kind, int(number)

@@ -1,0 +1,215 @@
+"""The teacher in embodied environments: what it says and does follows from the prompt alone."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections import Counter
+from importlib.util import find_spec
+
+import pytest
+
+from agemem_eval.harness.protocol import parse_text
+from agemem_eval.harness.tools import find_tool
+from agemem_eval.harness.types import ChatMessage, EpisodeView, Request, Sampling
+from agemem_eval.policies.recipe import Recipe, make_recipe
+from agemem_eval.policies.rollout import Heard, Player
+from agemem_eval.policies.teacher import Teacher
+from agemem_eval.policies.teacher.house import House
+from agemem_eval.policies.teacher.house import told as told_of_house
+from agemem_eval.policies.teacher.minds import KNOWN
+from agemem_eval.policies.teacher.prompt import view
+
+BABYAI = pytest.param(
+    "babyai", 3600,
+    marks=pytest.mark.skipif(find_spec("minigrid") is None, reason="needs the extra babyai"),
+)  # fmt: skip
+SMALL = [("alfworld", 2700), BABYAI, ("pddl", 3000)]  # budgets that no long history fits into
+_NAME = re.compile(r"\b[a-z]+ ?\d+\b")
+
+
+def recipe(env: str, context: int, options: dict[str, str] | None = None) -> Recipe:
+    return make_recipe({
+        "name": "lesson", "model": {"fresh": {"positions": 65536}}, "sft": {},
+        "agent": {"shots": 0, "context_tokens": context, "max_tokens": 512},
+        "tasks": {"env": env, "options": {env: options or {}}},
+        "reward": {"task_score": "success"},
+    })  # fmt: skip
+
+
+def lessons(chosen: Recipe, expert: str, first: int, count: int, noise: float = 0) -> list[Heard]:
+    async def play() -> list[Heard]:
+        player = Player(chosen, Teacher(expert, noise))
+        try:
+            tasks = await player.tasks("generated-train", first, count)
+            return [await player.listen(task, repeat=0) for task in tasks]
+        finally:
+            await player.close()
+
+    return asyncio.run(play())
+
+
+def calls(heard: list[Heard]) -> Counter[str]:
+    return Counter(
+        {
+            name: sum(sum(h.episode.tool_calls.get(name, {}).values()) for h in heard)
+            for name in {name for h in heard for name in h.episode.tool_calls}
+        }
+    )
+
+
+def shown(messages: tuple[ChatMessage, ...]) -> str:
+    return " ".join(m.content for m in messages if m.role != "system")
+
+
+def check_names(heard: list[Heard]) -> None:
+    """Every name in what is said stands in the prompt."""
+    for h in heard:
+        for messages, completion in h.turns:
+            missing = set(_NAME.findall(completion.text)) - set(_NAME.findall(shown(messages)))
+            assert not missing, (missing, completion.text)
+
+
+@pytest.mark.parametrize(("env", "context"), SMALL)
+def test_a_context_too_small_for_the_history_is_no_loss(env: str, context: int) -> None:
+    heard = lessons(recipe(env, context), KNOWN[env].expert, 0, 12)
+    # A map is lost with the texts it was drawn from: in BabyAI some ways are walked again.
+    assert sum(bool(h.episode.success) for h in heard) >= (8 if env == "babyai" else 11)
+    assert any(h.episode.overflow_drops or calls([h])["Summary_context"] for h in heard)
+    for h in heard:
+        assert h.episode.malformed_outputs == 0
+        assert {s for by in h.episode.tool_calls.values() for s in by} <= {"success"}
+    if env != "babyai":  # where numbers are counts of steps
+        check_names(heard)
+
+
+@pytest.mark.parametrize(("env", "context"), SMALL)
+def test_what_is_said_and_done_is_a_function_of_the_prompt(env: str, context: int) -> None:
+    chosen = recipe(env, context)
+
+    async def play() -> None:
+        player = Player(chosen, teacher := Teacher(KNOWN[env].expert))
+        views: list[EpisodeView] = []
+        bind = teacher.bind
+        teacher.bind = lambda view: views.append(view) or bind(view)  # type: ignore[method-assign, func-returns-value]
+        try:
+            for task in await player.tasks("generated-train", 2, 4):
+                heard = await player.listen(task, repeat=0)
+                n = min(4, len(heard.turns))
+                for messages, completion in random.Random(1).sample(heard.turns, n):
+                    # One that has seen nothing of the episode but this prompt says the same.
+                    fresh = bind(views[-1])
+                    again = await fresh.generate(Request(messages, Sampling()))
+                    assert again.text == completion.text
+        finally:
+            await player.close()
+
+    asyncio.run(play())
+
+
+def test_what_was_told_before_is_retrieved_and_saves_the_search() -> None:
+    told = recipe("three-stage", 8192, {"env": "alfworld", "exposure": "world"})
+    heard = lessons(told, "explorer", 0, 8)
+    assert all(h.episode.success for h in heard)
+    used = calls(heard)
+    assert min(used[t] for t in ("Add_memory", "Retrieve_memory", "Filter_context")) >= 8
+    alone = lessons(recipe("alfworld", 8192), "explorer", 0, 8)
+    steps = [h.episode.steps - 8 for h in heard]  # three messages are told, five are small talk
+    assert sum(steps) < sum(h.episode.steps for h in alone)
+    check_names(heard)
+
+
+def test_notes_of_another_day_are_deleted_or_mended_where_they_hold_no_longer() -> None:
+    told = recipe("three-stage", 8192, {"env": "alfworld", "exposure": "episode"})
+    heard = lessons(told, "explorer", 0, 8)
+    assert sum(bool(h.episode.success) for h in heard) >= 7
+    assert calls(heard)["Delete_memory"] + calls(heard)["Update_memory"] > 0
+    check_names(heard)
+
+
+def test_every_call_has_arguments_that_its_tool_takes() -> None:
+    async def play() -> None:
+        player = Player(recipe("alfworld", 2700), teacher := Teacher("explorer"))
+        views: list[EpisodeView] = []
+        bind = teacher.bind
+        teacher.bind = lambda view: views.append(view) or bind(view)  # type: ignore[method-assign, func-returns-value]
+        try:
+            for task in await player.tasks("generated-train", 0, 6):
+                heard = await player.listen(task, repeat=0)
+                for _, completion in heard.turns:
+                    for call in parse_text(completion.text).calls:
+                        tool = find_tool(views[-1].tools, call.name)
+                        assert tool is not None
+                        tool.check(call.arguments)
+        finally:
+            await player.close()
+
+    asyncio.run(play())
+
+
+def test_noise_leaves_calls_out_and_the_game_goes_on() -> None:
+    whole = calls(lessons(recipe("alfworld", 2700), "explorer", 0, 8))
+    some = calls(lessons(recipe("alfworld", 2700), "explorer", 0, 8, noise=1.0))
+    assert not some
+    assert whole
+
+
+def test_a_house_is_read_from_its_texts() -> None:
+    house = House("put a mug in garbagecan.")
+    house.read("", "You are in the middle of a room. Looking quickly around you, you see a "
+               "garbagecan 1, a shelf 2, and a shelf 1.")  # fmt: skip
+    assert house.whole
+    house.read("go to shelf 1", "You arrive at shelf 1. On the shelf 1, you see a pen 1.")
+    assert house.remark() == "No mug on shelf 1. Look for mug at shelf 2."
+    house.read("go to shelf 2", "You arrive at shelf 2. On the shelf 2, you see a mug 2.")
+    assert house.act() == "take mug 2 from shelf 2"
+    assert house.remark() == "mug 2 on shelf 2. Take mug 2."
+    assert house.state()["searched"] == "shelf 1"
+    house.read("take mug 2 from shelf 2", "You pick up the mug 2 from the shelf 2.")
+    assert house.mended("shelf 2", "a mug 2") is None
+    assert house.mended("shelf 1", "a pen 1") == "a pen 1"
+    again = House("put a mug in garbagecan.")
+    again.read("", "You pick up the mug 2 from the shelf 2.")
+    for name, fact in house.state().items():
+        again.recall(name, fact)
+    assert again.act() == house.act() == "go to garbagecan 1"
+
+
+def test_two_of_a_kind_are_noted_where_one_is_left_for_later() -> None:
+    house = House("put two mug in desk.")
+    house.read("", "You are in the middle of a room. Looking quickly around you, you see a desk 1, "
+               "and a shelf 1.")  # fmt: skip
+    house.read("go to shelf 1",
+               "You arrive at shelf 1. On the shelf 1, you see a mug 1, and a mug 2.")  # fmt: skip
+    assert house.found() == {"shelf 1": "mug 2"}
+
+
+def test_what_is_told_of_places_is_what_was_read_last() -> None:
+    texts = [
+        "I read: On the desk 1, you see a pen 1.\n\nI wrote: go to shelf 1\nI read: You arrive at "
+        "shelf 1. On the shelf 1, you see nothing.",
+        "I read: On the desk 1, you see a pen 1, and a mug 1.",
+    ]
+    assert told_of_house(texts) == {"desk 1": "a pen 1, and a mug 1"}
+
+
+def test_the_notes_in_a_prompt_are_those_whose_ids_it_shows() -> None:
+    add = '<think>x</think><tool_call>[{"name": "Add_memory", "arguments": {"content": "a: b"}}'
+    mend = '<think>x</think><tool_call>[{"name": "Update_memory", "arguments": '
+    said: list[tuple[str, str]] = [
+        ("user", "Your goal: put a mug in desk."),
+        ("user", "You are here."),
+        ("assistant", f"{add}]</tool_call>"),
+        ("tool", "[Add_memory: success] Stored as memory id-1."),
+        ("assistant", f'{mend}{{"memory_id": "id-1", "content": "a: c"}}}}]</tool_call>'),
+        ("tool", "[Update_memory: success] Memory id-1 updated."),
+        ("assistant", "<think>x</think><answer>go</answer>"),
+        ("user", "You went."),
+        ("tool", "[Retrieve_memory: success] [id-22] d: e"),
+    ]
+    seen = view([ChatMessage(role, text) for role, text in said])  # type: ignore[arg-type]
+    assert seen.held == {"a": ("id-1", "a: c"), "d": ("id-22", "d: e")}
+    assert [(e.head, e.text) for e in seen.seen] == [("", "You are here."), ("go", "You went.")]
+    assert seen.since == ["Retrieve_memory"]
+    assert seen.looked
