@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+from ..harness.errors import InfraError
 from ..harness.files import write_json
 from ..harness.types import Task
 from .checkpoints import END, State, disk
@@ -93,8 +94,9 @@ class Grpo:
         }
         reason = self.watch.look(line["answered"], numbers)
         self.state = replace(
-            self.state, step=step, tokens=self.state.tokens + computed, collapse=self.watch.state
-        )
+            self.state, step=step, tokens=self.state.tokens + int(numbers["tokens"]),
+            collapse=self.watch.state,
+        )  # fmt: skip
         self.logs.write(METRICS, line)
         self.session.observer.tells(METRICS, line)
         if reason is not None:
@@ -114,7 +116,12 @@ class Grpo:
 
         Groups whose rewards are all equal teach nothing: in further rounds other tasks are played
         in their place (dynamic sampling of DAPO, arXiv 2503.14476, section 3.2). What is told of
-        rewards is of the first round, since those that replace are chosen by their rewards.
+        rewards is of the first round, since those that replace are chosen by their rewards. A
+        further round of which the infrastructure leaves nothing ends no training: it is lost, and
+        the step goes on with what is there.
+
+        Raises:
+            InfraError: if no group of the first round could be finished.
         """
         rounds = self.grpo.resample.rounds + 1
         tasks = tasks_of_step(self.recipe, self.session.plan.tasks, step)
@@ -128,7 +135,12 @@ class Grpo:
             others = others[: wanted - len(varied)]
             if not others:
                 break
-            batches.append(await self._groups(others, (step - 1) * rounds + round_))
+            try:
+                batches.append(await self._groups(others, (step - 1) * rounds + round_))
+            except InfraError as error:
+                batches.append(Batch((), len(others)))
+                self.session.observer.says(f"step {step}: resampling ends: {error}")
+                break
             varied += [group for group in batches[-1].groups if not group.flat]
             used += others
         flat = [group for group in first if group.flat]

@@ -12,6 +12,7 @@ pytest.importorskip("torch")
 
 from tiny_groups import group  # noqa: E402
 
+from agemem_eval.harness.errors import ModelError  # noqa: E402
 from agemem_eval.harness.ledger import RoleUsage  # noqa: E402
 from agemem_eval.harness.types import Task  # noqa: E402
 from agemem_eval.policies.reinforce import Grpo, tasks_of_step  # noqa: E402
@@ -20,8 +21,11 @@ from agemem_eval.policies.rollout import Batch  # noqa: E402
 TASKS = [Task(f"t{i}", "generated-train", "bridge") for i in range(12)]
 
 
-async def play(varied, rounds, step=1, tasks=TASKS, **more):
-    """A step of four tasks; only groups of the tasks in `varied` have different rewards."""
+async def play(varied, rounds, step=1, tasks=TASKS, breaks=(), said=None, **more):
+    """A step of four tasks; only groups of the tasks in `varied` have different rewards.
+
+    What is played as one of the rounds in `breaks`, counted from 0, the infrastructure breaks.
+    """
     recipe = train_runs.recipe(
         grpo__tasks_per_step=4, grpo__resample={"rounds": rounds}, grpo__rollouts=2
     )
@@ -29,12 +33,15 @@ async def play(varied, rounds, step=1, tasks=TASKS, **more):
 
     async def groups(some, round_):
         asked.append((round_, [task.id for task in some]))
+        if len(asked) - 1 in breaks:
+            raise ModelError("the endpoint is gone", "server")
         found = [group(t.id, (0.0, []), (float(varied(t.id)), [])) for t in some]
         return Batch(tuple(found), **more)
 
     grpo = object.__new__(Grpo)
     grpo.recipe, grpo.grpo = recipe, recipe.grpo
-    grpo.session = SimpleNamespace(plan=SimpleNamespace(tasks=tasks))
+    observer = SimpleNamespace(says=[].append if said is None else said.append)
+    grpo.session = SimpleNamespace(plan=SimpleNamespace(tasks=tasks), observer=observer)
     grpo._groups = groups
     return *await grpo._play(step), asked
 
@@ -88,3 +95,27 @@ async def test_rounds_of_different_steps_have_different_seeds():
         _, _, asked = await play(lambda _: False, rounds=2, step=step, lost=0)
         seen += [round_ for round_, _ in asked]
     assert len(set(seen)) == len(seen)
+
+
+async def test_a_round_that_breaks_ends_the_resampling_and_not_the_training():
+    said, cost = [], RoleUsage(2, 30, 4, 1)
+    more = {"lost": 1, "judged": cost}
+    played, learned, asked = await play(lambda _: False, 3, breaks=(1,), said=said, **more)
+    assert len(asked) == 2
+    assert list(played.groups) == learned
+    assert played.lost == 1 + len(asked[1][1])
+    assert played.judged == cost
+    assert said == ["step 1: resampling ends: the endpoint is gone"]
+
+
+async def test_what_earlier_rounds_brought_is_kept_when_a_later_one_breaks():
+    played, learned, asked = await play(lambda name: name == "t5", 3, breaks=(2,), lost=0)
+    assert len(asked) == 3
+    assert "t5" in {group.task for group in learned}
+    assert len(learned) == 4
+    assert played.lost == len(asked[2][1])
+
+
+async def test_a_first_round_that_breaks_ends_the_step():
+    with pytest.raises(ModelError, match="the endpoint is gone"):
+        await play(lambda _: False, 3, breaks=(0,), lost=0)
