@@ -25,7 +25,7 @@ def train(
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="key=value over the recipe's, e.g. grpo.steps=20."),
+        typer.Option("-o", "--set", help="key=value over the recipe's, e.g. grpo.steps=20."),
     ] = None,
     runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = HERE,
     name: Annotated[

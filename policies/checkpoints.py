@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .. import __version__
-from ..harness.errors import DataError
+from ..harness.errors import DataError, UsageError
 from ..harness.files import disk_error, make_folder, read_json, sync_folder, write_json
 from ..harness.store.header import check_same
 from .recipe import Recipe
@@ -50,7 +50,7 @@ class State:
         logs: Length of each log in bytes.
         best: Step of the best held-out reward so far, and that reward.
         collapse: What the watch for collapse has seen.
-        tokens: Tokens computed so far.
+        tokens: Trained on in this phase so far: what stands in the loss, not what was computed.
     """
 
     phase: Phase
@@ -228,16 +228,67 @@ def remove_folder(path: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def curve(identity: dict[str, Any]) -> dict[str, Any]:
+    """The identity of a recipe but for its number of steps: more of them go on with the curve."""
+    grpo = identity.get("grpo")
+    if not isinstance(grpo, dict):
+        return identity
+    return {**identity, "grpo": {key: grpo[key] for key in grpo if key != "steps"}}
+
+
+def kept(directory: Path) -> bool:
+    """Whether a training there has kept what it learned; before that, any recipe may begin."""
+    ends = (directory / name for name in ("sft", "final", END))
+    return bool(Checkpoints(directory, 1).steps()) or any(path.exists() for path in ends)
+
+
+def final_step(directory: Path) -> int | None:
+    """Updates behind the model at the end of a training; None where there is none yet.
+
+    Raises:
+        DataError: if its card is damaged.
+    """
+    if not (directory / "final").is_dir():
+        return None
+    path = directory / "final" / CARD
+    try:
+        return int(read_json(path)["step"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is not the card of a checkpoint: choose another --name") from error
+
+
 def check_header(directory: Path, recipe: Recipe, data_hash: str) -> bool:
-    """See that a directory is free, or holds this very training.
+    """See that a directory is free, or holds this training, perhaps with fewer steps.
+
+    What a start left there that kept nothing of what it learned counts only where it is of the
+    same recipe. Before the first checkpoint of GRPO its whole section may change: nothing that is
+    kept depends on it.
 
     Returns:
         Whether it holds it.
 
     Raises:
         ConfigMismatchError: for another recipe or other data, with what differs.
+        UsageError: for fewer steps than were made, or more where nothing is there to go on from.
         DataError: if the directory holds something else.
     """
+    header = _header(directory)
+    if header is None:
+        return False
+    found, wanted = curve(header["recipe"]), curve(recipe.identity)
+    if not _reinforced(directory):
+        found, wanted = {**found, "grpo": None}, {**wanted, "grpo": None}
+    held = {"recipe": found, "data_hash": header.get("data_hash")}
+    given = {"recipe": wanted, "data_hash": data_hash}
+    if held != given and not kept(directory):
+        return False
+    check_same(directory.name, held, given)
+    _check_steps(directory, recipe)
+    return True
+
+
+def _header(directory: Path) -> dict[str, Any] | None:
+    """What a directory says that it holds; None where it is free."""
     path = directory / HEADER
     if not path.is_file():
         foreign = [p.name for p in _listed(directory) if p.name not in ("lock", f"{HEADER}.tmp")]
@@ -245,7 +296,7 @@ def check_header(directory: Path, recipe: Recipe, data_hash: str) -> bool:
             raise DataError(
                 f"{directory} holds no training, but {sorted(foreign)[0]}: choose another --name"
             )
-        return False
+        return None
     header = read_json(path)
     if not isinstance(header, dict) or not isinstance(header.get("recipe"), dict):
         raise DataError(f"{path} is not the recipe of a training")
@@ -254,9 +305,32 @@ def check_header(directory: Path, recipe: Recipe, data_hash: str) -> bool:
             f"{directory} was written by agemem-eval {header.get('version')}: go on with that "
             "version, or choose another --name"
         )
-    given = {"recipe": recipe.identity, "data_hash": data_hash}
-    check_same(directory.name, {key: header[key] for key in given if key in header}, given)
-    return True
+    return header
+
+
+def _reinforced(directory: Path) -> bool:
+    """Whether something is kept that depends on how GRPO is done."""
+    ended = (directory / "final").is_dir() or (directory / END).exists()
+    return ended or any(phase == "grpo" for phase, _, _ in Checkpoints(directory, 1).steps())
+
+
+def _check_steps(directory: Path, recipe: Recipe) -> None:
+    """Refuse fewer steps than were made, and more where the last checkpoint is gone."""
+    if recipe.grpo is None:
+        return
+    final, steps = final_step(directory) or 0, recipe.grpo.steps
+    found = [step for phase, step, _ in Checkpoints(directory, 1).steps() if phase == "grpo"]
+    newest = max(found, default=0)
+    if steps < max(newest, final):
+        raise UsageError(
+            f"the training {directory.name} has made {max(newest, final)} steps: set grpo.steps to "
+            "as many or more, or choose another --name"
+        )
+    if newest < final < steps:
+        raise UsageError(
+            f"the training {directory.name} is done with {final} steps, and the checkpoint is gone "
+            "from which more would go on: choose another --name"
+        )
 
 
 def write_header(directory: Path, recipe: Recipe, data_hash: str) -> None:

@@ -18,7 +18,7 @@ from ..harness.errors import UsageError, unknown_name
 from ..harness.observe.text import say
 from ..harness.store import check_name
 from ..harness.yaml_files import parse_yaml
-from .checkpoints import HEADER
+from .checkpoints import HEADER, kept
 from .launched import leads
 from .preflight import Plan, make_plan_of
 from .recipe import Recipe, read_recipe
@@ -65,13 +65,7 @@ def train_command(
         return _list(as_json)
     given = {"seed": seed, "reward.scheme": scheme, "tasks.data": data}
     read = _read(recipe, settings, {key: v for key, v in given.items() if v is not None})
-    directory = runs_dir / check_name(name or f"{read.name}-{read.reward.scheme}-{read.seed}")
-    if not resume and (directory / HEADER).exists():
-        raise UsageError(
-            f"the training {directory.name} exists: leave out --no-resume to go on with it, or "
-            "choose another --name"
-        )
-    plan = asyncio.run(make_plan_of(read, directory))
+    plan = asyncio.run(make_plan_of(read, _directory(read, runs_dir, name, resume)))
     if dry_run:
         return _tell_plan(plan, as_json)
     return _begin(plan, as_json)
@@ -81,6 +75,17 @@ def _read(recipe: str | None, settings: list[str], given: dict[str, Any]) -> Rec
     if recipe is None:
         raise UsageError(f"name a recipe: a file, or one of {', '.join(own_recipes())}")
     return read_recipe(find_recipe(recipe), {**dict(map(_setting, settings)), **given})
+
+
+def _directory(recipe: Recipe, runs_dir: Path, name: str | None, resume: bool) -> Path:
+    """Where a training goes, which nobody may have begun unless it may be gone on with."""
+    found = runs_dir / check_name(name or f"{recipe.name}-{recipe.reward.scheme}-{recipe.seed}")
+    if not resume and (found / HEADER).exists() and kept(found):
+        raise UsageError(
+            f"the training {found.name} exists: leave out --no-resume to go on with it, or "
+            "choose another --name"
+        )
+    return found
 
 
 def _begin(plan: Plan, as_json: bool) -> int:
@@ -124,11 +129,11 @@ def find_recipe(recipe: str) -> Path:
 def _setting(pair: str) -> tuple[str, Any]:
     key, equals, value = pair.partition("=")
     if not equals or not all(key.split(".")):
-        raise UsageError(f"--set {pair!r} is not of the form key=value, e.g. grpo.steps=20")
+        raise UsageError(f"-o {pair!r} is not of the form key=value, e.g. grpo.steps=20")
     try:
         return key, parse_yaml(value)
     except ValueError as error:
-        raise UsageError(f"--set {key}: the value is no YAML: {error}") from error
+        raise UsageError(f"-o {key}: the value is no YAML: {error}") from error
 
 
 def _follow(plan: Plan) -> int:

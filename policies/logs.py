@@ -22,8 +22,9 @@ from ..harness.figures.training import FILE
 from ..harness.files import LineFile
 from ..harness.ledger import RoleUsage
 from ..harness.observe.text import say
+from ..harness.records import stable_hash
 from ..harness.tools import ToolStatus
-from .checkpoints import Phase, disk
+from .checkpoints import Phase, curve, disk
 from .recipe import Recipe
 from .trajectory import Group, Trajectory
 
@@ -266,7 +267,7 @@ class _Wandb:
             self._run = wandb.init(
                 project="agemem-eval",
                 name=directory.name,
-                id=f"{directory.name}-{recipe.hash[:8]}",
+                id=f"{directory.name}-{stable_hash(curve(recipe.identity))[:8]}",
                 resume="allow",
                 dir=str(directory),
                 group=recipe.name,

@@ -16,10 +16,20 @@ import torch
 import transformers
 
 from ..harness.files import take_lock
-from .checkpoints import Phase, disk, whole_folder, write_header
-from .demonstrations import FILE, Demonstration, demonstrations_of
+from .checkpoints import (
+    HEADER,
+    Phase,
+    check_header,
+    disk,
+    final_step,
+    whole_folder,
+    write_header,
+)
+from .demonstrations import FILE as DEMONSTRATIONS
+from .demonstrations import Demonstration, demonstrations_of
 from .fresh import make_fresh
 from .launched import Team, accelerator
+from .logs import BOARD, FILES
 from .preflight import Plan, check_room
 from .reinforce import Grpo
 from .session import Observer, Session, Stop, Trained
@@ -36,7 +46,8 @@ async def train(plan: Plan, stop: Stop, observer: Observer) -> Trained:
         observer: Is told how it goes.
 
     Raises:
-        UsageError: if another process trains there, or the model cannot be trained.
+        UsageError: if another process trains there, or has since `preflight` looked, or the model
+            cannot be trained.
         DataError: for damaged files, or a disk that refuses.
         InfraError: if the rollouts of a whole step broke.
     """
@@ -46,6 +57,8 @@ async def train(plan: Plan, stop: Stop, observer: Observer) -> Trained:
         plan.directory.mkdir(parents=True, exist_ok=True)
         lock = take_lock(plan.directory, f"the training {plan.directory.name}")
     try:
+        if not check_header(plan.directory, plan.recipe, plan.data_hash):
+            _clear(plan.directory, observer)
         write_header(plan.directory, plan.recipe, plan.data_hash)
         session = Session(plan, stop, observer, team)
         session.checkpoints.clean()
@@ -60,10 +73,26 @@ async def train(plan: Plan, stop: Stop, observer: Observer) -> Trained:
         os.close(lock)
 
 
+def _clear(directory: Path, observer: Observer) -> None:
+    """Remove what a start with another recipe left, which kept nothing of what it learned."""
+    if (directory / HEADER).is_file():
+        observer.says(f"an earlier start of {directory.name} learned nothing; begun anew")
+    with disk(f"the training {directory}"):
+        for name in (*FILES, BOARD, DEMONSTRATIONS, "base", "scratch"):
+            path = directory / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
 async def _phases(session: Session) -> Trained:
     """Go through the phases that are left."""
     recipe, final = session.recipe, session.directory / "final"
-    if final.is_dir():
+    done = final_step(session.directory)
+    if done is not None and (recipe.grpo is None or done >= recipe.grpo.steps):
+        more = "; for more steps set grpo.steps" if recipe.grpo is not None else ""
+        session.observer.says(f"{session.directory.name} is done already{more}")
         return _finished(session, final)
     base, tuned = await _base(session), session.directory / "sft"
     if recipe.sft is not None and not tuned.is_dir():
@@ -82,7 +111,7 @@ async def _phases(session: Session) -> Trained:
 async def _demonstrations(session: Session) -> list[Demonstration]:
     """What is learned from; played once, and read from then on."""
     recipe = session.recipe
-    if recipe.sft is not None and not (session.directory / FILE).is_file():
+    if recipe.sft is not None and not (session.directory / DEMONSTRATIONS).is_file():
         wanted = recipe.sft.demonstrations
         where = f"of the run {wanted.runs}" if wanted.runs is not None else "played by the teacher"
         session.observer.says(f"demonstrations: {wanted.episodes} episodes, {where}")

@@ -8,7 +8,7 @@ import json
 import pytest
 import train_runs
 
-from agemem_eval.harness.errors import ConfigMismatchError, DataError
+from agemem_eval.harness.errors import ConfigMismatchError, DataError, UsageError
 from agemem_eval.policies.checkpoints import (
     STATE,
     Checkpoints,
@@ -114,13 +114,68 @@ def test_a_damaged_state_is_told_in_one_line_with_what_to_do(tmp_path, content):
         checkpoints.newest()
 
 
+def held(directory, steps=4, done=None, checkpoints=()):
+    """A training that has kept something: checkpoints of GRPO, and where it is done, a model."""
+    write_header(directory, train_runs.recipe(grpo__steps=steps), "abc")
+    (directory / "sft").mkdir()
+    for step in checkpoints:
+        Checkpoints(directory, keep=9).write(State("grpo", step), put)
+    if done is not None:
+        (directory / "final").mkdir()
+        (directory / "final" / "card.json").write_text(json.dumps({"step": done}))
+
+
 def test_the_directory_of_another_recipe_is_refused_with_what_differs(tmp_path):
-    write_header(tmp_path, train_runs.recipe(), "abc")
+    held(tmp_path, checkpoints=(1,))
     assert check_header(tmp_path, train_runs.recipe(), "abc")
     with pytest.raises(ConfigMismatchError, match=r"recipe.grpo.beta: 0.1 in the run, 0.5 now"):
         check_header(tmp_path, train_runs.recipe(grpo__beta=0.5), "abc")
     with pytest.raises(ConfigMismatchError, match="data_hash"):
         check_header(tmp_path, train_runs.recipe(), "abd")
+
+
+def test_what_a_start_left_that_learned_nothing_keeps_no_other_recipe_out(tmp_path):
+    write_header(tmp_path, train_runs.recipe(), "abc")
+    (tmp_path / "metrics.jsonl").touch()
+    (tmp_path / "base").mkdir()
+    assert check_header(tmp_path, train_runs.recipe(), "abc")
+    assert not check_header(tmp_path, train_runs.recipe(sft__epochs=5), "abc")
+
+
+def test_before_its_first_checkpoint_grpo_may_change_and_fine_tuning_may_not(tmp_path):
+    held(tmp_path)
+    assert check_header(tmp_path, train_runs.recipe(grpo__batch_tokens=512), "abc")
+    assert check_header(tmp_path, train_runs.recipe(grpo=None), "abc")
+    with pytest.raises(ConfigMismatchError, match=r"sft\.epochs: 2.* in the run, 5"):
+        check_header(tmp_path, train_runs.recipe(sft__epochs=5), "abc")
+
+
+def test_a_training_goes_on_with_more_steps_and_not_with_fewer_than_it_has_made(tmp_path):
+    held(tmp_path, 4, done=4, checkpoints=(2, 4))
+    for steps in (4, 9):
+        assert check_header(tmp_path, train_runs.recipe(grpo__steps=steps), "abc")
+    with pytest.raises(UsageError, match=r"has made 4 steps: set grpo\.steps to as many or more"):
+        check_header(tmp_path, train_runs.recipe(grpo__steps=3), "abc")
+
+
+def test_a_training_under_way_may_be_made_shorter(tmp_path):
+    held(tmp_path, 9, checkpoints=(2, 4))
+    assert check_header(tmp_path, train_runs.recipe(grpo__steps=4), "abc")
+    with pytest.raises(UsageError, match="has made 4 steps"):
+        check_header(tmp_path, train_runs.recipe(grpo__steps=3), "abc")
+
+
+def test_more_steps_without_a_checkpoint_to_go_on_from_are_refused(tmp_path):
+    held(tmp_path, 4, done=4, checkpoints=(2,))
+    assert check_header(tmp_path, train_runs.recipe(grpo__steps=4), "abc")
+    with pytest.raises(UsageError, match="the checkpoint is gone from which more would go on"):
+        check_header(tmp_path, train_runs.recipe(grpo__steps=5), "abc")
+
+
+def test_a_damaged_card_of_a_finished_training_is_told_in_one_line(tmp_path):
+    held(tmp_path, 4, done="many", checkpoints=(4,))
+    with pytest.raises(DataError, match=r"card\.json is not the card of a checkpoint"):
+        check_header(tmp_path, train_runs.recipe(grpo__steps=5), "abc")
 
 
 def test_what_changes_no_number_may_change_between_two_parts(tmp_path):

@@ -34,6 +34,12 @@ def train(tmp_path):
     return run
 
 
+def held(directory, recipe):
+    """A training that has kept something."""
+    write_header(directory, recipe, "x")
+    (directory / "sft").mkdir()
+
+
 @pytest.fixture
 def no_torch(monkeypatch):
     """As on a machine without the extra."""
@@ -121,15 +127,22 @@ def test_a_name_that_leaves_the_folder_is_refused(train, name):
 
 
 def test_another_recipe_in_the_same_directory_is_refused_with_what_differs(train, tmp_path):
-    write_header(tmp_path / "runs" / "a", train_runs.recipe(grpo__steps=9), "x")
-    with pytest.raises(ConfigMismatchError, match=r"grpo\.steps: 9 in the run, 4 now"):
+    held(tmp_path / "runs" / "a", train_runs.recipe(sft__epochs=7))
+    with pytest.raises(ConfigMismatchError, match=r"sft\.epochs: 7.* in the run, 2.* now"):
         train(name="a")
 
 
 def test_no_resume_refuses_a_training_that_exists(train, tmp_path):
-    write_header(tmp_path / "runs" / "a", train_runs.recipe(), "x")
+    held(tmp_path / "runs" / "a", train_runs.recipe())
     with pytest.raises(UsageError, match="leave out --no-resume"):
         train(name="a", resume=False)
+
+
+def test_a_start_that_failed_stands_in_no_ones_way(train, tmp_path, monkeypatch):
+    monkeypatch.setattr("agemem_eval.policies.preflight.NEEDED", ())
+    write_header(tmp_path / "runs" / "a", train_runs.recipe(), "x")
+    assert train("grpo.beta=0.2", name="a") == 0
+    assert train("grpo.beta=0.2", name="a", resume=False) == 0
 
 
 def test_a_directory_that_cannot_be_written_is_refused(train, tmp_path):
@@ -139,7 +152,7 @@ def test_a_directory_that_cannot_be_written_is_refused(train, tmp_path):
 
 
 def test_seed_and_scheme_name_the_run(train, tmp_path, no_torch):
-    write_header(tmp_path / "runs" / "tiny-test-answer-only-3", train_runs.recipe(), "x")
+    held(tmp_path / "runs" / "tiny-test-answer-only-3", train_runs.recipe())
     with pytest.raises(ConfigMismatchError) as caught:
         train(seed=3, scheme="answer-only")
     assert "seed: 0 in the run, 3 now" in str(caught.value)
