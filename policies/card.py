@@ -7,17 +7,20 @@ AgeMem-noRL. After steps of GRPO it is `agemem`, and results with it are called 
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from .. import __version__
+from ..harness.config import AgentConfig
 from ..harness.files import write_json
 from ..harness.models.weights import model_hash
 from .checkpoints import CARD, State
 from .logs import EVALUATION, METRICS, read_lines
 from .preflight import Plan
+from .recipe import Recipe
 
 _TOLD = ("step", "reward", "low", "high", "answered", "success", "format_valid")
 
@@ -47,7 +50,7 @@ def make_card(plan: Plan, state: State) -> dict[str, Any]:
         "seed": recipe.seed,
         "phase": state.phase,
         "step": state.step,
-        "tokens": state.tokens,
+        "trained_tokens": state.tokens,
         "base": _base(plan),
         "reward": {"profile": recipe.reward.profile, "scheme": recipe.reward.scheme},
         "train": {k: steps[-1][k] for k in _TOLD if k in steps[-1]} if steps else None,
@@ -56,6 +59,20 @@ def make_card(plan: Plan, state: State) -> dict[str, Any]:
         ),
         "agemem_eval": __version__,
     }
+
+
+def play_command(recipe: Recipe) -> str:
+    """The command that plays with a checkpoint as it was trained: its tasks, prompts and limits."""
+    use = "hf:THIS_FOLDER" if recipe.model.lora is None else "hf:BASE -o lora=THIS_FOLDER"
+    words = [f"agemem-eval run --env {recipe.tasks.env} --memory {recipe.tasks.memory}"]
+    words.append(f"--model {use}")
+    for name, options in recipe.tasks.options.items():
+        words += [f"-o {shlex.quote(f'{name}.{key}={value}')}" for key, value in options.items()]
+    usual = AgentConfig()
+    for key, value in recipe.agent:
+        if key not in ("temperature", "top_p") and value != getattr(usual, key):
+            words.append(f"--{key.replace('_', '-')} {value}")
+    return " ".join(words)
 
 
 def _base(plan: Plan) -> dict[str, Any]:
@@ -94,10 +111,8 @@ def _readme(plan: Plan, card: dict[str, Any]) -> str:
             f"Held-out tasks at step {found['step']}: {reward}, answered {found['answered']:.0%}.",
             "",
         ]
-    use = "hf:THIS_FOLDER" if recipe.model.lora is None else "hf:BASE -o lora=THIS_FOLDER"
     lines += [
-        "```", f"agemem-eval run --env {recipe.tasks.env} --memory {recipe.tasks.memory} "
-        f"--model {use}", "```", "",
+        "On tasks like those it was trained on:", "", "```", play_command(recipe), "```", "",
         "The recipe:", "", "```json", json.dumps(recipe.identity, indent=1), "```", "",
     ]  # fmt: skip
     return "\n".join(lines)

@@ -58,7 +58,7 @@ class _Watch:
     def __init__(self, session: Session, learner: Learner, logs: Logs, state: State) -> None:
         self._session, self._learner, self._logs, self.state = session, learner, logs, state
         self.total = -1
-        self._clock = time.perf_counter()
+        self._clock: float | None = None  # the first update's time is not known: texts are read
 
     def __call__(self, update: int, total: int, numbers: dict[str, float]) -> None:
         """See `sft`."""
@@ -66,13 +66,16 @@ class _Watch:
         if self.total != total:
             self.total = total
             session.observer.begins("sft", update - 1, total)
-        tokens = numbers.get("tokens", 0)
-        took = now - self._clock
-        seconds = {"update": round(took, 3), "tokens_per_second": round(tokens / took, 1)}
+        seconds: dict[str, float] = {}
+        if self._clock is not None:
+            took = now - self._clock
+            speed = round(numbers["tokens_computed"] / took, 1)
+            seconds = {"update": round(took, 3), "tokens_per_second": speed}
         line = {"step": update, **numbers, "seconds": seconds}
         self._logs.write(SFT, line)
         session.observer.tells(SFT, line)
-        self.state = replace(self.state, step=update, tokens=self.state.tokens + int(tokens))
+        trained = self.state.tokens + int(numbers["tokens"])
+        self.state = replace(self.state, step=update, tokens=trained)
         asked = session.stop.reason is not None
         if update == total or asked or not update % session.recipe.checkpoints.sft_every:
             self.state = replace(self.state, logs=self._logs.sizes())

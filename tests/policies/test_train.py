@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+import shutil
 
 import pytest
 import train_runs
@@ -12,6 +14,7 @@ pytestmark = pytest.mark.train
 pytest.importorskip("torch")
 
 from agemem_eval.harness.cli import main  # noqa: E402
+from agemem_eval.harness.errors import UsageError  # noqa: E402
 from agemem_eval.harness.figures.training import load_logs  # noqa: E402
 
 
@@ -30,12 +33,14 @@ def run(capsys, *arguments):
     return end.value.code, out.out, out.err
 
 
-def test_the_checkpoint_is_played_by_the_harness_as_agemem(trained, tmp_path, capsys):
+def test_the_command_on_a_checkpoints_card_plays_it_as_it_was_trained(trained, tmp_path, capsys):
+    card = (trained.final / "README.md").read_text().splitlines()
+    (told,) = (line for line in card if line.startswith("agemem-eval run"))
+    assert "-o hotpotqa.form=three-stage" in told
+    assert "--context-tokens 4000 --max-tokens 12" in told
     code, out, err = run(
-        capsys, "run", "--env", "hotpotqa", "--memory", "agemem", "--episodes", "2",
-        "--model", f"hf:{trained.final}", "--runs-dir", tmp_path, "--json", "--workers", "0",
-        "-o", "form=three-stage", "-o", "distractors=0", "--context-tokens", "4000",
-        "--max-tokens", "8", "--shots", "0", "--max-turns-per-step", "2",
+        capsys, *shlex.split(told.replace("THIS_FOLDER", str(trained.final)))[1:],
+        "--episodes", "2", "--runs-dir", tmp_path, "--json", "--workers", "0",
     )  # fmt: skip
     assert code == 0, err
     (row,) = json.loads(out)["rows"]
@@ -51,6 +56,13 @@ def test_fine_tuning_alone_is_no_agemem_training(trained):
     assert card["recipe_hash"]
     assert card["data_hash"]
     assert card["evaluation"]["step"] == 2
+
+
+@pytest.mark.parametrize(("folder", "log"), [("sft", "sft.jsonl"), ("final", "metrics.jsonl")])
+def test_a_card_counts_the_tokens_that_were_trained_on_in_its_phase(trained, folder, log):
+    card = json.loads((trained.directory / folder / "card.json").read_text())
+    lines = train_runs.lines(trained.directory / log)
+    assert card["trained_tokens"] == sum(line["tokens"] for line in lines) > 0
 
 
 def test_the_curve_is_read_by_the_figures(trained):
@@ -82,6 +94,38 @@ def test_a_training_that_is_done_is_not_done_again(trained):
     again = train_runs.finish(train_runs.plan(recipe, trained.directory))
     assert again.final == trained.final
     assert (trained.directory / "metrics.jsonl").read_bytes() == before
+
+
+def test_more_steps_go_on_with_the_curve_of_a_training_that_is_done(trained, tmp_path):
+    longer = train_runs.recipe(grpo__steps=3, sft__demonstrations__episodes=20, sft__epochs=1)
+    for name, left_out in (("done", ()), ("whole", ("checkpoints", "final"))):
+        directory = tmp_path / name
+        shutil.copytree(trained.directory, directory, ignore=shutil.ignore_patterns(*left_out))
+        again = train_runs.finish(train_runs.plan(longer, directory))
+        assert (again.step, json.loads((again.final / "card.json").read_text())["step"]) == (3, 3)
+    done, whole = (train_runs.lines(tmp_path / n / "metrics.jsonl") for n in ("done", "whole"))
+    assert [line["step"] for line in done] == [1, 2, 3]
+    assert done == whole
+    weights = [
+        (tmp_path / n / "final" / "model.safetensors").read_bytes() for n in ("done", "whole")
+    ]
+    assert weights[0] == weights[1]
+
+
+def test_a_start_that_fails_while_loading_is_mended_under_the_same_name(tmp_path, monkeypatch):
+    def fails(*_):
+        raise UsageError("such a device is not there")
+
+    bad = train_runs.recipe(sft__demonstrations__episodes=2, sft__epochs=1, grpo=None)
+    with monkeypatch.context() as broken:
+        broken.setattr("agemem_eval.policies.session.Session.open", fails)
+        with pytest.raises(UsageError, match="not there"):
+            train_runs.finish(train_runs.plan(bad, tmp_path / "run"))
+    recipe = train_runs.recipe(sft__demonstrations__episodes=3, sft__epochs=1, grpo=None)
+    train_runs.finish(train_runs.plan(recipe, tmp_path / "run"))
+    train_runs.finish(train_runs.plan(recipe, tmp_path / "other"))
+    for name in ("demonstrations.jsonl", "final/model.safetensors", "recipe.json"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
 
 
 def test_nothing_on_disk_is_pickled(trained):

@@ -58,7 +58,7 @@ def test_hundreds_of_short_updates_are_a_line_now_and_then_and_the_last():
 
 def test_the_bar_shows_the_numbers_and_leaves_held_out_results_behind():
     out = io.StringIO()
-    bar = Bar(Console(file=out, force_terminal=True, width=160, highlight=False))
+    bar = Bar(Console(file=out, force_terminal=True, width=200, highlight=False))
     bar.says("demonstrations: 8 episodes")
     bar.begins("sft", 0, 2)
     bar.begins("grpo", 0, 4)
