@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -12,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agemem_example import Doors
 
 from agemem_eval.testing import EnvironmentConformance
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "support" / "example_plugin"))
-from agemem_example import Doors
 
 
 def failures(make: Callable[[], Any]) -> dict[str, str]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from agemem_example import Recent
 
 from agemem_eval.baselines.agemem import AgeMem
 from agemem_eval.harness.errors import DataError
@@ -19,9 +18,6 @@ from agemem_eval.harness.tools import ToolResult, ToolStatus
 from agemem_eval.harness.trace import Trace
 from agemem_eval.harness.types import Services
 from agemem_eval.testing import MemoryConformance
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "support" / "example_plugin"))
-from agemem_example import Recent
 
 
 def failures(make: Callable[[Services], Any]) -> dict[str, str]:
