@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from tiny_groups import group, some_groups, step
-from tiny_model import make_model
 
 from agemem_eval.harness.errors import UsageError
 from agemem_eval.policies.recipe import Lora
@@ -18,22 +17,14 @@ transformers = pytest.importorskip("transformers")
 pytest.importorskip("peft")
 pytestmark = pytest.mark.train
 
-from tiny_learner import RATE, changed, grpo, open_learner, weights  # noqa: E402
+from tiny_learner import BOTH, RATE, SMALL, changed, grpo, open_learner, weights  # noqa: E402
 
 from agemem_eval.policies import forward  # noqa: E402
 from agemem_eval.policies.distributed import Engine  # noqa: E402
 from agemem_eval.policies.grpo import steps_of  # noqa: E402
 
-SMALL = Lora(rank=4, alpha=8)
 GROUPS = some_groups([[0.0, 1.0, 0.4], [0.3, 0.3, 0.3], [1.0, 0.0, 0.0]], seed=3)
 STEPS = steps_of(GROUPS)
-BOTH = pytest.mark.parametrize("lora", [None, SMALL], ids=["whole", "lora"])
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(1)
-    return make_model(tmp_path_factory.mktemp("models") / "tiny", hidden=32)
 
 
 @pytest.fixture

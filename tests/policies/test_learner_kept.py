@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from tiny_groups import some_groups, tiny_folder
-from tiny_model import make_model
 
 from agemem_eval.harness.errors import DataError, UsageError
 from agemem_eval.harness.types import ChatMessage, Completion, Model, ModelInfo, Request, Sampling
@@ -21,7 +20,7 @@ pytest.importorskip("peft")
 pytestmark = pytest.mark.train
 
 from safetensors.torch import load_file, save_file  # noqa: E402
-from tiny_learner import RATE, changed, grpo, open_learner, weights  # noqa: E402
+from tiny_learner import BOTH, RATE, SMALL, changed, grpo, open_learner, weights  # noqa: E402
 
 from agemem_eval.harness.models.hf import HfModel  # noqa: E402
 from agemem_eval.harness.models.hf.live import LiveModel  # noqa: E402
@@ -29,16 +28,8 @@ from agemem_eval.harness.models.inprocess.chat import Chat  # noqa: E402
 from agemem_eval.policies.grpo import steps_of  # noqa: E402
 from agemem_eval.policies.learner import Learner  # noqa: E402
 
-SMALL = Lora(rank=4, alpha=8)
 GROUPS = some_groups([[0.0, 1.0, 0.4], [1.0, 0.0, 0.0]], seed=3)
 STEPS = steps_of(GROUPS)
-BOTH = pytest.mark.parametrize("lora", [None, SMALL], ids=["whole", "lora"])
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(1)
-    return make_model(tmp_path_factory.mktemp("models") / "tiny", hidden=32)
 
 
 def live(learner: Learner) -> LiveModel:

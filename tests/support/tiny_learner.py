@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agemem_eval.policies.learner import Learner
-from agemem_eval.policies.recipe import GrpoRecipe, ModelRecipe
+from agemem_eval.policies.recipe import GrpoRecipe, Lora, ModelRecipe
 
 RATE = 1e-2
+SMALL = Lora(rank=4, alpha=8)
+BOTH = pytest.mark.parametrize("lora", [None, SMALL], ids=["whole", "lora"])
 
 
 def open_learner(folder: Path, *, seed: int = 0, **values: Any) -> Learner:
