@@ -22,10 +22,10 @@ from ..harness.types import ChatMessage, Task
 from ..harness.viewer.reconstruct import State, reconstruct
 from .recipe import Demonstrations, Recipe
 from .rollout import Player
-from .teacher import RULE, Teacher
+from .teacher import Teacher, rule_of
 from .trajectory import Stage, stages_of
 
-FILE = "demonstrations.jsonl"
+FILE = "demonstrations.jsonl"  # of one source
 VERSION = 1  # of the file
 _AT_ONCE = 32  # episodes
 _NO_MATTER = {"data", "memory_base_url", "first", "episodes"}  # of the tasks
@@ -54,12 +54,21 @@ class Demonstration:
         return *(message.content for message in self.messages), self.text
 
 
+def files(recipe: Recipe, directory: Path) -> list[Path]:
+    """The files of a recipe's demonstrations, one for each of several sources."""
+    count = len(recipe.sft.sources) if recipe.sft is not None else 0
+    names = [f"demonstrations-{n}.jsonl" for n in range(1, count + 1)] if count > 1 else [FILE]
+    return [directory / name for name in names]
+
+
 async def demonstrations_of(recipe: Recipe, directory: Path) -> list[Demonstration]:
     """The demonstrations of a recipe: played, or read where they were played before.
 
+    Those of several sources are mixed evenly: at any point about the same share of each has come.
+
     Args:
         recipe: Its `sft.demonstrations` says which.
-        directory: Of the training; the file is `FILE` in it.
+        directory: Of the training, where `files` are.
 
     Raises:
         UsageError: if a task is also one of the evaluation, or none is left to learn from.
@@ -68,27 +77,43 @@ async def demonstrations_of(recipe: Recipe, directory: Path) -> list[Demonstrati
     """
     if recipe.sft is None:
         raise UsageError("recipe: sft is missing: it says what the demonstrations are")
-    wanted = recipe.sft.demonstrations
-    path = directory / FILE
-    kept = _Book(path, _identity(recipe, wanted))
-    if wanted.runs is not None:
-        if not kept.lines:
-            player = Player(recipe, Teacher(wanted.expert), directory.parent)
-            try:
-                held_out = await _held_out(player)
-            finally:
-                await player.close()
-            kept.write(list(_of_run(wanted.runs, wanted.keep, held_out)))
-    else:
-        async for lines in _played(recipe, directory.parent, len(kept.lines)):
+    sources = recipe.sft.sources
+    found = []
+    for number, (source, path) in enumerate(zip(sources, files(recipe, directory), strict=True)):
+        lines = await _lines_of(recipe, source, path)
+        several = len(sources) > 1
+        episodes = [_read(line, path, f"{number + 1} " if several else "") for line in lines]
+        if not any(episodes):
+            where = f".{number}" if several else ""
+            raise UsageError(
+                f"recipe: sft.demonstrations{where}: none of the episodes ended well: choose "
+                "another expert, or keep: all"
+            )
+        found.append(episodes)
+    return list(_unique(_mixed(found)))
+
+
+async def _lines_of(recipe: Recipe, source: Demonstrations, path: Path) -> list[dict[str, Any]]:
+    """The lines of a source's file, once it is complete."""
+    own, runs_dir = recipe.of(source), path.parent.parent
+    kept = _Book(path, _identity(own, source))
+    if source.runs is None:
+        async for lines in _played(recipe, own, source, runs_dir, len(kept.lines)):
             kept.write(lines)
-    found = list(_unique(_read(line, path) for line in kept.lines))
-    if not found:
-        raise UsageError(
-            "recipe: sft.demonstrations: none of the episodes ended well: choose another expert, "
-            "or keep: all"
-        )
-    return found
+    elif not kept.lines:
+        kept.write(list(_of_run(source.runs, source.keep, await _held_out(recipe, runs_dir))))
+    return kept.lines
+
+
+def _mixed(sources: Sequence[Sequence[list[Demonstration]]]) -> Iterator[list[Demonstration]]:
+    """The episodes of all sources, evenly."""
+    placed = [
+        ((at + 0.5) / len(episodes), number, episode)
+        for number, episodes in enumerate(sources)
+        for at, episode in enumerate(episodes)
+    ]
+    placed.sort(key=lambda one: one[:2])
+    return (episode for _, _, episode in placed)
 
 
 def data_hash(demonstrations: Sequence[Demonstration]) -> str:
@@ -103,27 +128,30 @@ def data_hash(demonstrations: Sequence[Demonstration]) -> str:
 # --- played -----------------------------------------------------------------------------------
 
 
-async def _played(recipe: Recipe, runs_dir: Path, done: int) -> AsyncIterator[list[dict[str, Any]]]:
-    """The episodes that are not played yet, a few at a time."""
-    assert recipe.sft is not None
-    wanted = recipe.sft.demonstrations
-    if done >= wanted.episodes:
+async def _played(
+    recipe: Recipe, own: Recipe, source: Demonstrations, runs_dir: Path, done: int
+) -> AsyncIterator[list[dict[str, Any]]]:
+    """The episodes of a source that are not played yet, a few at a time.
+
+    Args:
+        recipe: Whose evaluation none of them may be of.
+        own: The recipe as it holds for the source.
+        source: How they are played.
+        runs_dir: Where the judge's replies are kept.
+        done: How many are played.
+    """
+    if done >= source.episodes:
         return
-    player = Player(recipe, Teacher(wanted.expert, wanted.noise, recipe.seed), runs_dir)
+    player = Player(own, Teacher(source.expert, source.noise, recipe.seed), runs_dir)
     try:
-        split, first = recipe.tasks.split, _first(recipe, wanted)
-        tasks = await player.tasks(split, first, wanted.episodes)
-        _refuse_shared([task.id for task in tasks], await _held_out(player))
+        tasks = await player.tasks(own.tasks.split, own.tasks.first, source.episodes)
+        if own.tasks.played == recipe.tasks.played:
+            _refuse_shared([task.id for task in tasks], await _held_out(recipe, runs_dir))
         for start in range(done, len(tasks), _AT_ONCE):
             some = tasks[start : start + _AT_ONCE]
-            yield await asyncio.gather(*(_episode(player, task, wanted.keep) for task in some))
+            yield await asyncio.gather(*(_episode(player, task, source.keep) for task in some))
     finally:
         await player.close()
-
-
-def _first(recipe: Recipe, wanted: Demonstrations) -> int:
-    """The number of the first task that is played."""
-    return wanted.first if wanted.first is not None else recipe.tasks.first
 
 
 async def _episode(player: Player, task: Task, keep: str) -> dict[str, Any]:
@@ -140,10 +168,13 @@ def _is_kept(episode: Episode, keep: str) -> bool:
     return keep == "all" or (bool(episode.success) and not episode.malformed_outputs)
 
 
-async def _held_out(player: Player) -> set[str]:
+async def _held_out(recipe: Recipe, runs_dir: Path) -> set[str]:
     """The tasks of the evaluation, by id."""
-    held = player.recipe.evaluation
-    return {task.id for task in await player.tasks(held.split, held.first, held.episodes)}
+    held, player = recipe.evaluation, Player(recipe, Teacher(""), runs_dir)
+    try:
+        return {task.id for task in await player.tasks(held.split, held.first, held.episodes)}
+    finally:
+        await player.close()
 
 
 def _refuse_shared(tasks: Iterable[str], held_out: set[str]) -> None:
@@ -244,12 +275,19 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
         raise DataError(f"{path} is damaged ({error}): remove it, and it is made anew") from error
 
 
-def _identity(recipe: Recipe, wanted: Demonstrations) -> dict[str, Any]:
-    """What decides the demonstrations; not how many there are to be."""
-    said = wanted.model_dump(mode="json", exclude={"episodes"}) | {"first": _first(recipe, wanted)}
-    tasks = recipe.tasks.model_dump(mode="json", exclude=_NO_MATTER)
-    agent = recipe.agent.model_dump(mode="json")
-    return {"identity": stable_hash([said, tasks, agent, recipe.seed, RULE])}
+def _identity(own: Recipe, source: Demonstrations) -> dict[str, Any]:
+    """What decides the demonstrations of a source; not how many there are to be.
+
+    Args:
+        own: The recipe as it holds for the source.
+        source: How they are played.
+    """
+    said = source.model_dump(mode="json", exclude={"episodes", "env", "options", "split", "agent"})
+    tasks = own.tasks.model_dump(mode="json", exclude=_NO_MATTER)
+    agent = own.agent.model_dump(mode="json")
+    said |= {"first": own.tasks.first}
+    rule = rule_of(own.tasks.played, source.expert)
+    return {"identity": stable_hash([said, tasks, agent, own.seed, rule])}
 
 
 def _json(value: dict[str, Any]) -> bytes:
@@ -266,12 +304,12 @@ def _line(episode: str, turns: Sequence[_Turn]) -> dict[str, Any]:
     return {"episode": episode, "messages": [list(message) for message in places], "turns": said}
 
 
-def _read(line: dict[str, Any], path: Path) -> list[Demonstration]:
-    """The demonstrations of an episode's line."""
+def _read(line: dict[str, Any], path: Path, prefix: str) -> list[Demonstration]:
+    """The demonstrations of an episode's line; what stands before its name tells the source."""
     try:
         messages = [ChatMessage(role, content) for role, content in line["messages"]]
         return [
-            Demonstration(line["episode"], tuple(messages[i] for i in shown), text, stage)
+            Demonstration(prefix + line["episode"], tuple(messages[i] for i in shown), text, stage)
             for shown, text, stage in line["turns"]
         ]
     except (KeyError, TypeError, ValueError, IndexError) as error:

@@ -73,9 +73,9 @@ async def make_plan_of(recipe: Recipe, directory: Path) -> Plan:
     _check_number(recipe, training)
     model = _check_path(recipe)
     resumed = check_header(directory, recipe, data_hash)
-    shown = recipe.sft.demonstrations.runs if recipe.sft is not None else None
-    if shown is not None and not resumed:
-        RunStore.open(shown)
+    for source in recipe.sft.sources if recipe.sft is not None else ():
+        if source.runs is not None and not resumed:
+            RunStore.open(source.runs)
     writable(directory if directory.exists() else directory.parent)
     for name in NEEDED:
         if importlib.util.find_spec(name) is None:
@@ -158,14 +158,8 @@ async def _find_tasks(
             config = recipe.run_config(split=split, episodes=None)
             (cells[split],) = await make_plan(config, execution, pool, models)
         found = [_part(*part, cells[part[1]].tasks) for part in parts]
-        if recipe.sft is not None and recipe.sft.demonstrations.runs is None:
-            shown = recipe.sft.demonstrations
-            first = shown.first if shown.first is not None else own.first
-            section = "sft.demonstrations"
-            learned = _part(section, own.split, first, shown.episodes, cells[own.split].tasks)
-            _check_overlap(section, learned, found[1])
         _check_overlap("tasks", *found)
-        await _check_expert(recipe, pool, execution)
+        await _check_demonstrations(recipe, pool, execution, found[1])
     finally:
         await pool.close()
         await models.close()
@@ -206,16 +200,29 @@ def _check_number(recipe: Recipe, tasks: Sequence[Task]) -> None:
         )
 
 
-async def _check_expert(recipe: Recipe, pool: EnvPool, execution: Execution) -> None:
-    if recipe.sft is None or recipe.sft.demonstrations.runs is not None:
-        return
-    config = recipe.run_config(split=recipe.tasks.split, episodes=None)
-    options = env_options(config, execution, recipe.tasks.env)
-    experts = (await pool.describe(recipe.tasks.env, options, recipe.tasks.split)).spec.experts
-    expert = recipe.sft.demonstrations.expert
-    if expert not in experts:
-        raise unknown_name(f"recipe value sft.demonstrations.expert: of {recipe.tasks.env},",
-                           expert, experts)  # fmt: skip
+async def _check_demonstrations(
+    recipe: Recipe, pool: EnvPool, execution: Execution, held_out: Sequence[Task]
+) -> None:
+    """Refuse sources of demonstrations whose tasks or expert are not there, or are held out."""
+    sources = recipe.sft.sources if recipe.sft is not None else ()
+    for number, source in enumerate(sources):
+        if source.runs is not None:
+            continue
+        section = f"sft.demonstrations{f'.{number}' if len(sources) > 1 else ''}"
+        own = recipe.of(source)
+        tasks = own.tasks
+        config = own.run_config(split=tasks.split, episodes=None)
+        check_options(config.model_copy(update={"model": tasks.memory_model}))
+        options = env_options(config, execution, tasks.env)
+        found = await pool.describe(tasks.env, options, tasks.split)
+        shown = _part(section, tasks.split, tasks.first, source.episodes, found.tasks)
+        if tasks.played == recipe.tasks.played:
+            _check_overlap(section, shown, held_out)
+        if source.expert not in found.spec.experts:
+            raise unknown_name(
+                f"recipe value {section}.expert: of {tasks.env},", source.expert,
+                found.spec.experts,
+            )  # fmt: skip
 
 
 def _check_path(recipe: Recipe) -> Path | None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BeforeValidator,
     Field,
     ValidationError,
     field_validator,
@@ -18,71 +17,20 @@ from pydantic import (
 )
 
 from ..harness.config import AgentConfig, Execution, RunConfig
-from ..harness.errors import UsageError, unknown_name
+from ..harness.errors import UsageError
 from ..harness.records import stable_hash
-from ..harness.registry import canonical, plugins
 from ..harness.yaml_files import read_yaml
 from .model_recipe import Fresh as Fresh
 from .model_recipe import Lora as Lora
 from .model_recipe import ModelRecipe as ModelRecipe
 from .model_recipe import Share, Strict
-from .refusals import set_value, texts, usage_error
+from .refusals import set_value, usage_error
+from .task_recipe import Demonstrations as Demonstrations
+from .task_recipe import SftRecipe as SftRecipe
+from .task_recipe import TaskRecipe as TaskRecipe
+from .task_recipe import Texts
 
-Texts = Annotated[dict[str, str], BeforeValidator(texts)]
 SUM_TOLERANCE = 1e-3  # of weights that must sum to 1; a third written as 0.333 passes
-
-
-class TaskRecipe(Strict):
-    """Which tasks are played, and with which memory."""
-
-    env: str = "hotpotqa"
-    options: dict[str, Texts] = Field({"hotpotqa": {"form": "three-stage"}})  # as in `run`
-    split: str = "generated-train"
-    first: int = Field(0, ge=0)  # number of the first task used of the split
-    episodes: int | None = Field(None, ge=1)  # how many from there on; None: all
-    memory: str = "agemem"
-    memory_model: str = "heuristic"  # writes summaries; never trained
-    memory_base_url: str | None = None  # where that is served
-    embedder: str = "hashing"
-    data: Path | None = None  # where the environment's files are on this machine
-
-    @field_validator("env")
-    @classmethod
-    def _known(cls, env: str) -> str:
-        env, known = canonical("envs", env), [plugin.name for plugin in plugins("envs")]
-        if env not in known and ":" not in env:
-            raise ValueError(str(unknown_name("environment", env, known)))
-        return env
-
-    @property
-    def played(self) -> str:
-        """The environment whose tasks they are, in stages or as it is."""
-        return self.options.get(self.env, {}).get("env", self.env)
-
-
-class Demonstrations(Strict):
-    """Episodes played by an expert and a teacher of the memory tools."""
-
-    episodes: int = Field(400, ge=1)
-    first: int | None = Field(None, ge=0)  # number of the first task; None: that of `tasks`
-    expert: str = "reader"  # an expert of the environment that knows only what was shown
-    teacher: Literal["notes"] = "notes"
-    noise: Share = 0.0  # how often the teacher leaves a sensible tool call out
-    keep: Literal["success", "all"] = "success"  # which episodes are examples
-    runs: Path | None = None  # or: a run directory of `agemem-eval run` whose turns are learned
-
-
-class SftRecipe(Strict):
-    """Supervised fine-tuning on demonstrations: the warm start."""
-
-    demonstrations: Demonstrations = Demonstrations()
-    epochs: float = Field(3, gt=0)
-    batch_tokens: int = Field(8192, ge=64)  # of an update; what prompts have in common counts once
-    learning_rate: float = Field(1e-3, gt=0)  # the highest
-    warmup: Share = 0.05  # of all updates
-    schedule: Literal["cosine", "constant"] = "cosine"  # after the warm-up; cosine: down to 0
-    weight_decay: float = Field(0.01, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
 
 
 class Retained(Strict):
@@ -221,6 +169,7 @@ class Sampler(Strict):
     options: Texts = Field({})  # of the engine
 
 
+_AS_ELSEWHERE = ("env", "options", "split", "agent")  # of a source: where they are left out
 _AGENT: dict[str, Any] = {"shots": 0, "context_tokens": 2048, "max_tokens": 256}  # if not given
 
 
@@ -268,11 +217,12 @@ class Recipe(Strict):
                     "model.fresh: what is made from nothing must learn to speak first: add sft"
                 )
             room = self.model.fresh.positions
-            if self.agent.context_tokens + self.agent.max_tokens > room:
-                raise ValueError(
-                    f"agent.context_tokens {self.agent.context_tokens} and agent.max_tokens "
-                    f"{self.agent.max_tokens} exceed the model's {room} positions"
-                )
+            for agent in (self.agent, *(self.of(source).agent for source in self.sft.sources)):
+                if agent.context_tokens + agent.max_tokens > room:
+                    raise ValueError(
+                        f"agent.context_tokens {agent.context_tokens} and agent.max_tokens "
+                        f"{agent.max_tokens} exceed the model's {room} positions"
+                    )
         played, score = self.tasks.played, self.reward.task_score
         if score in ("f1", "em", "judge") and played != "hotpotqa":
             raise ValueError(
@@ -281,6 +231,22 @@ class Recipe(Strict):
         if score == "progress" and played == "hotpotqa":
             raise ValueError("reward.task_score: hotpotqa tells no progress; use f1, em or success")
         return self
+
+    def of(self, source: Demonstrations) -> Recipe:
+        """The recipe as it holds for a source of demonstrations: tasks, agent, and that source."""
+        own = {"env": source.env, "options": source.options, "split": source.split}
+        given: dict[str, Any] = {k: v for k, v in own.items() if v is not None}
+        if "env" in given and given["env"] != self.tasks.env:
+            given = {"options": {}, "split": "generated-train", "first": 0, **given}
+        if source.first is not None:
+            given["first"] = source.first
+        limits = source.agent.model_dump(exclude_none=True)
+        sft = self.sft.model_copy(update={"demonstrations": source}) if self.sft else None
+        return self.model_copy(update={
+            "tasks": self.tasks.model_copy(update=given),
+            "agent": self.agent.model_copy(update=limits),
+            "sft": sft,
+        })  # fmt: skip
 
     @property
     def series(self) -> str:
@@ -305,6 +271,12 @@ class Recipe(Strict):
             values["tasks"].pop(key)
         values["reward"].pop("judge_base_url")
         values["sampler"] = {"engine": self.sampler.engine}
+        shown = values["sft"]["demonstrations"] if values["sft"] is not None else []
+        for source in shown if isinstance(shown, list) else [shown]:
+            limits = {k: v for k, v in source["agent"].items() if v is not None}
+            for key in _AS_ELSEWHERE:
+                if not (limits if key == "agent" else source[key]):
+                    del source[key]  # a key that was left out changes no hash
         return values
 
     @property

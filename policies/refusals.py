@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from ..harness.errors import UsageError, unknown_name
 
 _SHOWN = 200  # characters of a value that is refused
+ONE, SEVERAL = "<one>", "<several>"  # of a section that may be a list; in no key that is told
 
 
 def set_value(values: dict[str, Any], dotted: str, value: Any) -> None:
@@ -39,10 +40,11 @@ def texts(options: Any) -> Any:
 def usage_error(error: ValidationError, root: type[BaseModel]) -> UsageError:
     """The first problem of a pydantic error as one line, with the key, or the nearest one."""
     first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
+    loc = tuple(part for part in first["loc"] if part not in (ONE, SEVERAL))
+    where = ".".join(map(str, loc))
     problem = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        return unknown_name("recipe key", where, _keys_beside(first["loc"], root))
+        return unknown_name("recipe key", where, _keys_beside(loc, root))
     said = textwrap.shorten(repr(first["input"]), _SHOWN, placeholder="…")
     given = "" if isinstance(first["input"], dict | BaseModel) else f" (given: {said})"
     return UsageError(f"recipe: {where}: {problem}{given}" if where else f"recipe: {problem}")
@@ -52,12 +54,15 @@ def _keys_beside(loc: tuple[int | str, ...], root: type[BaseModel]) -> list[str]
     """The known keys of the section in which an unknown one stands, dotted."""
     model: Any = root
     for part in loc[:-1]:
-        model = _section_type(model.model_fields[str(part)].annotation)
+        if isinstance(part, str):  # a number is one of a list
+            model = _section_type(model.model_fields[part].annotation)
     prefix = "".join(f"{part}." for part in loc[:-1])
     return [prefix + name for name in model.model_fields]
 
 
 def _section_type(annotation: Any) -> Any:
-    """The section of a field, which may be optional."""
-    candidates = [annotation, *getattr(annotation, "__args__", ())]
-    return next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    """The section of a field, which may be optional, or one of several; None for another field."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = (getattr(annotation, "__origin__", None), *getattr(annotation, "__args__", ()))
+    return next((found for a in inner if a is not None and (found := _section_type(a))), None)

@@ -25,8 +25,8 @@ from .checkpoints import (
     whole_folder,
     write_header,
 )
-from .demonstrations import FILE as DEMONSTRATIONS
 from .demonstrations import Demonstration, demonstrations_of
+from .demonstrations import files as demonstration_files
 from .fresh import make_fresh
 from .launched import Team, accelerator
 from .logs import BOARD, FILES
@@ -78,7 +78,8 @@ def _clear(directory: Path, observer: Observer) -> None:
     if (directory / HEADER).is_file():
         observer.says(f"an earlier start of {directory.name} learned nothing; begun anew")
     with disk(f"the training {directory}"):
-        for name in (*FILES, BOARD, DEMONSTRATIONS, "base", "scratch"):
+        shown = [path.name for path in directory.glob("demonstrations*.jsonl")]
+        for name in (*FILES, BOARD, *shown, "base", "scratch"):
             path = directory / name
             if path.is_dir():
                 shutil.rmtree(path)
@@ -111,10 +112,13 @@ async def _phases(session: Session) -> Trained:
 async def _demonstrations(session: Session) -> list[Demonstration]:
     """What is learned from; played once, and read from then on."""
     recipe = session.recipe
-    if recipe.sft is not None and not (session.directory / DEMONSTRATIONS).is_file():
-        wanted = recipe.sft.demonstrations
-        where = f"of the run {wanted.runs}" if wanted.runs is not None else "played by the teacher"
-        session.observer.says(f"demonstrations: {wanted.episodes} episodes, {where}")
+    if recipe.sft is not None:
+        paths = demonstration_files(recipe, session.directory)
+        for source, path in zip(recipe.sft.sources, paths, strict=True):
+            if not path.is_file():
+                env = f" of {source.env}" if source.env is not None else ""
+                how = f"of the run {source.runs}" if source.runs else "played by the teacher"
+                session.observer.says(f"demonstrations: {source.episodes} episodes{env}, {how}")
     return await demonstrations_of(recipe, session.directory)
 
 

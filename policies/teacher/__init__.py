@@ -16,12 +16,18 @@ import random
 from ...harness.errors import unknown_name
 from ...harness.models import ModelBase
 from ...harness.types import EpisodeView, Model, ModelInfo
-from .minds import known
+from .minds import KNOWN, known
 from .questions import UNKNOWN as UNKNOWN
 from .questions import Questions
 from .world import World
 
-RULE = "1"  # changes whenever what the teacher writes does
+RULES = {"questions": "1", "worlds": "2"}  # change whenever what the teacher writes does
+
+
+def rule_of(env: str, expert: str) -> str:
+    """The rule by which the teacher writes in an environment, as itself or within three stages."""
+    acts = env in KNOWN and KNOWN[env].expert == expert
+    return RULES["worlds" if acts else "questions"]
 
 
 class Teacher(ModelBase):
@@ -38,7 +44,7 @@ class Teacher(ModelBase):
             f"teacher ({expert})",
             oracle=True,
             writes=False,
-            identity={"provider": "teacher", "expert": expert, "rule": RULE, "noise": noise},
+            identity={"provider": "teacher", "expert": expert, "rule": RULES, "noise": noise},
         )
         self._expert, self._noise, self._seed = expert, noise, seed
 

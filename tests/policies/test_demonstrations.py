@@ -14,7 +14,14 @@ from agemem_eval.harness.config import Execution, RunConfig
 from agemem_eval.harness.errors import DataError, UsageError
 from agemem_eval.harness.runner import run
 from agemem_eval.policies import demonstrations
-from agemem_eval.policies.demonstrations import FILE, Demonstration, data_hash, demonstrations_of
+from agemem_eval.policies.demonstrations import (
+    FILE,
+    Demonstration,
+    data_hash,
+    demonstrations_of,
+    files,
+)
+from agemem_eval.policies.preflight import make_plan_of
 from agemem_eval.policies.recipe import Recipe, make_recipe
 
 STAGED = {"form": "three-stage", "exposure": "each", "distractors": "1", "paragraphs": "2"}
@@ -117,3 +124,79 @@ def test_the_turns_of_a_run_are_what_its_model_was_asked(tmp_path: Path) -> None
     assert any("<tool_call>" in one.text for one in found)
     with pytest.raises(UsageError, match="also tasks of evaluation"):
         shown(tmp_path / "again", runs=str(tmp_path / "r"), evaluation=1)
+
+
+ALFWORLD = {"env": "alfworld", "expert": "explorer", "episodes": 3, "agent": {"max_steps": 40}}
+
+
+def mixed(*sources: dict[str, Any], evaluation: int = 4000, **tasks: Any) -> Recipe:
+    return make_recipe({
+        "name": "mixed",
+        "model": {"fresh": {"positions": 8192}},
+        "sft": {"demonstrations": list(sources)},
+        "agent": {"shots": 0, "context_tokens": 4096, "max_tokens": 256},
+        "tasks": tasks or {"options": {"hotpotqa": STAGED}, "episodes": 8},
+        "evaluation": {"first": evaluation, "episodes": 2},
+        "reward": {"task_score": "success"},
+    })  # fmt: skip
+
+
+def test_several_sources_have_a_file_each_and_are_mixed(tmp_path: Path) -> None:
+    recipe_ = mixed({"episodes": 2}, ALFWORLD)
+    found = asyncio.run(demonstrations_of(recipe_, tmp_path))
+    order = list(dict.fromkeys(one.episode.partition(" ")[0] for one in found))
+    episodes = list(dict.fromkeys(one.episode for one in found))
+    assert order == ["2", "1"]
+    assert [name[0] for name in episodes] == ["2", "1", "2", "1", "2"]
+    assert {one.stage for one in found if one.episode.startswith("2")} == {3}
+    assert [path.is_file() for path in files(recipe_, tmp_path)] == [True, True]
+    assert not (tmp_path / FILE).exists()
+    files(recipe_, tmp_path)[1].write_bytes(b"")
+    assert asyncio.run(demonstrations_of(recipe_, tmp_path)) == found
+
+
+def test_a_lone_source_in_a_list_is_as_one_without(
+    played: tuple[Path, list[Demonstration]], tmp_path: Path
+) -> None:
+    assert asyncio.run(demonstrations_of(mixed({"episodes": 4}), tmp_path)) == played[1]
+
+
+def test_no_source_may_show_what_is_evaluated_in_stages_or_not(tmp_path: Path) -> None:
+    staged = {
+        "env": "three-stage", "options": {"three-stage": {"env": "alfworld"}},
+        "first": 100, "episodes": 5,
+    }  # fmt: skip
+    clash = mixed(
+        {"episodes": 1}, {"env": "hotpotqa", "expert": "reader", "episodes": 1}, evaluation=0
+    )
+    with pytest.raises(UsageError, match=r"1 tasks of sft\.demonstrations"):
+        asyncio.run(demonstrations_of(clash, tmp_path / "a"))
+    clash = mixed(ALFWORLD, evaluation=1, **staged)
+    with pytest.raises(UsageError, match=r"2 tasks of sft\.demonstrations"):
+        asyncio.run(demonstrations_of(clash, tmp_path / "b"))
+    with pytest.raises(UsageError, match=r"2 tasks of sft\.demonstrations are also"):
+        asyncio.run(make_plan_of(clash, tmp_path / "c"))
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        (ALFWORLD | {"expert": "reader"}, r"sft\.demonstrations\.1\.expert: of alfworld.*'reader'"),
+        (ALFWORLD | {"first": 10**6}, r"sft\.demonstrations\.1\.first 1000000"),
+        (ALFWORLD | {"options": {"alfworld": {"engin": "x"}}}, r"engin"),
+    ],
+)
+def test_what_a_source_cannot_have_is_told_before_anything_is_played(
+    source: dict[str, Any], problem: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=problem):
+        asyncio.run(make_plan_of(mixed({"episodes": 1}, source), tmp_path))
+
+
+def test_keys_of_sources_that_are_left_out_change_no_hash() -> None:
+    assert mixed({"episodes": 2}).hash == mixed({"episodes": 2, "env": None}).hash
+    assert mixed({"episodes": 2}).hash != mixed({"episodes": 2}, {"episodes": 2}).hash
+    with pytest.raises(UsageError, match=r"unknown recipe key 'sft\.demonstrations\.0\.agent\.x'"):
+        mixed({"agent": {"x": 1}})
+    with pytest.raises(UsageError, match=r"context_tokens 9000 .* exceed the model's"):
+        mixed({"agent": {"context_tokens": 9000}})
