@@ -138,12 +138,12 @@ def _setting(pair: str) -> tuple[str, Any]:
 
 def _follow(plan: Plan) -> int:
     """Do the share of a process that another one leads, which alone hears signals and writes."""
-    from .launched import Team, accelerator
+    from .launched import launched_team
     from .team import check_team, follow
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    team = Team(accelerator())
+    team = launched_team()
     check_team(plan.recipe, team)
     asyncio.run(follow(team, plan.recipe))
     return 0

@@ -146,11 +146,14 @@ class TokenScorer(nn.Module):  # type: ignore[misc]  # torch is not installed wh
 
     Args:
         model: Of transformers; its adapter, if any, within its layers.
+        dtype: Forwards are in bfloat16 where this is; sums and weights stay as they are.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, dtype: str = "float32") -> None:
         super().__init__()
-        self.model = model
+        self.model, self._half = model, dtype == "bfloat16"
+        vocabulary = model.get_output_embeddings().weight.shape[0]  # before an engine splits it
+        self._rows = max(1, _LOGITS // vocabulary)
         self._windows = attention_windows(model.config)
 
     def forward(
@@ -163,10 +166,15 @@ class TokenScorer(nn.Module):  # type: ignore[misc]  # torch is not installed wh
             temperature: Logits are divided by it: the policy that draws at it.
             entropy: Whether to give the distributions' entropies [n] in nats too, without gradient.
         """
+        with torch.autocast(packed.ids.device.type, torch.bfloat16, enabled=self._half):
+            return self._scored(packed, temperature, entropy)
+
+    def _scored(
+        self, packed: Packed, temperature: float, entropy: bool
+    ) -> tuple[Tensor, Tensor | None]:
         hidden = self._hidden(packed)
         hidden = hidden.flatten(0, 1)[packed.sources]
-        head = self.model.get_output_embeddings()
-        size = max(1, _LOGITS // head.weight.shape[0])
+        head, size = self.model.get_output_embeddings(), self._rows
         again = torch.is_grad_enabled() and len(hidden) > size
         parts = []
         for rows, targets in zip(hidden.split(size), packed.targets.split(size), strict=True):

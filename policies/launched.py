@@ -18,6 +18,8 @@ from ..harness.errors import MissingExtraError
 
 T = TypeVar("T")
 _NOTHING = object()
+# What `accelerate launch` sets where weights shall be split.
+_SPLITS = {"ACCELERATE_USE_FSDP": "fsdp", "ACCELERATE_USE_DEEPSPEED": "deepspeed"}
 
 
 def leads() -> bool:
@@ -29,22 +31,33 @@ def _launched() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def accelerator() -> Any:
-    """The `accelerate.Accelerator` of this process; None where it trains alone.
+def launched_team() -> Team:
+    """The processes that were launched together with this one, which now meet.
+
+    What the launcher was told of FSDP and DeepSpeed is for this package's engines: accelerate and
+    transformers, which would otherwise load weights in parts of their own, are not told.
 
     Raises:
-        MissingExtraError: without accelerate.
+        MissingExtraError: without accelerate, where there are several.
     """
     if _launched() == 1:
-        return None
+        return Team()
     try:
         from accelerate import Accelerator
     except ImportError as error:
         raise MissingExtraError("accelerate", "train") from error
     from accelerate.utils import InitProcessGroupKwargs
 
+    asked = [name for flag, name in _SPLITS.items() if _true(os.environ.pop(flag, ""))]
     # The others wait for as long as the first one evaluates, writes, or makes demonstrations.
-    return Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))])
+    waits = InitProcessGroupKwargs(timeout=timedelta(days=7))
+    accelerator = Accelerator(kwargs_handlers=[waits])
+    kind = str(accelerator.distributed_type.value)
+    return Team(accelerator, asked[0] if asked else "copies" if kind.startswith("MULTI_") else kind)
+
+
+def _true(said: str) -> bool:
+    return said.lower() in ("true", "1")
 
 
 class Team:
@@ -52,10 +65,15 @@ class Team:
 
     Args:
         accelerator: Of `accelerate`; None: this process is the whole team.
+        weights: How they share a model's weights.
+
+    Attributes:
+        weights: `copies`: each has them all; `fsdp` or `deepspeed`: each has a part; or what else
+            accelerate calls it.
     """
 
-    def __init__(self, accelerator: Any = None) -> None:
-        self._accelerator = accelerator
+    def __init__(self, accelerator: Any = None, weights: str = "copies") -> None:
+        self._accelerator, self.weights = accelerator, weights
 
     @property
     def accelerator(self) -> Any:

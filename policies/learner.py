@@ -1,8 +1,10 @@
 """The model that is trained: its weights, its optimizer, and one update at a time.
 
 The weights are the very ones that the sampler decodes with (`Learner.loaded`), so nothing is
-copied between drawing and learning. Between updates the model is in evaluation mode. No update may
-run while something is decoded; after one, what was cached is stale (`LiveModel.forget`).
+copied between drawing and learning; but where they are split over processes, `loaded` is a whole
+copy in each, for drawing and saving, which `refresh` brings up to date. Between updates the model
+is in evaluation mode. No update may run while something is decoded; after one, what was cached is
+stale (`LiveModel.forget`).
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +21,16 @@ import torch
 from torch import Tensor, nn
 
 from ..harness.errors import UsageError
-from ..harness.models.hf.weights import Loaded, load
+from ..harness.models.hf.weights import Loaded
 from .adapters import Adapter
-from .distributed import Engine, Tally
-from .forward import Packed, TokenScorer, check_understood, pack
+from .distributed import Engine, Tally, engine_of
+from .forward import Packed, TokenScorer, pack
 from .grpo import Objective
+from .launched import Team
 from .optimizer import Optimizer
 from .recipe import GrpoRecipe, ModelRecipe
 from .trajectory import Group, Step
+from .weights import Whole, load_to_train
 
 BATCH_TOKENS = 16_384  # of a forward, where nothing else is said
 
@@ -38,7 +42,7 @@ class Learner:
     """A policy, and how it is changed. Made by `open`.
 
     Attributes:
-        loaded: Model, tokenizer and stop tokens, as `LiveModel` takes them.
+        loaded: Model, tokenizer and stop tokens, as `LiveModel` takes them; see `refresh`.
         engine: What several processes have in common.
     """
 
@@ -50,12 +54,15 @@ class Learner:
         engine: Engine,
         seed: int,
     ) -> None:
-        self.recipe, self.loaded, self.engine = recipe, loaded, engine
+        self.recipe, self.engine = recipe, engine
         self._adapter, self._seed, self._model = adapter, seed, loaded.model
+        self._whole = Whole(loaded, adapter, engine)  # before an engine splits the model
+        self.loaded = self._whole.loaded
+        self._device = engine.device or loaded.model.device
         self._frozen: Any = None  # a second model, the reference of one without an adapter
         if recipe.gradient_checkpointing:
             self._model.activation_checkpointing_enable({"use_reentrant": False})
-        self._optimizer = Optimizer(self._model, TokenScorer(self._model), engine)
+        self._optimizer = Optimizer(self._model, TokenScorer(self._model, recipe.dtype), engine)
         self._scorer: Any = self._optimizer.scorer
 
     @classmethod
@@ -67,7 +74,7 @@ class Learner:
         *,
         adapter: Path | None = None,
         reference: Path | None = None,
-        accelerator: Any = None,
+        team: Team | None = None,
     ) -> Learner:
         """Load a model to train.
 
@@ -78,24 +85,25 @@ class Learner:
             adapter: A saved adapter to go on with; None: a new one, which changes nothing yet.
             reference: A folder with what the KL term holds to: a whole model; with LoRA an adapter
                 of this base, or the base itself. None: `hold_reference` says.
-            accelerator: Of `accelerate`, where several processes train together.
+            team: The processes that train together; None: this one alone.
 
         Raises:
             DataError: for files that are missing, damaged or pickled.
             UsageError: for a device that is not there, or a model that cannot be trained here.
             MissingExtraError: without peft where LoRA is asked for.
         """
-        loaded, adapted = _load(recipe, folder), None
+        engine, adapted = engine_of(team or Team()), None
+        loaded = load_to_train(recipe, folder, engine)
         if recipe.lora is not None:
             adapted = Adapter(loaded.model, recipe.lora, adapter, seed)
             loaded = replace(loaded, model=adapted.model.eval())
         else:
             loaded.model.requires_grad_(True)
-        learner = cls(recipe, loaded, adapted, Engine(accelerator), seed)
         if reference is not None and adapted is not None:
             adapted.hold_saved(reference)
-        elif reference is not None:
-            learner._freeze(_load(recipe, reference).model)
+        learner = cls(recipe, loaded, adapted, engine, seed)
+        if reference is not None and adapted is None:
+            learner._freeze(load_to_train(recipe, reference, engine).model)
         return learner
 
     @property
@@ -115,13 +123,14 @@ class Learner:
         With LoRA that needs no second model: the adapter is copied, or switched off where it
         changes nothing yet.
         """
-        if self._adapter is not None:
-            self._adapter.hold()
+        self.refresh()
+        if self._adapter is not None and self._whole.adapter is not None:
+            self._adapter.hold(self._whole.adapter.weights())
         else:
-            self._freeze(copy.deepcopy(self._model))
+            self._freeze(copy.deepcopy(self.loaded.model))
 
     def _freeze(self, model: Any) -> None:
-        scorer = TokenScorer(model.eval().requires_grad_(False))
+        scorer = TokenScorer(model.eval().requires_grad_(False), self.recipe.dtype)
         self._frozen = self.engine.prepare_frozen(scorer)
 
     # --- what it computes ---------------------------------------------------------------------
@@ -154,14 +163,13 @@ class Learner:
     def _score(
         self, packs: Sequence[Packed], size: int, temperature: float, reference: bool
     ) -> Tensor:
-        found = torch.full((size,), math.nan, device=self._model.device)
+        found = torch.full((size,), math.nan, device=self._device)
         scorer, held = self._scorer, contextlib.nullcontext()
         if reference:
             scorer, held = self._reference()
         with held, torch.no_grad():
-            for packed in self._paced(packs):
-                with self._precision():
-                    found[packed.order] = scorer(packed, temperature)[0].float()
+            for packed, _ in self._paced(packs):
+                found[packed.order] = scorer(packed, temperature)[0].float()
         return found
 
     def _reference(self) -> tuple[Any, Any]:
@@ -182,17 +190,16 @@ class Learner:
             )
         return pack(steps, batch_tokens, share)
 
-    def _paced(self, packs: Sequence[Packed]) -> Iterator[Packed]:
-        """The packs on the model's device; and empty ones while other processes have more."""
-        device = self._model.device
+    def _paced(self, packs: Sequence[Packed]) -> Iterator[tuple[Packed, bool]]:
+        """The packs on the model's device, and which is the last.
+
+        While other processes have more of them there are empty ones.
+        """
+        device = self._device
         most = int(self.engine.most(torch.tensor([len(packs)], device=device)))
         for i in range(most):
-            yield (packs[i] if i < len(packs) else Packed.nothing()).to(device)
-
-    def _precision(self) -> Any:
-        """Forwards in bfloat16 where the recipe says so; sums and weights stay as they are."""
-        half = self.recipe.dtype == "bfloat16"
-        return torch.autocast(self._model.device.type, torch.bfloat16, enabled=half)
+            packed = packs[i] if i < len(packs) else Packed.nothing()
+            yield packed.to(device), i == most - 1
 
     # --- updates ------------------------------------------------------------------------------
 
@@ -253,7 +260,7 @@ class Learner:
             UsageError: where a reference or the sampler's log-probabilities are wanted and are
                 not there.
         """
-        objective = Objective(groups, grpo, self.engine, self._model.device)
+        objective = Objective(groups, grpo, self.engine, self._device)
         packs = self._packs(objective.steps, grpo.batch_tokens, grpo.prefix_sharing)
         if grpo.beta:
             objective.reference = self._score(packs, objective.size, grpo.temperature, True)
@@ -277,20 +284,20 @@ class Learner:
         `rates` are of learning and of weight decay, and the largest norm of the gradient. Without
         a single pack nothing is changed, also not by earlier gradients or decay.
         """
-        total = torch.zeros((), dtype=torch.float64, device=self._model.device)
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
         learning_rate, weight_decay, max_norm = rates
         self._optimizer.begin(learning_rate, weight_decay)
         norm, some = 0.0, False
         with self._training(dropout):
-            for packed in self._paced(packs):
-                with self._precision():
-                    logprobs, entropies = self._scorer(packed, temperature, True)
+            for packed, last in self._paced(packs):
+                logprobs, entropies = self._scorer(packed, temperature, True)
                 loss = loss_of(packed, logprobs, entropies)
-                self.engine.backward(loss)
+                self.engine.backward(loss, last)
                 total += loss.detach()
                 some = True
             if some:
                 norm = self._optimizer.step(max_norm)
+                self._whole.stale = True
         return {
             "loss": self.engine.sum(float(total)),
             "grad_norm": norm,
@@ -318,53 +325,41 @@ class Learner:
 
     # --- what is kept -------------------------------------------------------------------------
 
+    def refresh(self) -> None:
+        """Bring `loaded` up to date, where it is a copy; called by all processes."""
+        self._whole.refresh(self._model)
+
     def reset_optimizer(self) -> None:
         """Forget the moments of earlier updates, as between SFT and RL."""
         self._optimizer.reset()
 
-    def state(self) -> dict[str, Tensor]:
-        """What a resumed training needs beside the weights, for safetensors."""
-        return self._optimizer.state()
+    def state(self, keep: bool = True) -> dict[str, Tensor]:
+        """What a resumed training needs beside the weights, for safetensors.
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
+        Whole also where it is split over processes; all of them call this.
+
+        Args:
+            keep: False: it is only gathered for another process.
+        """
+        return self._optimizer.state(keep)
+
+    def restore(self, path: Path) -> None:
         """Take up what `state` gave.
+
+        Args:
+            path: The file that it was written to.
 
         Raises:
             DataError: if it is of another model.
         """
-        self._optimizer.restore(state)
+        self._optimizer.restore(path)
 
     def save(self, folder: Path) -> None:
         """Write the model as transformers does, or the adapter as peft does, and the tokenizer.
 
+        Where weights are split over processes, those of the newest `refresh`.
+
         Args:
             folder: Made if it is not there.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        if self._adapter is not None:
-            self._adapter.save(folder, self.recipe.path or "")
-        else:
-            self._model.save_pretrained(folder)
-        self.loaded.tokenizer.save_pretrained(folder)
-
-
-def _load(recipe: ModelRecipe, folder: Path) -> Loaded:
-    """A model to train: float32, but for a frozen base in bfloat16 under an adapter."""
-    dtype = recipe.dtype if recipe.lora is not None else "float32"
-    loaded = load(
-        folder, None, dtype, recipe.device, recipe.threads,
-        trust_remote_code=recipe.trust_remote_code,
-    )  # fmt: skip
-    check_understood(loaded.model)
-    _without_dropout(loaded.model)
-    return loaded
-
-
-def _without_dropout(model: Any) -> None:
-    """Switch a model's own dropout off: what is trained must be what draws."""
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        for name, value in list(vars(module).items()):
-            if name.endswith("dropout") and isinstance(value, float):
-                setattr(module, name, 0.0)
+        self._whole.save(folder, self.recipe.path or "")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import safetensors
 import torch
 from torch import Tensor, nn
 
@@ -31,13 +33,18 @@ class Optimizer:
     def __init__(self, model: Any, scorer: nn.Module, engine: Engine) -> None:
         self.updates = 0
         self._engine = engine
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in parameters if (p.ndim > 1) == decays], "decays": decays}
-            for decays in (True, False)  # biases and the scales of norms do not
-        ]
-        inner = torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0)
-        self.scorer, self._inner = engine.prepare(scorer, inner)
+        trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        self._shapes = {name: p.shape for name, p in trained}  # whole; an engine may split them
+
+        def adamw() -> torch.optim.Optimizer:
+            parameters = [p for p in model.parameters() if p.requires_grad]
+            groups = [
+                {"params": [p for p in parameters if (p.ndim > 1) == decays], "decays": decays}
+                for decays in (True, False)  # biases and the scales of norms do not
+            ]
+            return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0)
+
+        self.scorer, self._inner = engine.prepare(scorer, adamw)
         named = model.named_parameters()  # now, since an engine may have put others in their place
         self._named: dict[str, nn.Parameter] = {name: p for name, p in named if p.requires_grad}
 
@@ -57,31 +64,41 @@ class Optimizer:
         Returns:
             The gradient's norm. If it is no finite number, weights and moments stay as they are.
         """
-        norm = self._engine.clip(list(self._named.values()), max_norm)
-        if math.isfinite(norm):
-            self._inner.step()
-            self.updates += 1
+        norm = self._engine.update(self._inner, list(self._named.values()), max_norm)
+        self.updates += math.isfinite(norm)
         self._inner.zero_grad(set_to_none=True)
         return norm
 
     def reset(self) -> None:
         """Forget the moments of earlier updates."""
-        self._inner.state.clear()
+        self._engine.forget(self._inner)
 
-    def state(self) -> dict[str, Tensor]:
-        """Moments and the number of updates, for safetensors."""
+    def state(self, keep: bool = True) -> dict[str, Tensor]:
+        """Moments, whole, and the number of updates, for safetensors; called by all processes.
+
+        Args:
+            keep: False: they are only gathered for another process, and let go of.
+        """
         kept = {"updates": torch.tensor(self.updates)}
         for name, parameter in self._named.items():
-            for key, value in self._inner.state.get(parameter, {}).items():
-                kept[f"{key}.{name}"] = torch.as_tensor(value).detach().cpu().clone()
+            for key, value in self._engine.moments(self._inner, parameter).items():
+                if keep:
+                    kept[f"{key}.{name}"] = value.cpu().clone()
         return kept
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
+    def restore(self, path: Path) -> None:
         """Take up what `state` gave.
+
+        Args:
+            path: The safetensors file that it is in.
 
         Raises:
             DataError: if it is of another model.
         """
+        with safetensors.safe_open(path, "pt") as file:
+            self._take(_Lazy(file))
+
+    def _take(self, state: Mapping[str, Tensor]) -> None:
         problem = self._unlike(state)
         if problem is not None:
             raise DataError(f"the optimizer's state is of another model: {problem}")
@@ -89,10 +106,7 @@ class Optimizer:
         for name, parameter in self._named.items():
             if f"step.{name}" in state:
                 found = {key: state[f"{key}.{name}"] for key in _MOMENTS}
-                self._inner.state[parameter] = {
-                    key: value.clone() if key == "step" else value.to(parameter.device, copy=True)
-                    for key, value in found.items()
-                }
+                self._engine.take_moments(self._inner, parameter, found)
         self.updates = int(state["updates"])
 
     def _unlike(self, state: Mapping[str, Tensor]) -> str | None:
@@ -104,6 +118,24 @@ class Optimizer:
         needed = ["updates"] + [f"{key}.{name}" for key in _MOMENTS for name in present]
         if lacking := [key for key in needed if key not in state]:
             return f"it lacks {lacking[0]!r}"
-        moments = [(f"{key}.{name}", self._named[name]) for key in _MOMENTS[1:] for name in present]
-        differ = [key for key, parameter in moments if state[key].shape != parameter.shape]
+        moments = [(f"{key}.{name}", name) for key in _MOMENTS[1:] for name in present]
+        differ = [key for key, name in moments if state[key].shape != self._shapes[name]]
         return f"{differ[0]!r} has another shape" if differ else None
+
+
+class _Lazy(Mapping[str, Tensor]):
+    """The tensors of a safetensors file, each read when it is asked for."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._file.keys():  # noqa: SIM118 - a file, not a mapping
+            raise KeyError(name)
+        return self._file.get_tensor(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._file.keys())
+
+    def __len__(self) -> int:
+        return len(self._file.keys())

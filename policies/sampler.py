@@ -38,6 +38,10 @@ class Trained(Protocol):
 
     loaded: Loaded
 
+    def refresh(self) -> None:
+        """Bring `loaded` up to date, where it is a copy."""
+        ...
+
     def save(self, folder: Path) -> None:
         """Write the weights, or the adapter where that is what is trained."""
         ...
@@ -114,8 +118,8 @@ def make_sampler(recipe: Recipe, learner: Trained, *, base: Path, scratch: Path)
 
 
 def _live(recipe: Recipe, learner: Trained, name: str) -> Sampler:
-    from ..harness.models.inprocess.chat import Chat
     from ..harness.models.hf.live import LiveModel
+    from ..harness.models.inprocess.chat import Chat
 
     options = checked_options(_InProcess, **_given(recipe))
 
@@ -124,6 +128,7 @@ def _live(recipe: Recipe, learner: Trained, name: str) -> Sampler:
 
         async def sync(self) -> None:
             """See `Sampler.sync`."""
+            learner.refresh()
             await self.forget()
 
     chat = Chat(learner.loaded.tokenizer, None, {}, name)

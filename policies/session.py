@@ -117,7 +117,7 @@ class Session:
                 self.team, recipe.model, base, recipe.seed, adapter=adapter, reference=reference
             )
         if path is not None:
-            learner.restore(safetensors.torch.load_file(path / OPTIMIZER))
+            learner.restore(path / OPTIMIZER)
         learner.updates = done
         return learner
 

@@ -7,9 +7,12 @@ all have done. So what is decided, logged and written is decided, logged and wri
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from ..harness.errors import InfraError, ModelError, UsageError
 from ..harness.types import Task
@@ -18,7 +21,9 @@ from .learner import Learner
 from .recipe import GrpoRecipe, Recipe
 from .rollout import Batch, Player, add_up
 from .sampler import Sampler, make_sampler
+from .sharded import check_fsdp
 from .trajectory import Group, Step
+from .zero import check_zero
 
 END = "end"
 
@@ -27,17 +32,27 @@ def check_team(recipe: Recipe, team: Team) -> None:
     """Refuse what a team cannot do.
 
     Raises:
-        UsageError: for a vLLM server each, or weights that are split over processes.
+        UsageError: for a vLLM server each, or a way to split weights that is not supported.
+        MissingExtraError: without DeepSpeed, where it is asked for.
     """
     if team.size == 1:
         return
     if recipe.sampler.engine != "hf":
         raise UsageError("recipe: sampler.engine vllm is for one process: use hf under a launcher")
-    kind = str(team.accelerator.distributed_type.value)
-    if not kind.startswith("MULTI_"):
+    precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if precision != "no":
         raise UsageError(
-            f"training under {kind} is not supported: launch with --multi_gpu, or use the plug-ins "
-            "for Trinity-RFT and verl (docs/scaling.md)"
+            f"--mixed_precision {precision} is not the launcher's to say: set model.dtype in the "
+            "recipe, and launch with --mixed_precision no"
+        )
+    if team.weights == "fsdp":
+        check_fsdp()
+    elif team.weights == "deepspeed":
+        check_zero()
+    elif team.weights != "copies":
+        raise UsageError(
+            f"training under {team.weights} is not supported: launch with --multi_gpu, --use_fsdp "
+            "or --use_deepspeed, or use the plug-ins for Trinity-RFT and verl (docs/scaling.md)"
         )
 
 
@@ -53,7 +68,7 @@ class TeamLearner(Learner):
             return Learner.open(*args, **kwargs)
         team.tell("open", *args, **kwargs)
         cls.team = team
-        return cls.open(*args, accelerator=team.accelerator, **kwargs)
+        return cls.open(*args, team=team, **kwargs)
 
     def sft_update(self, steps: Sequence[Step], *args: Any, **kwargs: Any) -> dict[str, float]:
         """See `Learner.sft_update`."""
@@ -82,10 +97,25 @@ class TeamLearner(Learner):
         self.team.tell("reset_optimizer")
         super().reset_optimizer()
 
-    def restore(self, state: Any) -> None:
+    def refresh(self) -> None:
+        """See `Learner.refresh`."""
+        self.team.tell("refresh")
+        super().refresh()
+
+    def save(self, folder: Path) -> None:
+        """See `Learner.save`."""
+        self.refresh()
+        super().save(folder)
+
+    def state(self, keep: bool = True) -> dict[str, Tensor]:
+        """See `Learner.state`."""
+        self.team.tell("state", keep=False)
+        return super().state(keep)
+
+    def restore(self, path: Path) -> None:
         """See `Learner.restore`."""
-        self.team.tell("restore", dict(state))
-        super().restore(state)
+        self.team.tell("restore", path)
+        super().restore(path)
 
     @property
     def updates(self) -> int:
@@ -154,7 +184,7 @@ async def follow(team: Team, recipe: Recipe) -> None:
         if name == END:
             return
         if name == "open":
-            learner = Learner.open(*args, accelerator=team.accelerator, **kwargs)
+            learner = Learner.open(*args, team=team, **kwargs)
         elif name == "play":
             sampler = make_sampler(recipe, learner, base=Path(args[0]), scratch=Path(args[1]))
             player = Player(recipe, sampler, Path(args[2]))

@@ -28,7 +28,7 @@ from .checkpoints import (
 from .demonstrations import Demonstration, demonstrations_of
 from .demonstrations import files as demonstration_files
 from .fresh import make_fresh
-from .launched import Team, accelerator
+from .launched import launched_team
 from .logs import BOARD, FILES
 from .preflight import Plan, check_room
 from .reinforce import Grpo
@@ -51,7 +51,7 @@ async def train(plan: Plan, stop: Stop, observer: Observer) -> Trained:
         DataError: for damaged files, or a disk that refuses.
         InfraError: if the rollouts of a whole step broke.
     """
-    team = Team(accelerator())
+    team = launched_team()
     check_team(plan.recipe, team)
     with disk(f"the training {plan.directory}"):
         plan.directory.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Two processes of `accelerate launch` make the updates that one process makes."""
+"""Two processes of `accelerate launch` make the updates that one makes, with copies or FSDP."""
 
 from __future__ import annotations
 
@@ -16,69 +16,71 @@ pytest.importorskip("accelerate")
 pytest.importorskip("peft")
 safetensors = pytest.importorskip("safetensors.torch")
 
+from same_updates import same_numbers, same_updates  # noqa: E402
 from tiny_model import make_model  # noqa: E402
 from train_runs import TINY  # noqa: E402
 
-from agemem_eval.harness.errors import UsageError  # noqa: E402
-from agemem_eval.policies.launched import Team, accelerator  # noqa: E402
+from agemem_eval.harness.errors import MissingExtraError, UsageError  # noqa: E402
+from agemem_eval.policies.launched import Team, launched_team  # noqa: E402
 from agemem_eval.policies.recipe import make_recipe  # noqa: E402
 from agemem_eval.policies.team import check_team  # noqa: E402
+from agemem_eval.policies.zero import asked_of_zero  # noqa: E402
 
 pytestmark = pytest.mark.train
 SUPPORT = Path(__file__).parent.parent / "support"
 # Not `--cpu`: without an MPI launcher accelerate starts one process then, whatever is asked for.
 LAUNCH = (
-    "-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu", "--num_processes", "2",
-    "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
-    "--main_process_port", "0",
+    "-m", "accelerate.commands.accelerate_cli", "launch", "--use_fsdp", "--fsdp_version", "2",
+    "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
+    "--dynamo_backend", "no", "--main_process_port", "0",
 )  # fmt: skip
+WAYS = ("copies", "fsdp")  # to share weights
 
 
-def run(*command: str, **env: str) -> None:
+def run(*command: str, fails: bool = False, **env: str) -> None:
     path = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")])
     given = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **env}
     done = subprocess.run(
         [sys.executable, *command], env=given, capture_output=True, text=True, timeout=280
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert (done.returncode != 0) == fails, done.stderr[-3000:]
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory):
-    """Gradients and numbers of one process, and of two."""
+def found(tmp_path_factory):
+    """What one process, and two that were launched, wrote to a folder each."""
     place = tmp_path_factory.mktemp("ranks")
     model = str(make_model(place / "model", hidden=32))
-    script, found = str(SUPPORT / "train_ranks.py"), []
-    run(script, model, str(place / "one"))
-    run(*LAUNCH, script, model, str(place / "two"), ACCELERATE_USE_CPU="true")
-    for name in ("one", "two"):
-        told = json.loads((place / name / "told.json").read_text())
-        gradients = safetensors.load_file(place / name / "gradients.safetensors")
-        found.append((told, gradients))
-    assert [told["size"] for told, _ in found] == [1, 2]
-    return found
+    script = str(SUPPORT / "train_ranks.py")
+    run(script, model, str(place / "one"), "copies")
+    run(*LAUNCH, script, model, str(place / "two"), *WAYS, ACCELERATE_USE_CPU="true")
+    return place
 
 
-def test_the_gradients_of_two_processes_are_those_of_one(both):
-    (_, one), (_, two) = both
-    assert one.keys() == two.keys()
-    assert len(one) == 8  # of an SFT update and three GRPO updates, whole and with an adapter
-    for name, gradient in one.items():
-        assert gradient.abs().max() > 1e-4
-        assert (gradient - two[name]).abs().max() < 1e-5 * max(1.0, float(gradient.abs().max()))
+@pytest.mark.parametrize("way", WAYS)
+def test_the_updates_of_two_processes_are_those_of_one(found, way):
+    same_updates(found / "one/copies", found / "two" / way)
 
 
-def test_what_is_told_of_an_update_is_of_all_processes(both):
-    (one, _), (two, _) = both
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_told_of_an_update_is_of_all_processes(found, way):
+    same_numbers(found / "one/copies", found / "two" / way)
+
+
+def test_a_process_keeps_all_of_a_weight_or_its_part(found):
     for kind in ("whole", "lora"):
-        for alone, together in zip(one["told"][kind], two["told"][kind], strict=True):
-            assert alone.keys() == together.keys()
-            for key, value in alone.items():
-                assert together[key] == pytest.approx(value, abs=1e-4, rel=1e-4), key
+        whole, copy, part = (
+            json.loads((found / where / "told.json").read_text())[kind]["part"]
+            for where in ("one/copies", "two/copies", "two/fsdp")
+        )
+        assert copy == whole
+        assert whole / 2 <= part < 0.51 * whole  # the first process has a row more of an odd number
 
 
-def test_a_team_gathers_its_shares_in_order_and_one_of_it_writes(both):
-    for told, size in zip((told for told, _ in both), (1, 2), strict=True):
+def test_a_team_gathers_its_shares_in_order_and_one_of_it_writes(found):
+    for name, size in (("one", 1), ("two", 2)):
+        told = json.loads((found / name / "team.json").read_text())
+        assert (told["size"], told["weights"]) == (size, WAYS[size - 1])
         assert told["gathered"] == [list(range(count)) for count in (0, 1, 4, 5)]
         assert told["any"] == [True, size > 1, False]
         assert told["writers"] == [True, False][:size]
@@ -86,20 +88,20 @@ def test_a_team_gathers_its_shares_in_order_and_one_of_it_writes(both):
 
 def test_a_process_that_nobody_launched_is_the_whole_team(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert accelerator() is None
-    team = Team(None)
-    assert (team.size, team.rank, team.first) == (1, 0, True)
+    team = launched_team()
+    assert (team.accelerator, team.size, team.rank, team.first) == (None, 1, 0, True)
     assert team.share("abc") == list("abc") == team.gather("abc")
 
 
 @pytest.fixture(scope="module")
 def trainings(tmp_path_factory):
-    """The same recipe, trained by one process and by two."""
+    """A recipe, trained by one process; and by two, with parts of the weights, once killed."""
     place = tmp_path_factory.mktemp("trainings")
     values = json.loads(json.dumps(TINY))
-    values["grpo"] |= {"steps": 1, "tasks_per_step": 3}
+    values["grpo"] |= {"steps": 2, "tasks_per_step": 3}
     values["sft"]["epochs"] = 1
     values["evaluation"]["episodes"] = 3
+    values["checkpoints"]["every"] = 1
     recipe = place / "recipe.yaml"
     recipe.write_text(json.dumps(values))  # JSON is YAML
     command = (
@@ -107,11 +109,15 @@ def trainings(tmp_path_factory):
         "--runs-dir", str(place), "--name",
     )  # fmt: skip
     run(*command, "one")
-    run(*LAUNCH, *command, "two", ACCELERATE_USE_CPU="true")
+    on_cpu = {"ACCELERATE_USE_CPU": "true"}
+    run(*LAUNCH, *command, "two", fails=True, DIE_AFTER="step-000001", **on_cpu)
+    assert (place / "two/checkpoints/step-000001").is_dir()
+    assert not (place / "two/final").exists()
+    run(*LAUNCH, *command, "two", **on_cpu)
     return place
 
 
-def test_a_training_of_two_processes_has_the_curves_and_weights_of_one(trainings):
+def test_a_training_of_two_processes_that_was_killed_has_the_curves_and_weights_of_one(trainings):
     for log in ("sft", "metrics", "evaluation"):
         one, two = (
             [
@@ -146,17 +152,77 @@ def test_each_of_two_processes_played_whole_groups_that_the_other_did_not(traini
     assert sorted(first + second) == sorted(alone)
 
 
+ZERO = "ACCELERATE_DEEPSPEED_"
+
+
 @pytest.mark.parametrize(
-    ("kind", "sampler", "said"),
+    ("weights", "env", "said"),
     [
-        ("FSDP", {}, "training under FSDP is not supported"),
-        ("DEEPSPEED", {}, "training under DEEPSPEED is not supported"),
-        ("MULTI_GPU", {"engine": "vllm"}, "vllm is for one process"),
+        ("copies", {"sampler": "vllm"}, "vllm is for one process"),
+        ("copies", {"ACCELERATE_MIXED_PRECISION": "bf16"}, "set model.dtype in the recipe"),
+        ("MEGATRON_LM", {}, "training under MEGATRON_LM is not supported"),
+        ("fsdp", {}, "launch with --fsdp_version 2"),
+        ("fsdp", {"FSDP_VERSION": "2", "FSDP_OFFLOAD_PARAMS": "true"}, "fsdp_offload_params"),
+        (
+            "fsdp",
+            {"FSDP_VERSION": "2", "ACCELERATE_USE_PARALLELISM_CONFIG": "true"},
+            "use_parallelism_config is not supported",
+        ),
+        ("deepspeed", {f"{ZERO}ZERO_STAGE": "1"}, "stage 1 is not supported: use 2 or 3"),
+        ("deepspeed", {f"{ZERO}OFFLOAD_PARAM_DEVICE": "cpu"}, "offload_param to 'cpu'"),
     ],
 )
-def test_what_a_team_cannot_do_is_refused(kind, sampler, said):
-    kinds = SimpleNamespace(distributed_type=SimpleNamespace(value=kind), num_processes=2)
-    values = {"name": "r", "model": {"path": "m"}, "grpo": {}, "sampler": sampler}
+def test_what_a_team_cannot_do_is_refused(monkeypatch, weights, env, said):
+    for key, value in env.items():
+        monkeypatch.setenv(key, value)
+    team = Team(SimpleNamespace(num_processes=2), weights)
     with pytest.raises(UsageError, match=said):
-        check_team(make_recipe(values), Team(kinds))
-    check_team(make_recipe(values), Team(None))
+        check_team(a_recipe(env.get("sampler", "hf")), team)
+
+
+def a_recipe(engine: str = "hf"):
+    lora = {"rank": 4} if engine == "vllm" else None
+    model = {"path": "m", "lora": lora}
+    return make_recipe({"name": "r", "model": model, "grpo": {}, "sampler": {"engine": engine}})
+
+
+def test_one_process_is_not_refused_and_neither_is_fsdp_2(monkeypatch):
+    check_team(a_recipe("vllm"), Team())
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    check_team(a_recipe(), Team(SimpleNamespace(num_processes=2), "fsdp"))
+
+
+def test_deepspeed_that_is_not_installed_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "deepspeed", None)
+    with pytest.raises(MissingExtraError, match="deepspeed"):
+        check_team(a_recipe(), Team(SimpleNamespace(num_processes=2), "deepspeed"))
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"zero_optimization": {"stage": 3}, "bf16": {"enabled": True}}, "remove 'bf16'"),
+        ({"zero_optimization": {"stage": 0}}, "stage 0 is not supported"),
+        ({"train_batch_size": "auto"}, "there is no section zero_optimization"),
+        (
+            {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}},
+            "offload_optimizer to 'cpu' is not supported",
+        ),
+    ],
+)
+def test_what_a_config_of_deepspeed_says_beyond_zero_is_refused(
+    monkeypatch, tmp_path, config, said
+):
+    path = tmp_path / "zero.json"
+    path.write_text(json.dumps(config))
+    monkeypatch.setenv(f"{ZERO}CONFIG_FILE", str(path))
+    with pytest.raises(UsageError, match=said):
+        asked_of_zero()
+
+
+def test_a_config_of_deepspeed_says_what_zero_does_and_leaves_the_rest_open(monkeypatch, tmp_path):
+    said = {"stage": 3, "stage3_param_persistence_threshold": 0, "reduce_bucket_size": "auto"}
+    path = tmp_path / "zero.json"
+    path.write_text(json.dumps({"zero_optimization": said, "gradient_clipping": "auto"}))
+    monkeypatch.setenv(f"{ZERO}CONFIG_FILE", str(path))
+    assert asked_of_zero() == {"stage": 3, "stage3_param_persistence_threshold": 0}

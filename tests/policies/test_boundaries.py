@@ -15,7 +15,7 @@ ROOT = Path(agemem_eval.__file__).parent
 POLICIES = sorted((ROOT / "policies").rglob("*.py"))
 HEAVY = ("torch", "transformers", "peft", "accelerate", "tensorboard")
 # Optimizers are stepped and models' own `generate` is what a served model's class is made of.
-OPTIMIZERS = {"_inner", "_optimizer", "optimizer", "schedule"}
+OPTIMIZERS = {"_inner", "_optimizer", "_zero", "optimizer", "schedule"}
 
 
 def calls(path):

@@ -154,7 +154,7 @@ def test_a_resumed_training_goes_on_bit_by_bit(
     wanted = go(whole)
 
     resumed = begun(tmp_path / "half")
-    resumed.restore(load_file(tmp_path / "optimizer.safetensors"))
+    resumed.restore(tmp_path / "optimizer.safetensors")
     assert resumed.updates == 3
     assert go(resumed) == wanted
     assert not changed(weights(whole), weights(resumed))
@@ -184,18 +184,23 @@ def test_the_reference_of_a_resumed_run_is_the_model_before_it_began(
     assert torch.equal(now.nan_to_num(), one.logprobs(STEPS).nan_to_num())
 
 
-def test_the_state_of_another_model_is_refused(folder: Path) -> None:
+def test_the_state_of_another_model_is_refused(folder: Path, tmp_path: Path) -> None:
     one, other = open_learner(folder), open_learner(folder, lora=SMALL)
     one.sft_update(STEPS, RATE, 1.0)
     other.sft_update(STEPS, RATE, 1.0)
     state = one.state()
+
+    def restore(learner: Learner, given: dict[str, Any]) -> None:
+        save_file(given, tmp_path / "state.safetensors")
+        learner.restore(tmp_path / "state.safetensors")
+
     lacking = {k: v for k, v in state.items() if not k.startswith("exp_avg.")}
     wrong = {**state, "exp_avg.lm_head.weight": torch.zeros(2)}
     for bad, problem in ((other.state(), "it has"), (lacking, "lacks"), (wrong, "another shape")):
         with pytest.raises(DataError, match=problem):
-            one.restore(bad)
+            restore(one, bad)
     with pytest.raises(DataError, match="lacks 'updates'"):
-        one.restore({})
+        restore(one, {})
 
 
 def test_an_adapter_of_another_rank_is_refused(folder: Path, tmp_path: Path) -> None:
