@@ -1,4 +1,4 @@
-"""A tiny Qwen2 with random weights and a tokenizer of its own, and adapters for it.
+"""A tiny Qwen2 or Llama with random weights and a tokenizer of its own, and adapters for it.
 
 Made from nothing: the config and the weights are written by hand, the tokenizer is trained on a
 few sentences, so that no download is needed and everything is the same on each machine.
@@ -34,7 +34,9 @@ CHAT_TEMPLATE = (
 )
 
 
-def make_model(folder: Path, seed: int = 0, hidden: int = HIDDEN) -> Path:
+def make_model(
+    folder: Path, seed: int = 0, hidden: int = HIDDEN, kind: str = "qwen2", tied: bool = False
+) -> Path:
     """Write config, weights, tokenizer and chat template."""
     from safetensors.numpy import save_file  # here, so that tests can be collected without it
 
@@ -52,8 +54,8 @@ def make_model(folder: Path, seed: int = 0, hidden: int = HIDDEN) -> Path:
     }
     vocabulary = tokenizer.get_vocab_size()
     config = {
-        "architectures": ["Qwen2ForCausalLM"],
-        "model_type": "qwen2",
+        "architectures": [f"{kind.capitalize()}ForCausalLM"],
+        "model_type": kind,
         "vocab_size": vocabulary,
         "hidden_size": hidden,
         "intermediate_size": INNER,
@@ -64,7 +66,7 @@ def make_model(folder: Path, seed: int = 0, hidden: int = HIDDEN) -> Path:
         "rms_norm_eps": 1e-6,
         "rope_theta": 10000.0,
         "hidden_act": "silu",
-        "tie_word_embeddings": False,
+        "tie_word_embeddings": tied,
         "bos_token_id": None,
         "eos_token_id": end,
         "torch_dtype": "float32",
@@ -73,6 +75,10 @@ def make_model(folder: Path, seed: int = 0, hidden: int = HIDDEN) -> Path:
     _write(folder / "tokenizer_config.json", of_tokenizer)
     _write(folder / "generation_config.json", {"eos_token_id": end})
     weights = _weights(vocabulary, hidden, np.random.default_rng(seed))
+    absent = ["lm_head.weight"] if tied else []
+    absent += [name for name in weights if kind == "llama" and name.endswith(".bias")]
+    for name in absent:
+        del weights[name]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 

@@ -41,9 +41,9 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is not installed w
         self._read: Tensor | slice = slice(0, 0)  # the slots of the rows
         self._length = 0  # positions that are read
 
-    def resize(self, slots: int, capacity: int, keep: Sequence[int]) -> None:
-        """Make the rectangle anew; old slot `keep[i]` becomes slot i, as far as it fits."""
-        kept, length = list(keep), min(capacity, self.capacity)
+    def resize(self, slots: int, capacity: int, keep: Sequence[int], length: int) -> None:
+        """Make the rectangle anew; the first positions of old slot `keep[i]` become slot i's."""
+        kept = list(keep)
         for layer, pair in enumerate(self._held):
             new = [self._zeros(old, slots, capacity) for old in pair]
             for fresh, old in zip(new, pair, strict=True):

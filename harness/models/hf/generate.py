@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -43,6 +44,8 @@ class Decoder(BatchDecoder):
         self._cache = SlotCache(model.device)
         self._keywords = call_keywords(model, self._cache)
         self._windows = attention_windows(model.config)
+        lists = (part for part in model.modules() if isinstance(part, torch.nn.ModuleList))
+        self._layers = list(next(lists, ()))
         super().__init__(
             self._cache,
             stop,
@@ -78,15 +81,30 @@ class Decoder(BatchDecoder):
         width = max(counts)
         positions = self._cache.aim([r.slot for r in rows], [r.cached for r in rows], counts)
         padded = torch.tensor([ids[:1] * (width - len(ids)) + ids for ids in new])
-        logits: Tensor = self.model(
-            input_ids=padded.to(self.model.device),
-            attention_mask=self._masks(positions),
-            position_ids=positions,
-            **self._keywords,
-        ).logits[:, -1]
+        with self._watched():
+            logits: Tensor = self.model(
+                input_ids=padded.to(self.model.device),
+                attention_mask=self._masks(positions),
+                position_ids=positions,
+                **self._keywords,
+            ).logits[:, -1]
         if bool(logits.isnan().any()):
             raise ArithmeticError("the model's logits are not numbers (NaN): try dtype=float32")
         return logits.float()
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Calls `_go_on` before each layer; the model itself stays as it was, for a trainer."""
+
+        def go_on(_: Any, __: Any) -> None:
+            self._go_on()
+
+        handles = [layer.register_forward_pre_hook(go_on) for layer in self._layers]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def _masks(self, positions: Tensor) -> Any:
         """What is added to attention scores, [rows, 1, columns, positions read].

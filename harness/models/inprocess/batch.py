@@ -26,14 +26,18 @@ _ROUND = 128  # capacities are multiples of it, so that they seldom change
 Tokens = NDArray[np.int64]
 
 
+class Interrupted(Exception):
+    """The decoder was told to end amid a forward."""
+
+
 class Cache(Protocol):
     """Keys and values by slot and position."""
 
     slots: int
     capacity: int  # tokens of a slot
 
-    def resize(self, slots: int, capacity: int, keep: Sequence[int]) -> None:
-        """Make it anew; old slot `keep[i]` becomes slot i, as far as it fits."""
+    def resize(self, slots: int, capacity: int, keep: Sequence[int], length: int) -> None:
+        """Make it anew; the first `length` positions of old slot `keep[i]` become slot i's."""
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Copy the first positions of a slot to another."""
@@ -90,12 +94,15 @@ class BatchDecoder(ABC):
         self.prefill_tokens, self.reuse = prefill_tokens, reuse
         self.rows: list[Row] = []  # those not done
         self.prefilled = 0  # tokens of prompts that were computed, not taken over
+        self.interrupted = False  # set by another thread: a forward ends before its next layer
         self._slots = cache
         self._held: dict[int, Tokens] = {}  # what each slot holds; the longest unused first
 
     @abstractmethod
     def _forward(self, rows: list[Row], new: list[list[int]]) -> Any:
         """Compute new tokens of rows; logits after the last one of each, [rows, vocabulary].
+
+        Calls `_go_on` before each layer.
 
         Raises:
             ArithmeticError: if the model gives no numbers.
@@ -184,7 +191,9 @@ class BatchDecoder(ABC):
         busy = [row.slot for row in self.rows]
         free = [slot for slot in reversed(self._held) if slot not in busy]
         order = (busy + free)[:slots]
-        self._slots.resize(slots, capacity, order)
+        held = [row.cached for row in self.rows] + [len(self._held[slot]) for slot in free]
+        length = min(max(held, default=0), capacity, self._slots.capacity)
+        self._slots.resize(slots, capacity, order, length)
         moved = {old: new for new, old in enumerate(order)}
         for row in self.rows:
             row.slot = moved[row.slot]
@@ -271,6 +280,10 @@ class BatchDecoder(ABC):
                 given = tuple(row.logprobs) if row.prompt.want_logprobs else None
                 row.done = Generated(tuple(row.tokens), finish, given)
                 self.leave(row)
+
+    def _go_on(self) -> None:
+        if self.interrupted:
+            raise Interrupted
 
     def _compute(self, rows: list[Row], new: list[list[int]]) -> Any:
         logits = self._forward(rows, new)

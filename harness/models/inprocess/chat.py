@@ -20,7 +20,7 @@ from ..chat import read_calls, wire_message
 from .decoding import Generated
 
 TODAY = datetime(2025, 1, 1)  # what a template that writes the date is told: always the same
-_DATE = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
+_DATE = re.compile(r"""strftime_now\(\s*(["'])((?:(?!\1).)*)\1\s*\)""")
 _LARGEST = 2**20  # bytes of a template
 # A call as Hermes and Qwen write it: https://huggingface.co/NousResearch/Hermes-2-Pro-Llama-3-8B
 _CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
@@ -101,10 +101,15 @@ class Chat:
         """The prompt of a request.
 
         Raises:
-            UsageError: if the template refuses the messages.
+            UsageError: if the template refuses the messages, or makes nothing of them.
         """
         tools = tool_schemas(request.tools) if request.tools else None
-        return tuple(self._render(request.messages, tools, tokenize=True))
+        if tokens := tuple(self._render(request.messages, tools, tokenize=True)):
+            return tokens
+        raise UsageError(
+            f"the chat template of {self._where} gives an empty prompt; name another with "
+            "-o chat_template=FILE"
+        )
 
     def _render(self, messages: Any, tools: list[Any] | None, *, tokenize: bool) -> Any:
         try:

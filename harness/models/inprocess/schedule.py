@@ -8,6 +8,7 @@ failure that ended the thread's work.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 import math
 import threading
@@ -18,12 +19,13 @@ from dataclasses import dataclass, field
 
 from ...errors import ModelError
 from .. import in_hurry
-from .batch import BatchDecoder, Row
+from .batch import BatchDecoder, Interrupted, Row
 from .decoding import Generated, Prompt
 
-HURRY_S = 1.0  # for a forward to end where this process is told to end
+HURRY_S = 1.0  # for a layer to be computed where this process is told to end
 POLL_S = 0.005
 
+_running: set[Batcher] = set()  # whose threads run
 _log = logging.getLogger("agemem_eval.inprocess")
 
 
@@ -81,6 +83,7 @@ class Batcher:
             self._waiting.append(job)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="decoder", daemon=True)
+                _running.add(self)
                 self._thread.start()
             self._changed.notify()
         return await asyncio.wrap_future(job.future)
@@ -99,12 +102,10 @@ class Batcher:
     async def close(self) -> None:
         """End the thread; requests under way fail. A later request starts another.
 
-        Where the calling task is itself being cancelled, as by SIGTERM, a forward that takes long
-        is not waited for: it ends with the process.
+        A forward is not waited for but its layer. Where the calling task is itself being
+        cancelled, as by SIGTERM, that is not either: the process waits for it when all is written.
         """
-        with self._changed:
-            thread, self._closing = self._thread, True
-            self._changed.notify()
+        thread = self._tell_to_end()
         patience_s = HURRY_S if in_hurry() else math.inf
         begun = time.monotonic()
         # not joined by a thread of the loop's, which the loop's own end would wait for
@@ -115,6 +116,13 @@ class Batcher:
         with self._changed:
             self._closing = False
 
+    def _tell_to_end(self) -> threading.Thread | None:
+        with self._changed:
+            self._closing = True
+            self._decoder.interrupted = self._thread is not None
+            self._changed.notify()
+            return self._thread
+
     # --- the thread -------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -123,6 +131,8 @@ class Batcher:
             while self._awaits_work():
                 try:
                     self._work()
+                except Interrupted:
+                    break
                 except Exception as problem:  # noqa: BLE001 - torch and models may raise anything
                     self._recover(problem)
         except BaseException as problem:  # what ends a thread must not leave its callers waiting
@@ -131,7 +141,8 @@ class Batcher:
         finally:
             self._decoder.reset()
             with self._changed:
-                self._thread = None
+                self._thread, self._decoder.interrupted = None, False
+                _running.discard(self)
                 jobs = self._take_all()
             for job in jobs:
                 job.fail(error)
@@ -224,6 +235,18 @@ class Batcher:
 
     def _closed(self) -> ModelError:
         return ModelError(f"{self._name}: the model was closed while it was asked")
+
+
+@atexit.register
+def _end_all() -> None:
+    """Wait for the threads that run: one that is cut off amid torch takes the process with it.
+
+    The interpreter ends what threads of its own there still are by unwinding them, and C++ that
+    does not let itself be unwound calls that a failure: an abort in place of the exit code.
+    """
+    for thread in [batcher._tell_to_end() for batcher in list(_running)]:
+        if thread is not None:
+            thread.join()
 
 
 def _is_memory(problem: BaseException) -> bool:

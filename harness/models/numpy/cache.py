@@ -23,9 +23,8 @@ class SlotCache:
         self.slots = self.capacity = 0
         self.keys, self.values = self._zeros(0, 0), self._zeros(0, 0)
 
-    def resize(self, slots: int, capacity: int, keep: Sequence[int]) -> None:
-        """Make it anew; old slot `keep[i]` becomes slot i, as far as it fits."""
-        length = min(capacity, self.capacity)
+    def resize(self, slots: int, capacity: int, keep: Sequence[int], length: int) -> None:
+        """Make it anew; the first `length` positions of old slot `keep[i]` become slot i's."""
         before = (self.keys, self.values)
         self.keys, self.values = self._zeros(slots, capacity), self._zeros(slots, capacity)
         for new, old in zip((self.keys, self.values), before, strict=True):

@@ -52,7 +52,7 @@ class Decoder(BatchDecoder):
 
     def _forward(self, rows: list[Row], new: list[list[int]]) -> Floats:
         slots, starts = [row.slot for row in rows], [row.cached for row in rows]
-        logits = self.network.forward(self._cache, slots, starts, new)
+        logits = self.network.forward(self._cache, slots, starts, new, self._go_on)
         if not np.isfinite(logits).all():
             raise ArithmeticError("the model's logits are not numbers (NaN or infinite)")
         return logits

@@ -7,7 +7,7 @@ keys and values (arXiv 2407.10671). All in float32. What a config asks for beyon
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,7 @@ class Network:
         slots: Sequence[int],
         starts: Sequence[int],
         new: Sequence[Sequence[int]],
+        before_layer: Callable[[], None] = lambda: None,
     ) -> Floats:
         """Compute new tokens of several sequences; nothing is padded.
 
@@ -109,6 +110,7 @@ class Network:
             slots: Of the sequences.
             starts: Position of each one's first new token.
             new: Each one's new tokens, at least one.
+            before_layer: Called before each layer; what it raises ends the forward.
 
         Returns:
             Logits after the last token of each, [sequences, vocabulary].
@@ -121,6 +123,7 @@ class Network:
         turn, last = self._turn(positions), ends - 1
         x: Floats = self._embedding[[token for ids in new for token in ids]]
         for index, layer in enumerate(self._layers):
+            before_layer()
             queries, keys, values = self._project(layer, x, turn)
             held = cache.keys[index], cache.values[index]
             for slot, start, span in zip(slots, starts, spans, strict=True):
@@ -296,7 +299,7 @@ def sizes_of(config: dict[str, Any], where: Path) -> Sizes:
         DataError: for an architecture, or a part of one, that is not computed here.
     """
     kind = config.get("model_type")
-    if kind not in _KNOWN:
+    if not isinstance(kind, str) or kind not in _KNOWN:
         known = " and ".join(sorted(_KNOWN))
         raise DataError(f"{where}: numpy: computes {known}, not {kind!r}: use hf:{where.parent}")
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}

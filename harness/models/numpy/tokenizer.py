@@ -49,8 +49,9 @@ class FileTokenizer:
         named = {name: _token(config[name], known) for name in _NAMED if config.get(name)}
         self._named = {name: str(token) for name, token in named.items()}
         extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or ()
-        others = extra.values() if isinstance(extra, dict) else extra
-        special = [*named.values(), *(_token(token, known) for token in others)]
+        others = [_token(t, known) for t in (extra.values() if isinstance(extra, dict) else extra)]
+        # as transformers has it: a token that is there already is made special only by its name
+        special = [*named.values(), *(token for token in others if str(token) not in known)]
         if special:  # so that they are left out of what a reply says
             self._tokenizer.add_special_tokens(special)
         self.chat_template = _template(folder, config)

@@ -1,8 +1,10 @@
-"""The thread between callers and decoder: batching, leaving, failing, ending."""
+"""Between callers and decoder: batching, leaving, failing, ending; here with numpy's."""
 
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +17,7 @@ from agemem_eval.harness.errors import ModelError
 from agemem_eval.harness.models import make_model
 from agemem_eval.harness.types import ChatMessage, Request, Sampling
 
-pytestmark = pytest.mark.hf
+LEAVES = Path(__file__).parent.parent / "support" / "leave_amid.py"
 DEADLINE = 60.0  # seconds; nothing here should come near it
 
 
@@ -38,11 +40,13 @@ class Watched:
         self.decoder = model._asked.decoder
         self.shapes: list[tuple[int, int]] = []
         self.before: Callable[[], None] = lambda: None
-        self.hook = self.decoder.model.register_forward_pre_hook(self._look, with_kwargs=True)
+        self._forward = self.decoder._forward
+        self.decoder._forward = self._look
 
-    def _look(self, _: Any, __: Any, keywords: dict[str, Any]) -> None:
-        self.shapes.append(tuple(keywords["input_ids"].shape))
+    def _look(self, rows: list[Any], new: list[list[int]]) -> Any:
+        self.shapes.append((len(rows), max(map(len, new))))
         self.before()
+        return self._forward(rows, new)
 
     async def ask(self, *requests: Request) -> list[Any]:
         asked = (self.model.generate(request) for request in requests)
@@ -55,7 +59,7 @@ async def make(tiny: Path) -> AsyncIterator[Callable[..., Watched]]:
     made: list[Watched] = []
 
     def make_one(**options: str) -> Watched:
-        made.append(Watched(make_model(f"hf:{tiny}", options)))
+        made.append(Watched(make_model(f"numpy:{tiny}", options)))
         return made[-1]
 
     yield make_one
@@ -138,16 +142,12 @@ async def test_a_failure_reaches_every_request_and_the_next_ones_are_served(make
     assert reply.usage.completion_tokens > 0
 
 
-def out_of_memory() -> Exception:
-    import torch
-
-    return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-
-
 @pytest.mark.parametrize(
     "short",
     [
-        out_of_memory,
+        lambda: MemoryError("Unable to allocate 9 GiB for an array"),  # of numpy
+        # of torch, on a GPU and on a CPU
+        lambda: RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
         lambda: RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9"),
     ],
 )
@@ -174,7 +174,7 @@ async def test_where_memory_stays_short_every_request_is_told(make: Any) -> None
     watched = make(max_batch="8")
 
     def fail() -> None:
-        raise out_of_memory()
+        raise MemoryError
 
     watched.before = fail
     replies = await watched.ask(*(ask(f"{i}") for i in range(8)))
@@ -235,10 +235,43 @@ async def test_closing_after_a_failure_or_before_any_use_does_nothing(make: Any)
 
 
 def test_one_model_serves_one_event_loop_after_another(tiny: Path) -> None:
-    model = make_model(f"hf:{tiny}")
+    model = make_model(f"numpy:{tiny}")
 
     async def once() -> Any:
         return await asyncio.wait_for(model.generate(ask()), DEADLINE)
 
     assert asyncio.run(once()) == asyncio.run(once())
     asyncio.run(model.close())
+
+
+async def test_closing_amid_a_forward_waits_for_its_layer_alone(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched, network = make(), make().decoder.network.__class__
+    feed, begun, goes_on = network._feed, threading.Event(), threading.Event()
+    layers: list[Any] = []
+
+    def slow(self: Any, layer: Any, x: Any) -> Any:
+        layers.append(layer)
+        begun.set()
+        goes_on.wait(DEADLINE)
+        return feed(self, layer, x)
+
+    monkeypatch.setattr(network, "_feed", slow)
+    asking = asyncio.create_task(watched.model.generate(ask()))
+    await until(begun.is_set)
+    closing = asyncio.create_task(watched.model.close())
+    await until(lambda: watched.decoder.interrupted)
+    goes_on.set()
+    await asyncio.wait_for(closing, DEADLINE)
+    assert len(layers) == 1  # of two
+    with pytest.raises(ModelError, match="was closed"):
+        await asking
+    (reply,) = await watched.ask(ask())  # and nothing is interrupted any more
+    assert reply.usage.completion_tokens > 0
+
+
+def test_a_process_that_closes_nothing_ends_with_its_own_code(tiny: Path) -> None:
+    command = [sys.executable, str(LEAVES), f"numpy:{tiny}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * DEADLINE)
+    assert (done.returncode, done.stderr) == (3, "")
