@@ -17,7 +17,6 @@ from ..harness.observe.text import say
 from .checkpoints import Phase
 from .logs import EVALUATION, SFT, Line
 
-_UNMEASURED_S = 0.01  # fine-tuning is known to have begun when its first update is done
 _BAR, _SHORT_BAR, _WIDE = 24, 8, 110  # columns: of the bar, and of a terminal with a long one
 _PLAYING = len("rollouts 128/128")  # columns of what is played now
 _TITLES = {"sft": "fine-tuning", "grpo": "GRPO"}
@@ -61,10 +60,17 @@ class _Pace:
     def begin(self, done: int, total: int) -> None:
         self.begun, self.first, self.done, self.total = self._clock(), done, done, total
 
+    def reach(self, line: Line) -> None:
+        """A step is done; one without a time of its own is where the clock starts."""
+        if line.get("seconds"):
+            self.done = line["step"]
+        else:
+            self.begin(line["step"], self.total)
+
     def left(self) -> str:
-        """Time left, as text; empty before the first step."""
+        """Time left, as text; empty before the first step that was timed."""
         steps, took = self.done - self.first, self._clock() - self.begun
-        if not steps or took < _UNMEASURED_S:
+        if not steps:
             return ""
         return duration(took / steps * (self.total - self.done))
 
@@ -101,7 +107,7 @@ class Lines(Silent):
         if name == EVALUATION:
             self._write(f"step {line['step']}  {evaluation_text(line)}")
             return
-        self._pace.done = line["step"]
+        self._pace.reach(line)
         now, last = self._clock(), line["step"] == self._pace.total
         if name == SFT and now - self._said < self._every and not last:
             return  # hundreds of short ones
@@ -157,7 +163,7 @@ class Bar(Silent):
             self._best = line["reward"] if self._best is None else max(self._best, line["reward"])
             self._progress.console.print(f"step {line['step']}  {evaluation_text(line)}")
             return
-        self._pace.done = line["step"]
+        self._pace.reach(line)
         parts = numbers(line)
         if left := self._pace.left():
             parts.insert(1, f"{left} left")

@@ -36,6 +36,18 @@ def test_a_step_is_one_line_with_what_matters_and_the_time_left():
     assert "format" not in said[1]  # it was not scored
 
 
+def test_the_time_left_is_told_from_the_first_update_on_that_has_a_time():
+    said, now = [], [0.0]
+    lines = Lines(said.append, clock=lambda: now[0])
+    lines.begins("sft", 0, 10)
+    for step, seconds in ((1, {}), (2, {"tokens_per_second": 9.0})):
+        lines.tells(SFT, {"step": step, "loss": 1.0, "seconds": seconds})
+        now[0] += 10.0
+    lines.tells(SFT, {"step": 3, "loss": 1.0, "seconds": {"tokens_per_second": 9.0}})
+    assert "left" not in said[1]
+    assert said[-1].endswith("1:10 left")
+
+
 def test_held_out_results_have_their_interval_unless_it_is_not_known():
     said = []
     lines = Lines(said.append)
