@@ -1,6 +1,7 @@
 """A step of training beside TRL's GRPOTrainer, and what sharing beginnings saves. Asserts nothing.
 
 python tests/performance/bench_grpo.py [--rounds N] [--device cuda] [--parts step,groups,memory]
+    [--kinds ours,trl] [--styles compact] [--tasks N]
 
 `step`: 4 prompts × 8 completions × (512 prompt + 64 new tokens), with a KL term: generation,
 reference, forward, backward and AdamW. Both have the same model of 2.8M weights, the same dtype
@@ -8,14 +9,13 @@ and the same allocator, in one process; their steps alternate. `groups`: 4 tasks
 generated three-stage HotpotQA, played by the harness; one update of them, and their generation,
 with and without what beginnings share. `memory`: the peak of each in a process of its own.
 Threads are torch's own number (OMP_NUM_THREADS); medians, and in brackets the smallest and the
-largest.
+largest. Each measurement is told as it is made.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
 import resource
 import statistics
@@ -51,6 +51,12 @@ def shown(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
+def told(what: str, seconds: float) -> float:
+    """Say at once what the table will say at the end: a run that is cut off keeps what it has."""
+    console.print(f"{what}: {seconds:.2f} s", style="dim")
+    return seconds
+
+
 def ratio(values: Sequence[float], base: Sequence[float]) -> str:
     return f"{statistics.median(values) / statistics.median(base):.2f}" if base else "–"
 
@@ -75,7 +81,8 @@ def step_part(rounds: int, device: str, folder: Path, dtypes: dict[str, str]) ->
                 measured[key] = bench.timed(device, step)
                 parts[key] += [step.generated] if turn else []
             for key, seconds in measured.items():
-                times[key] += [seconds] if turn and seconds is not None else []
+                if turn and seconds is not None:
+                    times[key].append(told(f"a step, {name}, {key}", seconds))
         next(theirs, None)
         for key, values in times.items():
             spent = shown(parts.get(key, []))
@@ -98,7 +105,7 @@ def groups_part(
     for _ in range(rounds):
         for reuse in (False, True):
             played[reuse] = bench.Played(recipe, learner.loaded, tasks, reuse=reuse)
-            seconds[reuse].append(played[reuse].seconds)
+            seconds[reuse].append(told(f"play, {style}, reuse {reuse}", played[reuse].seconds))
     for reuse, label in ((False, "nothing reused"), (True, "reused")):
         one = played[reuse]
         drawn.add_row(
@@ -125,7 +132,9 @@ def _updates(
     for _ in range(rounds):
         for key, grpo in ways.items():
             update = _update(learner, played, grpo)
-            seconds[key].append(bench.timed(opened[2], update))
+            seconds[key].append(
+                told(f"update, {', '.join(labels)}, {key}", bench.timed(opened[2], update))
+            )
     plain = min((v for k, v in seconds.items() if k.startswith("plain")), key=statistics.median)
     for key, grpo in ways.items():
         packs = pack(played.steps, grpo.batch_tokens, grpo.prefix_sharing)
@@ -141,26 +150,31 @@ def _update(learner: Any, played: bench.Played, grpo: GrpoRecipe) -> Callable[[]
 # --- memory, each in a process of its own -------------------------------------------------------
 
 
-def memory_part(device: str, tasks: int, dtypes: dict[str, str]) -> None:
-    """Peaks; the model and the libraries are in all of them."""
+PEAK = "peak MB: "
+WHAT = {
+    "imports": "nothing but the libraries and the model",
+    "ours": "a step of ours", "trl": "a step of TRL's",
+    "tree": "an update of three-stage groups, trees", "plain": "the same, plain rows",
+}  # fmt: skip
+
+
+def memory_part(device: str, tasks: int, dtypes: dict[str, str], kinds: Sequence[str]) -> None:
+    """Peaks, told one by one, since each takes a while; the libraries are in all of them."""
     table = Table("what", "dtype", "peak, MB", title="Memory")
-    kinds = ["imports", *(["trl"] if HAS_TRL else []), "ours", "plain", "tree"]
-    names = {
-        "imports": "nothing but the libraries and the model",
-        "trl": "a step of TRL's", "ours": "a step of ours",
-        "plain": "an update of three-stage groups, plain rows", "tree": "the same, trees",
-    }  # fmt: skip
     for name, dtype in dtypes.items():
         for kind in kinds:
+            if kind == "trl" and not HAS_TRL:
+                continue
             asked = ["--one", kind, "--dtype", dtype, "--device", device, "--tasks", str(tasks)]
             done = subprocess.run(
                 [sys.executable, __file__, *asked], capture_output=True, text=True, check=False
             )
-            said = done.stdout.splitlines()
-            peak = f"{json.loads(said[-1]):,.0f}" if done.returncode == 0 else "failed"
-            if done.returncode:
+            said = [x for x in done.stdout.splitlines() if x.startswith(PEAK)]  # TRL talks, too
+            peak = f"{float(said[0].removeprefix(PEAK)):,.0f}" if said else "failed"
+            if not said:
                 console.print(f"{kind}: {done.stderr.strip().splitlines()[-1:]}")
-            table.add_row(names[kind], name, peak)
+            console.print(f"{WHAT[kind]}, {name}: {peak} MB")
+            table.add_row(WHAT[kind], name, peak)
     console.print(table)
 
 
@@ -184,7 +198,7 @@ def one(kind: str, dtype: str, device: str, folder: Path, tasks: int) -> None:
             step()
         else:
             bench.open_learner(model, dtype, device)
-    print(json.dumps(_peak_mb(device)))
+    print(f"{PEAK}{_peak_mb(device)}")
 
 
 def _forget_peak(device: str) -> None:
@@ -216,7 +230,8 @@ def main(given: str | None = None) -> None:
         "--dtypes", default="fp32,bf16", help="bf16 is slow without its instructions"
     )
     parser.add_argument("--styles", default=",".join(STYLES))
-    parser.add_argument("--one", default="")
+    parser.add_argument("--kinds", default=",".join(WHAT), help="of memory")
+    parser.add_argument("--one", default="", help="of these kinds, in this process: its peak")
     parser.add_argument("--dtype", default="float32")
     asked = parser.parse_args([] if given is not None else None)
     dtypes = {name: DTYPES[name] for name in asked.dtypes.split(",")}
@@ -240,7 +255,7 @@ def main(given: str | None = None) -> None:
             for style in asked.styles.split(","):
                 groups_part(asked.rounds, asked.device, folder, asked.tasks, style, dtypes)
     if "memory" in parts:
-        memory_part(asked.device, asked.tasks, dtypes)
+        memory_part(asked.device, asked.tasks, dtypes, asked.kinds.split(","))
 
 
 if __name__ == "__main__":

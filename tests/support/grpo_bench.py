@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -129,14 +130,57 @@ class OurStep:
 # --- TRL ----------------------------------------------------------------------------------------
 
 
+class _Clock(transformers.TrainerCallback):  # type: ignore[misc]
+    """Times each step of a trainer, which waits after it until it is told to go on."""
+
+    def __init__(self, device: str) -> None:
+        self._device, self._begun = device, 0.0
+        self.done, self.go_on, self.took = threading.Semaphore(0), threading.Semaphore(0), 0.0
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        self._begun = time.perf_counter()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        _settle(self._device)
+        self.took = time.perf_counter() - self._begun
+        self.done.release()
+        self.go_on.acquire()
+
+
 def trl_steps(folder: Path, scratch: Path, dtype: str, device: str, steps: int) -> Iterator[float]:
     """Seconds of each step of TRL's GRPOTrainer, as it goes on; a pause at a yield counts nothing.
+
+    A thread trains, so that what is compared runs between two of its steps; never at once.
+    """
+    clock = _Clock(device)
+    trainer = _trl_trainer(folder, scratch, dtype, device, steps, clock)
+
+    def train() -> None:
+        try:
+            trainer.train()
+        finally:
+            clock.done.release()
+
+    thread = threading.Thread(target=train, daemon=True)
+    thread.start()
+    for _ in range(steps):
+        clock.done.acquire()
+        if not thread.is_alive():
+            raise RuntimeError("TRL's trainer ended before its last step")
+        yield clock.took
+        clock.go_on.release()
+    thread.join()
+
+
+def _trl_trainer(
+    folder: Path, scratch: Path, dtype: str, device: str, steps: int, clock: _Clock
+) -> Any:
+    """TRL's trainer of the same steps.
 
     Its own generation; all 32 completions in one batch, nothing recomputed, no checkpointing of
     activations, no dropout, no logs: nothing that would cost it time.
     """
-    import threading
-
+    from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
 
     args = GRPOConfig(
@@ -146,7 +190,6 @@ def trl_steps(folder: Path, scratch: Path, dtype: str, device: str, steps: int) 
         gradient_checkpointing=False, report_to="none", save_strategy="no", logging_steps=10_000,
         disable_tqdm=True, dataloader_pin_memory=device != "cpu", seed=0,
     )  # fmt: skip
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     rows = [
         {"prompt": " ".join(f"t{i}" for i in ids)}
         for seed in range(steps + 1) for ids in some_prompts(seed)
@@ -156,43 +199,13 @@ def trl_steps(folder: Path, scratch: Path, dtype: str, device: str, steps: int) 
     def reward(completions: list[str], **_: Any) -> list[float]:
         return [draws.random() for _ in completions]
 
-    done, go_on, took = threading.Semaphore(0), threading.Semaphore(0), [0.0]
-
-    class Clock(transformers.TrainerCallback):  # type: ignore[misc]
-        begun = 0.0
-
-        def on_step_begin(self, *_: Any, **__: Any) -> None:
-            self.begun = time.perf_counter()
-
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            _settle(device)
-            took[0] = time.perf_counter() - self.begun
-            done.release()
-            go_on.acquire()
-
-    from datasets import Dataset
-
     trainer = GRPOTrainer(
-        model=model, reward_funcs=reward, args=args, train_dataset=Dataset.from_list(rows),
-        processing_class=plain_tokenizer(), callbacks=[Clock()],
+        model=transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
+        reward_funcs=reward, args=args, train_dataset=Dataset.from_list(rows),
+        processing_class=plain_tokenizer(), callbacks=[clock],
     )  # fmt: skip
     trainer.generation_config.eos_token_id = VOCABULARY
-
-    # a thread, so that what is compared runs between two of its steps; never at once
-    def train() -> None:
-        try:
-            trainer.train()
-        finally:
-            done.release()
-
-    thread = threading.Thread(target=train, daemon=True)
-    thread.start()
-    for _ in range(steps):
-        done.acquire()
-        if not thread.is_alive():
-            raise RuntimeError("TRL's trainer ended before its last step")
-        yield took[0]
-        go_on.release()
+    return trainer
 
 
 def _settle(device: str) -> None:
