@@ -25,7 +25,7 @@ from .trajectory import Step
 
 LOOKS = 20  # how often, over all updates, the accuracy on held-out demonstrations is measured
 _HELD = 16  # episodes held out for that, at most, and at most one in 20
-_FORWARD = {"cpu": 2048}  # tokens of a forward, padding included: what stays in the caches
+_FORWARD = {"cpu": 1024}  # tokens of a forward, padding included: what stays in the caches
 _FORWARD_ELSEWHERE = 16_384
 _KINDS = ("think", "tool", "arguments", "answer", "format")
 # What of a reply each kind of token is; what no group matches is format.
