@@ -1,4 +1,4 @@
-"""Model providers: OpenAI-compatible endpoints, and models without weights."""
+"""Model providers: endpoints, models in this process, and models without weights."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def make_model(spec: str, options: Mapping[str, str] | None = None) -> Model:
     """Build a model from its name.
 
     Args:
-        spec: `openai:NAME`, `vllm:MODEL`, `hf:PATH`, `scripted`, `scripted:EXPERT`, `random`,
-            `replay:RUN`, a name that a plug-in registers, or `package.module:Class` and perhaps
-            `:NAME` after it.
+        spec: `openai:NAME`, `vllm:MODEL`, `hf:PATH`, `numpy:FOLDER`, `scripted`, `scripted:EXPERT`,
+            `random`, `replay:RUN`, a name that a plug-in registers, or `package.module:Class` and
+            perhaps `:NAME` after it.
         options: Strings of `-o model.key=value`; `-` in a key counts as `_`.
 
     Raises:

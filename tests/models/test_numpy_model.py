@@ -116,14 +116,6 @@ async def test_what_exceeds_the_models_positions_is_refused_before_it_is_compute
     assert error.value.kind == "refused"
 
 
-def test_tokens_are_counted_by_its_own_tokenizer(make: Any, tiny: Path) -> None:
-    from tokenizers import Tokenizer
-
-    model, own = make(), Tokenizer.from_file(str(tiny / "tokenizer.json"))
-    for text in ("", "Put a clean mug on the desk.", "<tool_call> ü 漢\n", "a" * 5000):
-        assert model.count_tokens(text) == len(own.encode(text, add_special_tokens=False).ids)
-
-
 # --- templates and tools ------------------------------------------------------------------------
 
 

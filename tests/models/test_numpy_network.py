@@ -20,6 +20,7 @@ from agemem_eval.harness.models.numpy import decoder as decoders
 from agemem_eval.harness.models.numpy.cache import SlotCache
 from agemem_eval.harness.models.numpy.decoder import Decoder
 from agemem_eval.harness.models.numpy.network import Network, load_network
+from agemem_eval.harness.models.numpy.weights import read_weights
 
 STOP = (2, 9, 100, 101, 102, 103)  # several, so that some rows end early
 KINDS = [(kind, tied) for kind in ("qwen2", "llama") for tied in (True, False)]
@@ -105,8 +106,6 @@ def test_logits_are_those_of_the_formulas_however_they_are_computed(
 def test_weights_of_other_types_are_those_numbers_in_float32(
     dtype: str, exact: bool, tiny: Path, tmp_path: Path
 ) -> None:
-    from agemem_eval.harness.models.numpy.weights import read_weights
-
     before = read_weights(tiny)
     entries, content = {}, b""
     for name, weight in before.items():
