@@ -43,6 +43,11 @@ class Explorer:
         self._plan: Plan[None] | None = None
         self._proposed: str | None = None
 
+    @property
+    def notes(self) -> Notes:
+        """What was read so far."""
+        return self._notes
+
     def observe(self, action: str, observation: str) -> None:
         """Take in what an action, one's own or another's, led to."""
         self._notes.observe(action, observation)

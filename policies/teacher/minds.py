@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...harness.types import EnvSpec
-from . import grid, house, puzzle
+from . import grid, house, lab, puzzle
 from .world import Mind, Told
 
 _WRAPPER = "three-stage"  # its version tells what it wraps: `1+alfworld-1`
@@ -31,6 +31,7 @@ KNOWN = {
     "alfworld": Known("explorer", house.House, house.told),
     "babyai": Known("explorer", grid.Grid, grid.told),
     "pddl": Known("observer", puzzle.Puzzle, puzzle.told),
+    "scienceworld": Known("explorer", lab.Lab, lab.told),
 }
 
 

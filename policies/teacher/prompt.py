@@ -11,6 +11,7 @@ from ...harness.tools import ToolCall
 from ...harness.types import ChatMessage
 from .lesson import ENTRY, RESULT, TOLD
 
+UNKNOWN = "?"  # the action before an observation, where a summary has taken its place
 _GOAL = goal_message("")
 _SUMMARY = "Summary of "
 _ASIDE = (MEMORY_HEADING, "Format problem: ")
@@ -24,7 +25,8 @@ class Event:
 
     Attributes:
         kind: `seen`: an observation; `noted`: a note that was written or retrieved.
-        head: The action before an observation, empty if it does not stand there; a note's name.
+        head: The action before an observation, empty if there is none, `UNKNOWN` if it does not
+            stand there any more; or a note's name.
         text: The observation; what the note says.
     """
 
@@ -104,6 +106,8 @@ def _said(shown: View, text: str, action: str) -> None:
     elif text.startswith(_SUMMARY):
         shown.cut, shown.looked = True, False
     elif not text.startswith(_ASIDE):
+        if shown.cut and not shown.seen:
+            action = action or UNKNOWN
         shown.events.append(Event("seen", action, text))
         shown.since, shown.last = [], False
 

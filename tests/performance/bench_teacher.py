@@ -61,7 +61,9 @@ async def _play(recipe: Any, model: Model, episodes: int) -> tuple[list[Heard], 
     """The episodes, and CPU seconds of each."""
     player = Player(recipe, model)
     try:
-        tasks = await player.tasks("generated-train", 0, episodes)
+        split = "train" if recipe.tasks.played == "scienceworld" else "generated-train"
+        tasks = await player.tasks(split, 0, 20 * episodes if split == "train" else episodes)
+        tasks = tasks[:: len(tasks) // episodes]  # ScienceWorld's stand kind by kind
         clock = time.process_time()
         heard = [await player.listen(task, repeat=0) for task in tasks]
         return heard, (time.process_time() - clock) / len(heard)
@@ -137,7 +139,7 @@ def main() -> None:
     asked.add_argument("--only", default="")
     asked.add_argument("--context", type=int, default=8192)
     args = asked.parse_args()
-    table = Table(title=f"{args.episodes} tasks of generated-train, context {args.context}")
+    table = Table(title=f"{args.episodes} training tasks, context {args.context}")
     for column in (
         "environment", "expert", "teacher, none", "teacher, agemem", *TOOLS, "failed", "turns",
         "dropped", "written", "computed", "CPU s",

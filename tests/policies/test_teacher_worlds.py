@@ -16,8 +16,10 @@ from agemem_eval.harness.types import ChatMessage, EpisodeView, Request, Samplin
 from agemem_eval.policies.recipe import Recipe, make_recipe
 from agemem_eval.policies.rollout import Heard, Player
 from agemem_eval.policies.teacher import Teacher
+from agemem_eval.policies.teacher.grid import Grid
 from agemem_eval.policies.teacher.house import House
 from agemem_eval.policies.teacher.house import told as told_of_house
+from agemem_eval.policies.teacher.lab import Lab
 from agemem_eval.policies.teacher.minds import KNOWN
 from agemem_eval.policies.teacher.prompt import view
 
@@ -174,6 +176,61 @@ def test_a_house_is_read_from_its_texts() -> None:
     for name, fact in house.state().items():
         again.recall(name, fact)
     assert again.act() == house.act() == "go to garbagecan 1"
+
+
+def test_what_a_task_was_shown_is_remembered_where_nothing_else_tells_it() -> None:
+    goal = (
+        "Your task is to find the animal with the longest life span, then the shortest life span. "
+        "First, focus on the animal with the longest life span.  Then, focus on the animal with "
+        "the shortest life span. The animals are in the 'outside' location."
+    )
+    seen = (
+        "This outside location is called the outside. Here you see: \n\tthe agent\n"
+        "\ta baby brown bear\n\ta baby mouse\nYou also see:\n"
+        "\tA door to the kitchen (that is open)\n"
+    )
+    lab = Lab(goal)
+    lab.read("", seen)
+    assert lab.act() == "focus on baby brown bear"
+    assert lab.remark() == "baby brown bear in outside."
+    lab.read("focus on baby brown bear", "You focus on the baby brown bear.")
+    assert lab.act() == "focus on baby mouse"
+    assert lab.found() == {"focus": "baby brown bear"}
+    again = Lab(goal)
+    again.read("look around", seen)
+    assert not again.whole
+    assert again.act() == "focus on baby brown bear"
+    for name, fact in lab.state().items():
+        again.recall(name, fact)
+    assert again.whole
+    assert again.act() == "focus on baby mouse"
+
+
+def test_a_building_is_drawn_again_from_notes() -> None:
+    grid = Grid("pick up the red key, then open the blue door")
+    grid.read("", "You see blue door 1 (closed), 3 steps ahead; red key 1, 1 step ahead. "
+              "Walls: 4 steps ahead. You carry nothing.")  # fmt: skip
+    assert grid.remark() == "red key 1, 1 step ahead."
+    assert grid.act().startswith("pick up")
+    grid.read("pick up", "You pick up the red key. You see blue door 1 (closed), 3 steps ahead. "
+              "Walls: 4 steps ahead. You carry a red key.")  # fmt: skip
+    grid.read("turn left", "You turn left 2 times. You see no objects. Walls: 2 steps ahead. "
+              "You carry a red key.")  # fmt: skip
+    state = grid.state()
+    assert state == {
+        "place": "0 ahead and 0 right of the start, facing back",
+        "doors": "blue door (closed) 3 ahead and 0 right",
+        "left": "open the blue door",
+    }
+    again = Grid("pick up the red key, then open the blue door")
+    again.read("turn left", "You turn left 2 times. You see no objects. Walls: 2 steps ahead. "
+               "You carry a red key.")  # fmt: skip
+    assert not again.whole
+    for name, fact in state.items():
+        again.recall(name, fact)
+    assert again.whole
+    assert again.state() == state
+    assert again.remark() == "No blue door in view."
 
 
 def test_two_of_a_kind_are_noted_where_one_is_left_for_later() -> None:
