@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -149,9 +150,11 @@ def main() -> None:
         if args.only and form[0].partition(",")[0] not in args.only.split(","):
             continue
         try:
-            table.add_row(*asyncio.run(_row(form, args.episodes, args.context)))
+            row = asyncio.run(_row(form, args.episodes, args.context))
         except AgememError as error:
-            table.add_row(form[0], str(error)[:60])
+            row = [form[0], str(error)[:60]]
+        table.add_row(*row)
+        print(*row, sep="\t", file=sys.stderr, flush=True)  # it takes minutes
     Console(width=190).print(table)
 
 
