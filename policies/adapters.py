@@ -6,7 +6,7 @@ import contextlib
 import copy
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,20 +60,17 @@ class Adapter:
         """Whether there is a reference."""
         return self._held is not None
 
-    def hold(self, weights: Mapping[str, Tensor]) -> None:
-        """Let the policy with these weights be the reference.
-
-        Args:
-            weights: See `weights`.
-        """
+    def hold(self) -> None:
+        """Let the policy as it is now be the reference."""
         import peft
 
+        weights = self._weights()
         if not any(bool(w.any()) for name, w in weights.items() if "lora_B" in name):
             self._held = ""
             return
         if _HELD not in self._peft.peft_config:
             self._peft.add_adapter(_HELD, copy.copy(self._peft.peft_config[_NOW]))
-        peft.set_peft_model_state_dict(self._peft, dict(weights), adapter_name=_HELD)
+        peft.set_peft_model_state_dict(self._peft, weights, adapter_name=_HELD)
         self._go_on()
 
     def hold_saved(self, folder: Path) -> None:
@@ -116,7 +113,7 @@ class Adapter:
         """
         import safetensors.torch
 
-        weights = {name: w.detach().cpu().contiguous() for name, w in self.weights().items()}
+        weights = {name: w.detach().cpu().contiguous() for name, w in self._weights().items()}
         safetensors.torch.save_file(weights, folder / ADAPTER, metadata={"format": "pt"})
         config = copy.copy(self._peft.peft_config[_NOW])
         config.base_model_name_or_path, config.inference_mode = base, True
@@ -124,7 +121,7 @@ class Adapter:
             config.target_modules = sorted(config.target_modules)  # a set has no fixed order
         config.save_pretrained(folder)
 
-    def weights(self) -> dict[str, Tensor]:
+    def _weights(self) -> dict[str, Tensor]:
         """The adapter's weights alone: peft would ask the hub whether the embedding has grown."""
         import peft
 

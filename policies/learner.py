@@ -122,12 +122,17 @@ class Learner:
 
         With LoRA that needs no second model: the adapter is copied, or switched off where it
         changes nothing yet.
+
+        Raises:
+            UsageError: with LoRA where weights are split, to which no second adapter can come.
         """
-        self.refresh()
-        if self._adapter is not None and self._whole.adapter is not None:
-            self._adapter.hold(self._whole.adapter.weights())
-        else:
+        if self._adapter is None:
+            self.refresh()
             self._freeze(copy.deepcopy(self.loaded.model))
+        elif self.engine.splits:
+            raise UsageError("where weights are split, the reference is a folder: see open()")
+        else:
+            self._adapter.hold()
 
     def _freeze(self, model: Any) -> None:
         scorer = TokenScorer(model.eval().requires_grad_(False), self.recipe.dtype)

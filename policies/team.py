@@ -48,7 +48,7 @@ def check_team(recipe: Recipe, team: Team) -> None:
     if team.weights == "fsdp":
         check_fsdp()
     elif team.weights == "deepspeed":
-        check_zero()
+        check_zero(recipe)
     elif team.weights != "copies":
         raise UsageError(
             f"training under {team.weights} is not supported: launch with --multi_gpu, --use_fsdp "

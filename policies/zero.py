@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ..harness.files import read_json
 from .distributed import Together
 from .forward import Packed
 from .launched import Team
+from .recipe import Recipe
 
 _ENV = "ACCELERATE_DEEPSPEED_"  # how `accelerate launch` tells what it was told
 _SECTION = "zero_optimization"
@@ -135,14 +137,19 @@ class Zero(Together):
         self._zero.step()
 
 
-def check_zero() -> None:
-    """Refuse what the launcher was told of DeepSpeed and is not done here.
+def check_zero(recipe: Recipe) -> None:
+    """Refuse what DeepSpeed cannot do, or the launcher was told of it and is not done here.
 
     Raises:
-        UsageError: see `asked_of_zero`.
+        UsageError: for weights of two precisions; see also `asked_of_zero`.
         MissingExtraError: without DeepSpeed.
     """
     asked_of_zero()
+    if recipe.model.lora is not None and recipe.model.dtype != "float32":
+        raise UsageError(
+            "recipe: under DeepSpeed the frozen weights must be as precise as the adapter: set "
+            "model.dtype to float32, or launch with --use_fsdp"
+        )
     _library()
 
 
@@ -181,4 +188,5 @@ def _library() -> Any:
     except ImportError as error:
         raise MissingExtraError("deepspeed", "deepspeed") from error
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", "`torch.distributed", FutureWarning)  # at what it calls
     return deepspeed

@@ -14,9 +14,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 pytest.importorskip("peft")
-safetensors = pytest.importorskip("safetensors.torch")
 
-from same_updates import same_numbers, same_updates  # noqa: E402
+from same_updates import same_curves, same_numbers, same_updates, short_recipe  # noqa: E402
 from tiny_model import make_model  # noqa: E402
 from train_runs import TINY  # noqa: E402
 
@@ -97,13 +96,7 @@ def test_a_process_that_nobody_launched_is_the_whole_team(monkeypatch):
 def trainings(tmp_path_factory):
     """A recipe, trained by one process; and by two, with parts of the weights, once killed."""
     place = tmp_path_factory.mktemp("trainings")
-    values = json.loads(json.dumps(TINY))
-    values["grpo"] |= {"steps": 2, "tasks_per_step": 3}
-    values["sft"]["epochs"] = 1
-    values["evaluation"]["episodes"] = 3
-    values["checkpoints"]["every"] = 1
-    recipe = place / "recipe.yaml"
-    recipe.write_text(json.dumps(values))  # JSON is YAML
+    recipe = short_recipe(place)
     command = (
         str(SUPPORT / "train_launched.py"), str(place), "train", str(recipe),
         "--runs-dir", str(place), "--name",
@@ -118,26 +111,7 @@ def trainings(tmp_path_factory):
 
 
 def test_a_training_of_two_processes_that_was_killed_has_the_curves_and_weights_of_one(trainings):
-    for log in ("sft", "metrics", "evaluation"):
-        one, two = (
-            [
-                json.loads(line)
-                for line in (trainings / name / f"{log}.jsonl").read_text().splitlines()
-            ]
-            for name in ("one", "two")
-        )
-        assert len(one) == len(two) > 0
-        for alone, together in zip(one, two, strict=True):
-            assert alone.keys() == together.keys()
-            for key in alone.keys() - {"seconds"}:
-                if isinstance(alone[key], int | float):
-                    assert together[key] == pytest.approx(alone[key], abs=1e-4, rel=1e-4), key
-    one, two = (
-        safetensors.load_file(trainings / name / "final/model.safetensors")
-        for name in ("one", "two")
-    )
-    assert one.keys() == two.keys()
-    assert max((one[name] - two[name]).abs().max().item() for name in one) < 1e-4
+    same_curves(trainings / "one", trainings / "two")
 
 
 def test_each_of_two_processes_played_whole_groups_that_the_other_did_not(trainings):
@@ -170,6 +144,7 @@ ZERO = "ACCELERATE_DEEPSPEED_"
         ),
         ("deepspeed", {f"{ZERO}ZERO_STAGE": "1"}, "stage 1 is not supported: use 2 or 3"),
         ("deepspeed", {f"{ZERO}OFFLOAD_PARAM_DEVICE": "cpu"}, "offload_param to 'cpu'"),
+        ("deepspeed", {"dtype": "bfloat16"}, "set model.dtype to float32"),
     ],
 )
 def test_what_a_team_cannot_do_is_refused(monkeypatch, weights, env, said):
@@ -177,12 +152,11 @@ def test_what_a_team_cannot_do_is_refused(monkeypatch, weights, env, said):
         monkeypatch.setenv(key, value)
     team = Team(SimpleNamespace(num_processes=2), weights)
     with pytest.raises(UsageError, match=said):
-        check_team(a_recipe(env.get("sampler", "hf")), team)
+        check_team(a_recipe(env.get("sampler", "hf"), env.get("dtype", "float32")), team)
 
 
-def a_recipe(engine: str = "hf"):
-    lora = {"rank": 4} if engine == "vllm" else None
-    model = {"path": "m", "lora": lora}
+def a_recipe(engine: str = "hf", dtype: str = "float32"):
+    model = {"path": "m", "lora": {"rank": 4}, "dtype": dtype}
     return make_recipe({"name": "r", "model": model, "grpo": {}, "sampler": {"engine": engine}})
 
 

@@ -15,7 +15,7 @@ pytest.importorskip("accelerate")
 pytest.importorskip("peft")
 pytest.importorskip("deepspeed")
 
-from same_updates import same_numbers, same_updates
+from same_updates import same_curves, same_numbers, same_updates, short_recipe
 from tiny_model import make_model
 
 pytestmark = pytest.mark.train
@@ -28,22 +28,24 @@ LAUNCH = (
 STAGES = ("deepspeed:2", "deepspeed:3")
 
 
+def run(*command: str) -> None:
+    path = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")])
+    env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
+    if command[0] == "-m":
+        env["ACCELERATE_USE_CPU"] = "true"
+    done = subprocess.run(
+        [sys.executable, *command], env=env, capture_output=True, text=True, timeout=580
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     """What one process, and two that were launched, wrote to a folder each."""
     place = tmp_path_factory.mktemp("ranks")
     model, script = make_model(place / "model", hidden=32), str(SUPPORT / "train_ranks.py")
-    path = os.pathsep.join([str(SUPPORT), os.environ.get("PYTHONPATH", "")])
-    env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
-    for launch, name, ways, more in (
-        ((), "one", ("copies",), {}),
-        (LAUNCH, "two", STAGES, {"ACCELERATE_USE_CPU": "true"}),
-    ):
-        command = [sys.executable, *launch, script, str(model), str(place / name), *ways]
-        done = subprocess.run(
-            command, env={**env, **more}, capture_output=True, text=True, timeout=280
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+    run(script, str(model), str(place / "one"), "copies")
+    run(*LAUNCH, script, str(model), str(place / "two"), *STAGES)
     return place
 
 
@@ -64,3 +66,16 @@ def test_only_in_stage_3_a_process_keeps_no_whole_weights(found):
     ]
     assert parts[0] == parts[1]
     assert parts[2] < parts[0]
+
+
+def test_a_training_in_stage_3_has_the_curves_and_weights_of_one_process(tmp_path):
+    asked = tmp_path / "zero.json"
+    asked.write_text(json.dumps({"zero_optimization": {"stage": 3}}))
+    launch = [*LAUNCH[:4], "--deepspeed_config_file", str(asked), *LAUNCH[6:]]
+    command = (
+        str(SUPPORT / "train_launched.py"), str(tmp_path), "train", str(short_recipe(tmp_path)),
+        "--runs-dir", str(tmp_path), "--name",
+    )  # fmt: skip
+    run(*command, "one")
+    run(*launch, *command, "two")
+    same_curves(tmp_path / "one", tmp_path / "two")

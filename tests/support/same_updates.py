@@ -1,4 +1,4 @@
-"""Whether two runs of `train_ranks.py` came to the same."""
+"""Whether two runs of `train_ranks.py`, or two trainings, came to the same."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
+from train_runs import TINY
 
 
 def same_updates(one: Path, two: Path) -> None:
@@ -43,3 +44,34 @@ def same_numbers(one: Path, two: Path) -> None:
             assert first.keys() == second.keys()
             for key, value in first.items():
                 assert second[key] == pytest.approx(value, abs=1e-4, rel=1e-4), key
+
+
+def short_recipe(place: Path) -> Path:
+    """A recipe of demonstrations, fine-tuning and two steps of GRPO with three tasks each."""
+    values = json.loads(json.dumps(TINY))
+    values["grpo"] |= {"steps": 2, "tasks_per_step": 3}
+    values["sft"]["epochs"] = 1
+    values["evaluation"]["episodes"] = 3
+    values["checkpoints"]["every"] = 1
+    (place / "recipe.yaml").write_text(json.dumps(values))  # JSON is YAML
+    return place / "recipe.yaml"
+
+
+def same_curves(one: Path, two: Path) -> None:
+    """All numbers of all logs but for times, and the weights at the end: to 1e-4."""
+    for log in ("sft.jsonl", "metrics.jsonl", "evaluation.jsonl"):
+        alone, together = (
+            [json.loads(line) for line in (place / log).read_text().splitlines()]
+            for place in (one, two)
+        )
+        assert len(alone) == len(together) > 0
+        for first, second in zip(alone, together, strict=True):
+            assert first.keys() == second.keys()
+            for key in first.keys() - {"seconds"}:
+                if isinstance(first[key], int | float):
+                    assert second[key] == pytest.approx(first[key], abs=1e-4, rel=1e-4), key
+    weights, others = (
+        safetensors.torch.load_file(place / "final/model.safetensors") for place in (one, two)
+    )
+    assert weights.keys() == others.keys()
+    assert max(float((weights[name] - others[name]).abs().max()) for name in weights) < 1e-4

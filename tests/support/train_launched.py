@@ -1,7 +1,7 @@
 """`agemem-eval` as one of several processes, which tells that it was there.
 
-`train_launched.py FOLDER ARGUMENTS…`: writes the number of its rank there, and what it played. With
-DIE_AFTER=CHECKPOINT in the environment all processes are killed once that one is written.
+`train_launched.py FOLDER ARGUMENTS…`: writes what it played to a file there that is named by its
+rank. With DIE_AFTER=CHECKPOINT in the environment all processes are killed once that is written.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ def main() -> None:
     from agemem_eval.harness.cli import main as cli
     from agemem_eval.policies.rollout import Player
 
-    folder, played = Path(sys.argv.pop(1)), []
-    kept = Player._kept
+    folder, kept = Path(sys.argv.pop(1)), Player._kept
+    log = folder / f"rank-{os.environ.get('RANK', 'none')}"
 
     async def spy(self, task, *args, **kwargs):
-        played.append(task.id)
+        with log.open("a") as file:
+            print(task.id, file=file)
         return await kept(self, task, *args, **kwargs)
 
     Player._kept = spy
@@ -28,10 +29,8 @@ def main() -> None:
         do_not_compile()
     if "DIE_AFTER" in os.environ:
         _die_after(os.environ["DIE_AFTER"])
-    try:
-        cli()
-    finally:
-        (folder / f"rank-{os.environ.get('RANK', 'none')}").write_text("\n".join(played))
+    log.touch()
+    cli()
 
 
 def do_not_compile() -> None:

@@ -57,12 +57,17 @@ def spied(learner: Learner, gradients: dict) -> Learner:
 
 def updates(folder: Path, place: Path, team: Team, lora: Lora | None) -> tuple[dict, dict]:
     """Gradients of updates and the weights after all; and what the updates told."""
-    recipe = ModelRecipe(path=str(folder), device="cpu", lora=lora)
+    recipe = ModelRecipe(path=str(folder), device="cpu", lora=lora, gradient_checkpointing=True)
     groups, found = some_groups(REWARDS, seed=3), {}
     mine = team.share(groups)
-    learner = spied(Learner.open(recipe, folder, 0, team=team), found)
-    learner.hold_reference()
-    told = [learner.sft_update(steps_of(mine), RATE, 1.0, batch_tokens=64)]
+    learner = Learner.open(recipe, folder, 0, reference=folder if lora else None, team=team)
+    told = [spied(learner, found).sft_update(steps_of(mine), RATE, 1.0, batch_tokens=64)]
+    learner.refresh()
+    if not lora:
+        learner.hold_reference()
+    start = place / f"start-{lora is not None}"
+    if team.first:
+        learner.save(start)
     settings = [
         grpo(aggregate=how, batch_tokens=64, prefix_sharing=True)
         for how in ("token-mean", "sequence-mean", "trajectory-mean")
@@ -75,9 +80,9 @@ def updates(folder: Path, place: Path, team: Team, lora: Lora | None) -> tuple[d
         learner.save(kept)
         safetensors.torch.save_file(moments, kept / "optimizer.safetensors")
     team.wait()
-    place_of = {"adapter": kept, "reference": folder} if lora else {"reference": folder}
-    base = folder if lora else kept
-    again = spied(Learner.open(recipe, base, 0, team=team, **place_of), found)
+    base, adapter = (folder, kept) if lora else (kept, None)
+    again = Learner.open(recipe, base, 0, adapter=adapter, reference=start, team=team)
+    spied(again, found)
     again.restore(kept / "optimizer.safetensors")
     told += [again.grpo_update(mine, settings[0], RATE)]
     again.refresh()
