@@ -62,7 +62,10 @@ def make_card(plan: Plan, state: State) -> dict[str, Any]:
 
 
 def play_command(recipe: Recipe) -> str:
-    """The command that plays with a checkpoint as it was trained: its tasks, prompts and limits."""
+    """The command that plays with a checkpoint as it was trained: its tasks, prompts and limits.
+
+    Tokens are drawn at the temperature of the evaluation, whose rewards are the card's.
+    """
     use = "hf:THIS_FOLDER" if recipe.model.lora is None else "hf:BASE -o lora=THIS_FOLDER"
     words = [f"agemem-eval run --env {recipe.tasks.env} --memory {recipe.tasks.memory}"]
     words.append(f"--model {use}")
@@ -72,6 +75,8 @@ def play_command(recipe: Recipe) -> str:
     for key, value in recipe.agent:
         if key not in ("temperature", "top_p") and value != getattr(usual, key):
             words.append(f"--{key.replace('_', '-')} {value}")
+    if recipe.evaluation.temperature:
+        words.append(f"--temperature {recipe.evaluation.temperature:g}")
     return " ".join(words)
 
 
@@ -113,6 +118,7 @@ def _readme(plan: Plan, card: dict[str, Any]) -> str:
         ]
     lines += [
         "On tasks like those it was trained on:", "", "```", play_command(recipe), "```", "",
+        *(["Without PyTorch: `--model numpy:THIS_FOLDER`.", ""] if recipe.model.fresh else []),
         "The recipe:", "", "```json", json.dumps(recipe.identity, indent=1), "```", "",
     ]  # fmt: skip
     return "\n".join(lines)

@@ -16,6 +16,8 @@ pytest.importorskip("torch")
 from agemem_eval.harness.cli import main  # noqa: E402
 from agemem_eval.harness.errors import UsageError  # noqa: E402
 from agemem_eval.harness.figures.training import load_logs  # noqa: E402
+from agemem_eval.harness.store import RunStore  # noqa: E402
+from agemem_eval.policies.card import play_command  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,38 @@ def test_the_command_on_a_checkpoints_card_plays_it_as_it_was_trained(trained, t
     (row,) = json.loads(out)["rows"]
     assert row["memory"] == "agemem"
     assert row["n_scored"] == 2
+
+
+def test_the_command_on_a_card_draws_at_the_temperature_of_the_evaluation():
+    greedy = train_runs.recipe(evaluation__temperature=0.0)
+    assert "--temperature" not in play_command(greedy)
+    assert play_command(train_runs.recipe(evaluation__temperature=0.6)).endswith(
+        "--temperature 0.6"
+    )
+
+
+def test_a_checkpoint_made_from_nothing_plays_the_same_without_torch(trained, tmp_path, capsys):
+    card = (trained.final / "README.md").read_text().splitlines()
+    assert "Without PyTorch: `--model numpy:THIS_FOLDER`." in card
+    (told,) = (line for line in card if line.startswith("agemem-eval run"))
+    said = {}
+    for provider in ("hf", "numpy"):
+        words = shlex.split(told.replace("hf:THIS_FOLDER", f"{provider}:{trained.final}"))[1:]
+        code, _, err = run(
+            capsys, *words, "--episodes", "2", "--runs-dir", tmp_path, "--name", provider,
+            "--json", "--workers", "0",
+        )  # fmt: skip
+        assert code == 0, err
+        store = RunStore.open(tmp_path / provider)
+        said[provider] = {
+            (record.key.task, i): event["text"]
+            for record in store.records()
+            for i, event in enumerate(
+                e for e in store.read_trace(record.key.id) if e["type"] == "completion"
+            )
+        }
+    assert said["hf"]
+    assert said["numpy"] == said["hf"]
 
 
 def test_fine_tuning_alone_is_no_agemem_training(trained):
