@@ -15,30 +15,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from model_requests import RETRIEVE, SAY, ask, changed_copy
 from safetensors.numpy import load_file, save_file
 from tiny_model import make_model as make_weights
 
 from agemem_eval.harness.errors import AgememError, DataError, ModelError, UsageError
 from agemem_eval.harness.models import make_model
 from agemem_eval.harness.models.inprocess.decoding import Generated
-from agemem_eval.harness.tools import Tool, ToolArguments, ToolCall
+from agemem_eval.harness.tools import ToolCall
 from agemem_eval.harness.types import ChatMessage, Request, Sampling
-
-SAY = (
-    ChatMessage("system", "You are an agent in a household."),
-    ChatMessage("user", "Put a clean mug on the desk."),
-)
-
-
-class Query(ToolArguments):
-    query: str
-
-
-RETRIEVE = Tool("Retrieve_memory", "Look something up.", Query, kind="ltm")
-
-
-def ask(*messages: ChatMessage, **sampling: Any) -> Request:
-    return Request(messages or SAY, Sampling(**{"max_tokens": 12, **sampling}))
 
 
 @pytest.fixture
@@ -52,17 +37,6 @@ async def make(tiny: Path) -> AsyncIterator[Callable[..., Any]]:
     yield make_one
     for model in made:
         await model.close()
-
-
-def changed_copy(folder: Path, to: Path, **files: Any) -> Path:
-    """A copy with some of its JSON files changed: fields are set, None takes one out."""
-    shutil.copytree(folder, to)
-    for name, fields in files.items():
-        path = to / f"{name}.json"
-        value = json.loads(path.read_text()) | fields
-        gone = {key for key, new in fields.items() if new is None}
-        path.write_text(json.dumps({k: v for k, v in value.items() if k not in gone}))
-    return to
 
 
 def prompt_of(model: Any, request: Request) -> str:
