@@ -62,9 +62,9 @@ def test_calls_that_failed_and_were_tried_again_leave_no_mark(
 def test_episodes_that_failed_and_were_played_again_are_scored_the_same(
     tmp_path: Path, clean: Played
 ) -> None:
-    faults = at_random(0.04, [fault for mix in MIXES.values() for fault in mix], seed=3)
-    found = play(tmp_path, faults, limits=HASTY, retries=30, **VALUES)
-    assert found.replayed >= 2
+    faults = at_random(0.08, [fault for mix in MIXES.values() for fault in mix], seed=3)
+    found = play(tmp_path, faults, limits=HASTY, retries=100, **VALUES)
+    assert found.replayed >= 1, "how many of the failed calls fall to one episode is chance"
     assert found.booked > clean.booked, "what failed tries cost is booked, as lost"
     same(found, clean)
 
@@ -72,9 +72,9 @@ def test_episodes_that_failed_and_were_played_again_are_scored_the_same(
 def test_a_stream_of_episodes_survives_a_failing_endpoint_with_its_memory(tmp_path: Path) -> None:
     stream = {**VALUES, "memories": ["agemem"], "memory_scope": "run", "order_seeds": [0, 1]}
     clean = play(tmp_path / "clean", limits=PATIENT, **stream)
-    faults = at_random(0.04, ["429", "500", "disconnect", "not_json"], seed=5)
-    found = play(tmp_path / "faulty", faults, limits=HASTY, retries=30, **stream)
-    assert found.replayed >= 2
+    faults = at_random(0.08, ["429", "500", "disconnect", "not_json"], seed=5)
+    found = play(tmp_path / "faulty", faults, limits=HASTY, retries=100, **stream)
+    assert found.replayed >= 1
     same(found, clean)
 
 
