@@ -36,18 +36,21 @@ PIECES = (
 )  # fmt: skip
 
 # A piece never spans a split. A blank before a small letter belongs to the word, one before a
-# capital does not: so a name is the same tokens after a blank, a quote or a new line. Ids of
-# memories are pairs of hexadecimal digits, all other numbers single digits.
+# capital does not: so a name is the same tokens after a blank, a quote or a new line. Words with a
+# capital are pairs of letters, each of which a model has met often: it copies names that are new
+# to it as surely as known ones. Ids of memories are pairs of hexadecimal digits, all other numbers
+# single digits.
 _ID_PAIR = r"[0-9a-f]{2}(?=(?:[0-9a-f]{2}){0,3}-[0-9a-f]{4})"
 _LAST_PAIR = (
     "(?:" + "|".join(rf"(?<=-[0-9a-f]{{{n}}})" for n in (0, 2, 4, 6, 8, 10)) + ")"
     r"[0-9a-f]{2}(?=(?:[0-9a-f]{2}){0,5}(?![0-9A-Za-z]))"
 )
+_NAME_PAIRS = "|".join(rf"(?<=\p{{Lu}}\p{{Ll}}{{{n}}})\p{{Ll}}{{1,2}}" for n in range(1, 24, 2))
 _PAIRS_FROM = 1024  # tokens of a vocabulary from which on the pairs are worth their 256
 _PAIRS_COUNT = 1000  # how often each is shown to the tokenizer's training: it is sure to be learned
 _SPLIT = (
-    rf"{_ID_PAIR}|{_LAST_PAIR}|\p{{N}}| ?\p{{Ll}}+|\p{{Lu}}?\p{{L}}+| (?=\p{{Lu}})|\s"
-    r"|[^\s\p{L}\p{N}]+"
+    rf"{_ID_PAIR}|{_LAST_PAIR}|{_NAME_PAIRS}|\p{{N}}| ?\p{{Ll}}+|\p{{Lu}}\p{{Ll}}?|\p{{L}}+"
+    r"| (?=\p{Lu})|\s|[^\s\p{L}\p{N}]+"
 )
 
 _COMPACT = (

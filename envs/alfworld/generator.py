@@ -31,7 +31,7 @@ from .scenes import (
 )
 
 VERSION = "1"  # changes whenever the bytes of any game do
-SIZES: Mapping[str, int] = {"generated": 200, "generated-train": 2000}
+SIZES: Mapping[str, int] = {"generated": 200, "generated-train": 6000}
 PLANS: Mapping[str, int] = {"generated": 12, "generated-train": 120}  # floor plans a room family
 TEST_SHARE = 5  # one inventory in so many is for testing
 N_RECEPTACLES = range(7, 55)  # as in the official games

@@ -73,6 +73,13 @@ def test_a_name_is_the_same_tokens_wherever_it_stands(tokenizer: Any) -> None:
         assert any(whole[at : at + len(name)] == name for at in places), before
 
 
+def test_a_name_that_was_never_seen_is_pairs_of_letters_like_any_other(tokenizer: Any) -> None:
+    split = tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str
+    shown = [piece for piece, _ in split("Zorbelin of McDo and river")]
+    assert shown == ["Zo", "rb", "el", "in", "Ġof", "Ġ", "Mc", "Do", "Ġand", "Ġriver"]
+    assert [piece for piece, _ in split("Trestesek’s")][:5] == ["Tr", "es", "te", "se", "k"]
+
+
 def test_numbers_are_digits_and_ids_are_pairs() -> None:
     tokenizer = make_tokenizer(SMALL.model_copy(update={"vocabulary": 1024}), TEXTS)
     assert len(encode(tokenizer, "1934")) == 4
