@@ -27,6 +27,7 @@ _RAG_TOP_K = "3"  # paper, RAG variant: the three best memories for the current 
 class _AgeMemTools(LongTermMemory):
     """What AgeMem and its RAG variant share: the tools, and what each does."""
 
+    wants_untrained: ClassVar[bool] = False  # see `harness.plan.wants_untrained`
     takes_st_tools: ClassVar[bool] = False  # has them, or is the variant without
     _shows_ids: ClassVar[bool] = True  # so that the agent can update and delete them
 
@@ -189,7 +190,12 @@ def _untrained(memory: type[_AgeMemTools], info: ModelInfo) -> str:
 
 
 class AgeMemNoRL(AgeMem):
-    """AgeMem with a model that is not trained for it; a trained one is refused."""
+    """AgeMem with a model that is not trained for it; a trained one is refused.
+
+    A packaged checkpoint gives way to what it was trained from.
+    """
+
+    wants_untrained = True
 
     @classmethod
     def label(cls, info: ModelInfo) -> str:
@@ -199,6 +205,8 @@ class AgeMemNoRL(AgeMem):
 
 class AgeMemNoRLRag(AgeMemRag):
     """The RAG variant with a model that is not trained for AgeMem; a trained one is refused."""
+
+    wants_untrained = True
 
     @classmethod
     def label(cls, info: ModelInfo) -> str:

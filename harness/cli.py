@@ -34,7 +34,8 @@ Model = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="scripted (default), scripted:explorer, openai:NAME, vllm:MODEL, hf:DIR, random, "
+        help="nano (default where this installation has it, else scripted), nano-sft, "
+        "nano-answer-only, openai:NAME, vllm:MODEL, hf:DIR, numpy:DIR, scripted:explorer, random, "
         "replay:RUN.",
     ),
 ]

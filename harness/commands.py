@@ -173,6 +173,8 @@ def _about(group: registry.Group, plugin: registry.Plugin) -> dict[str, Any]:
                 f"{s.name} ({'any' if s.n_tasks is None else s.n_tasks})" for s in spec.splits
             )
             about = f"splits {', '.join(splits)}; {spec.max_steps} steps"
+        if group == "models" and not getattr(target, "shipped", lambda: True)():
+            about += " (not in this installation)"
         options = [] if group == "embedders" else list(accepted(group, plugin.name))
     except AgememError as error:
         about, options = str(error), []

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from . import registry
-from .config import AgentConfig, Execution, RunConfig, make_config
+from .config import AgentConfig, Execution, RunConfig, make_config, split_model
 from .errors import DataError, UsageError, unknown_name
 from .yaml_files import read_yaml
 
@@ -28,6 +28,8 @@ def resolve(
     given: dict[str, Any], values: dict[str, Any] | None = None
 ) -> tuple[RunConfig, Execution]:
     """The configuration from command-line values (those given) over those of `--config`.
+
+    Under both are the settings that the model was trained with, if it has any.
 
     Args:
         given: From the command line.
@@ -61,18 +63,34 @@ def resolve(
             registry.canonical("envs", name): _strings(options)
             for name, options in of_names.items()
         }
-    merged = {**values, **given, "agent": agent}
+    merged = {**values, **given}
     if isinstance(envs := merged.get("envs"), list | tuple):
         merged["envs"] = tuple(registry.canonical("envs", str(env)) for env in envs)
     for plural, flag in (("envs", "--env"), ("memories", "--memory")):
         if not merged.get(plural):
             raise UsageError(f"{flag} is missing; see: agemem-eval list {plural}")
-    config = make_config(merged)
+    config = make_config(_with_model(merged, agent))
     options = _route(config, pairs)
     free = _free_options(config, options)
     execution = {**execution, "model_options": {**execution.get("model_options", {}), **free}}
     options = {name: values for name, values in options.items() if values}
     return config.model_copy(update={"options": options}), _execution(execution)
+
+
+def _with_model(values: dict[str, Any], agent: dict[str, Any]) -> dict[str, Any]:
+    """The values with a model, and with the agent's settings over those the model comes with.
+
+    A model's class says by `agent_settings()` what it was trained with.
+    """
+    if "model" not in values:
+        from .models.packaged import default_model  # not cheap, and few need it
+
+        values["model"] = default_model()
+    said: dict[str, Any] = {}
+    if isinstance(values["model"], str):
+        factory = registry.load("models", split_model(values["model"])[0])
+        said = getattr(factory, "agent_settings", dict)()
+    return {**values, "agent": {**said, **agent}}
 
 
 def _free_options(config: RunConfig, options: dict[str, dict[str, str]]) -> dict[str, str]:

@@ -133,14 +133,32 @@ class Models:
     judge: Model | None
     embedder: SharedEmbedder
     cache: ReplyCache | None = None  # of their replies; see `models.cache`
+    untrained: Model | None = None  # plays instead of the agent where a memory wants that
+
+    def of(self, memory: str) -> Models:
+        """Those that play with a memory, by its registered name."""
+        if self.untrained is None or not wants_untrained(memory):
+            return self
+        writer = self.untrained if self.memory is self.agent else self.memory
+        return replace(self, agent=self.untrained, memory=writer)
 
     async def close(self) -> None:
         """Release all of them."""
         await self.agent.close()
+        if self.untrained is not None:
+            await self.untrained.close()
         if self.memory is not self.agent:
             await self.memory.close()
         if self.judge is not None:
             await self.judge.close()
+
+
+def wants_untrained(memory: str) -> bool:
+    """Whether a memory, by its registered name, is for a model without AgeMem training.
+
+    A memory says so by `wants_untrained = True`.
+    """
+    return bool(getattr(registry.load("memories", memory), "wants_untrained", False))
 
 
 def memory_label(config: RunConfig, name: str, info: ModelInfo) -> str:
@@ -229,8 +247,9 @@ async def make_plan(
     registry.load("memories", _CHECK_STORE)(config.store)  # also where no memory here opens one
     memories: dict[str, str] = {}
     for name in config.memories:
-        memory, _ = make_memory(config, name, models)
-        memories[name] = memory_hash(memory, models)
+        own = models.of(name)
+        memory, _ = make_memory(config, name, own)
+        memories[name] = memory_hash(memory, own)
         await close_memory(memory)
     cells: list[Cell] = []
     for env in config.envs:
@@ -241,7 +260,7 @@ async def make_plan(
         after = (*found.tasks[1 : len(tasks) + 1], found.tasks[0])
         others = {task.id: other for task, other in zip(tasks, after, strict=False)}
         for name, hash_ in memories.items():
-            base = _base(config, env, found, name, hash_, models.agent.info)
+            base = _base(config, env, found, name, hash_, models.of(name).agent.info)
             if any(cell.base == base for cell in cells):
                 raise UsageError(f"--memory names {base.memory} twice")
             cells.append(

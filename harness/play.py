@@ -109,7 +109,8 @@ def _open(stage: Stage, cell: Cell, stream: Stream) -> tuple[Memory, Meter]:
             before = stream.jobs[stream.at - 1].key.id
             stream.snapshot = stage.store.read_snapshot(stream.name, before)
         directory = stage.store.live_dir(stream.name)
-        made = make_memory(stage.config, cell.memory_name, stage.models, directory)
+        models = stage.models.of(cell.memory_name)
+        made = make_memory(stage.config, cell.memory_name, models, directory)
         stream.memory, stream.meter = made
     return stream.memory, stream.meter
 
@@ -119,7 +120,8 @@ async def _try_alone(
 ) -> tuple[Episode, list[Event]]:
     """One try of a lone episode, and its trace."""
     try:
-        memory, meter = make_memory(stage.config, cell.memory_name, stage.models)
+        models = stage.models.of(cell.memory_name)
+        memory, meter = make_memory(stage.config, cell.memory_name, models)
     except InfraError as error:  # a store in a server that is away
         return _not_tried(stage, job, error, attempt), []
     try:
@@ -168,6 +170,7 @@ async def _try(
     meter.point_to(Ledger(), Trace(stage.watchers.listener(job.key)))
     options = env_options(stage.config, stage.execution, cell.base.env)
     limit = stage.execution.episode_timeout_s
+    models = stage.models.of(cell.memory_name)
     stage.watchers.begins(job.key, attempt)
     try:
         env = await stage.pool.acquire(cell.base.env, options, alone=fault in ISOLATED)
@@ -179,7 +182,7 @@ async def _try(
                 episode = await run_episode(
                     env,
                     memory,
-                    stage.models.agent,
+                    models.agent,
                     job.task,
                     key=job.key,
                     config=stage.config.agent,
@@ -196,7 +199,7 @@ async def _try(
         episode = _failed(job, error, meter)
     except InfraError as error:
         episode = _failed(job, error, meter)
-    labels = {"prompts": PROMPT_VERSION, **stage.scoring.labels(memory)}
+    labels = {"prompts": PROMPT_VERSION, **stage.scoring.labels(memory, models)}
     episode.attempt, episode.order, episode.labels = attempt, job.order, labels
     stage.watchers.ends(episode)
     return episode

@@ -12,7 +12,7 @@ from .ledger import Role
 from .metering import Meter, MeteredModel
 from .models import make_model
 from .models.cache import ReplyCache, cached
-from .plan import Models, make_embedder
+from .plan import Models, make_embedder, wants_untrained
 from .trace import Trace
 from .types import Gold, Json, Memory, Model, Scorer, Scores
 
@@ -38,27 +38,40 @@ def make_models(config: RunConfig, execution: Execution, agent: Model | None = N
     if execution.cache or config.judge is not None:  # a judge is never asked twice
         cache = ReplyCache(execution.cache_dir or execution.runs_dir / ".cache")
 
-    def made(spec: str, base_url: str | None = None, *, keep: bool = execution.cache) -> Model:
-        model = make_model(spec, model_options(config, execution, spec, base_url))
-        return cached(model, cache if keep else None)
+    replies = cache if execution.cache else None
 
-    given = agent is not None
-    agent = agent or made(config.model)
+    def made(spec: str, base_url: str | None = None) -> Model:
+        return make_model(spec, model_options(config, execution, spec, base_url))
+
+    given, untrained = agent is not None, None
+    if agent is None:
+        agent = made(config.model)
+        untrained = cached(before, replies) if (before := _untrained(config, agent)) else None
+        agent = cached(agent, replies)
     memory = agent if agent.info.writes and not given else None
     elsewhere = execution.memory_base_url
     chosen = config.memory_model or (config.model if memory is not None else HEURISTIC)
     if memory is None or chosen != config.model or elsewhere is not None:
         _takes_url("--memory-base-url", chosen, elsewhere)
-        memory = made(chosen, elsewhere or execution.base_url)
+        memory = cached(made(chosen, elsewhere or execution.base_url), replies)
     if memory is None or not memory.info.writes:
         raise UsageError(f"--memory-model {chosen} cannot write texts: use {ABLE} or {HEURISTIC}")
     judge = None
     _takes_url("--judge-base-url", config.judge, execution.judge_base_url)
     if config.judge is not None:
-        judge = made(config.judge, execution.judge_base_url or execution.base_url, keep=True)
+        judge = cached(made(config.judge, execution.judge_base_url or execution.base_url), cache)
         if not judge.info.writes or judge.info.name.startswith(HEURISTIC):
             raise UsageError(f"--judge {config.judge} cannot judge: use {ABLE}")
-    return Models(agent, memory, judge, embedder, cache)
+    return Models(agent, memory, judge, embedder, cache, untrained)
+
+
+def _untrained(config: RunConfig, agent: Model) -> Model | None:
+    """What plays in the agent's place where a memory is for a model without AgeMem training."""
+    other = getattr(agent, "untrained", None)  # a model of others may lack it
+    if other is None or not any(map(wants_untrained, config.memories)):
+        return None
+    found: Model | None = other()
+    return found
 
 
 def _takes_url(flag: str, spec: str | None, url: str | None) -> None:
@@ -140,11 +153,11 @@ class Scoring:
 
         return scorer
 
-    def labels(self, memory: Memory) -> dict[str, str]:
-        """What a reader must know of how a memory's results came about."""
+    def labels(self, memory: Memory, models: Models) -> dict[str, str]:
+        """What a reader must know of how a memory's results came about, with its models."""
         labels = {"embedder": self._models.embedder.name}  # facts are matched with it, too
         if getattr(memory, "uses_model", True):
-            labels["memory_model"] = self._models.memory.info.name
+            labels["memory_model"] = models.memory.info.name
         if self._models.judge is not None:
             labels["judge"] = self._models.judge.info.name
         return labels

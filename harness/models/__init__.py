@@ -40,6 +40,10 @@ class ModelBase:
         """Tokens of a text, estimated."""
         return estimate_tokens(text)
 
+    def untrained(self) -> Model | None:
+        """Another model that plays where an untrained one is asked for; None: itself does."""
+        return None
+
     def bind(self, episode: EpisodeView) -> Model:  # noqa: ARG002 - an endpoint sees no episode
         """The model to use for one episode: itself."""
         return self
@@ -52,9 +56,9 @@ def make_model(spec: str, options: Mapping[str, str] | None = None) -> Model:
     """Build a model from its name.
 
     Args:
-        spec: `openai:NAME`, `vllm:MODEL`, `hf:PATH`, `numpy:FOLDER`, `scripted`, `scripted:EXPERT`,
-            `random`, `replay:RUN`, a name that a plug-in registers, or `package.module:Class` and
-            perhaps `:NAME` after it.
+        spec: `nano`, `openai:NAME`, `vllm:MODEL`, `hf:PATH`, `numpy:FOLDER`, `scripted`,
+            `scripted:EXPERT`, `random`, `replay:RUN`, a name that a plug-in registers, or
+            `package.module:Class` and perhaps `:NAME` after it.
         options: Strings of `-o model.key=value`; `-` in a key counts as `_`.
 
     Raises:

@@ -7,7 +7,8 @@ and memory the same results come out. Where they do not, the replay has diverged
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import ModelError, UsageError
@@ -20,6 +21,7 @@ from ..types import Completion, EpisodeView, Model, ModelInfo, Request
 from . import ModelBase
 
 HEURISTIC = "heuristic"
+_UNTRAINED = ("agemem-norl", "agemem-norl-rag")  # labels of cells that an untrained model played
 _Place = tuple[str, str, str, int, int, int | None]
 
 
@@ -51,15 +53,27 @@ class ReplayModel(ModelBase):
         self._keys: dict[_Place, list[EpisodeKey]] = {}
         for episode in episodes:
             self._keys.setdefault(_place(episode.key), []).append(episode.key)
+        untrained = [e.key.model for e in episodes if e.key.memory in _UNTRAINED]
+        played = [e.key.model for e in episodes if e.key.memory not in _UNTRAINED] or untrained
+        self._before = untrained[0] if untrained and untrained[0] != played[0] else None
         writers = {episode.labels.get("memory_model", HEURISTIC) for episode in episodes}
         trained = any(episode.key.memory == "agemem" for episode in episodes)
         self.info = ModelInfo(
-            f"replay of {episodes[0].key.model if episodes else config.model}",
+            f"replay of {played[0] if played else config.model}",
             training="agemem" if trained else "none",  # as the recorded results were labelled
             oracle=config.model_name == "scripted",
             writes=any(not writer.startswith(HEURISTIC) for writer in writers),
             identity={"provider": "replay", "run": config.hash},
         )
+
+    def untrained(self) -> Model | None:
+        """The recordings of the untrained model, where another one played the run's other cells."""
+        if self._before is None:
+            return None
+        other = copy(self)
+        other.info = replace(self.info, name=f"replay of {self._before}", training="none")
+        other._before = None
+        return other
 
     def bind(self, episode: EpisodeView) -> Model:
         """The recording of one episode."""
