@@ -110,13 +110,13 @@ class _Loop:
         self.env, self.task, self.key, self.config, self.scope = env, task, key, config, scope
         self.trace, self.ledger = meter.trace, meter.ledger
         self.memory = Hooks(memory, meter.ledger, meter.trace)
-        self.instructions = memory.instructions
-        self.native = config.transport == "native"
+        self.instructions, self.native = memory.instructions, config.transport == "native"
         self.tools = memory.tools + self._environment_tools()
-        view = EpisodeView(env, key, task, self.tools, self.native, config.context_tokens)
+        budget, trace = config.context_tokens, self.trace
+        view = EpisodeView(env, key, task, self.tools, self.native, budget, trace)
         self.model = model.bind(view)
         meter.bind(model, self.model)
-        self.context = Context(config.context_tokens, self.model.count_tokens, self.trace)
+        self.context = Context(budget, self.model.count_tokens, trace)
         self.sampling = Sampling(
             config.max_tokens, config.temperature, config.top_p, key.sampling_seed
         )

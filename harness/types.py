@@ -99,7 +99,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class EpisodeView:
-    """What a model without weights may look at; endpoints never see it."""
+    """What a model may look at that is more than an endpoint: endpoints never see it."""
 
     env: EnvClient
     key: EpisodeKey  # e.g. to find the episode to replay, or to seed draws
@@ -107,6 +107,7 @@ class EpisodeView:
     tools: tuple[Tool, ...]
     native: bool  # tool calls go through `Completion.tool_calls`
     context_budget: int
+    trace: Trace | None = None  # what happened so far, e.g. which actions were refused
 
 
 class Model(Protocol):

@@ -53,6 +53,7 @@ class HfModel(FolderModel):
         chat_template_kwargs: A JSON object of further variables of the template.
         card: A JSON file that says what the weights are: `{"training": "agemem" | "none"}`;
             without it `card.json` of the adapter, or of the weights where there is none.
+        actions: `free`, or `restricted` to those that the environment lists, where it does.
 
     Raises:
         UsageError: for an option's bad value, a name that is not found, no chat template.
@@ -82,6 +83,7 @@ class HfModel(FolderModel):
         chat_template: str = "",
         chat_template_kwargs: str = "{}",
         card: str = "",
+        actions: str = "free",
     ) -> None:
         if not name:
             raise UsageError("the model 'hf' needs a folder or a name of the hub: hf:PATH")
@@ -100,6 +102,7 @@ class HfModel(FolderModel):
             chat_template=chat_template or None,
             chat_template_kwargs=chat_template_kwargs,
             card=card or None,
+            actions=actions,
         )
         self._load(name, options)
 
@@ -116,8 +119,8 @@ class HfModel(FolderModel):
         loaded = hf_weights.load(folder, lora, options.dtype, options.device, options.threads)
         arguments = options.chat_template_kwargs
         chat = Chat(loaded.tokenizer, options.chat_template, arguments, name)
-        self.info = ModelInfo(
-            shown("hf", name, lora),
+        info = ModelInfo(
+            options.label(shown("hf", name, lora)),
             training=training,
             identity={
                 "provider": "hf",
@@ -126,11 +129,12 @@ class HfModel(FolderModel):
                 "dtype": loaded.dtype,
                 "decoding": {"rule": _RULE, "stop": list(loaded.stop)},
                 "card": said,
+                **options.limits(),
             },
         )
-        self._asked = hf_live.LiveModel(
+        asked = hf_live.LiveModel(
             loaded,
-            self.info,
+            info,
             chat,
             max_batch=options.max_batch,
             max_wait_ms=options.max_wait_ms,
@@ -138,3 +142,4 @@ class HfModel(FolderModel):
             prefill_tokens=options.prefill_tokens,
             prefix_reuse=options.prefix_reuse,
         )
+        self._take(asked, options)

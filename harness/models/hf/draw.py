@@ -11,7 +11,10 @@ from ..inprocess.decoding import GREEDY, Prompt
 
 
 def draw(
-    logits: Tensor, prompts: Sequence[Prompt], generators: Sequence[torch.Generator]
+    logits: Tensor,
+    prompts: Sequence[Prompt],
+    generators: Sequence[torch.Generator],
+    barred: Tensor | None = None,
 ) -> tuple[list[int], list[float]]:
     """The next token of each row, and its log-probability under the logits as they are.
 
@@ -19,11 +22,13 @@ def draw(
         logits: [rows, vocabulary], float32.
         prompts: Of the rows.
         generators: Of the rows; one whose temperature is not 0 gives one number.
+        barred: [rows, vocabulary], true for tokens that may not be drawn; None: all may.
 
     Returns:
         Tokens, and natural logarithms; these are 0 where no row asks for them.
     """
-    tokens = logits.argmax(-1)
+    offered = logits if barred is None else logits.masked_fill(barred, -torch.inf)
+    tokens = offered.argmax(-1)
     drawn = [i for i, prompt in enumerate(prompts) if prompt.temperature >= GREEDY]
     if drawn:
         exact = torch.float32 if logits.device.type == "mps" else torch.float64
@@ -34,7 +39,7 @@ def draw(
         numbers = column(
             torch.rand((), generator=generators[i], dtype=torch.float64).item() for i in drawn
         )
-        scaled = logits[drawn].to(exact) / column(prompts[i].temperature for i in drawn)
+        scaled = offered[drawn].to(exact) / column(prompts[i].temperature for i in drawn)
         top_p = column(prompts[i].top_p for i in drawn)
         tokens[drawn] = _invert(nucleus(scaled.softmax(-1), top_p), numbers)
     logprobs = [0.0] * len(prompts)

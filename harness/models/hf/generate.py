@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..inprocess.batch import BatchDecoder, Row
+from ..inprocess.batch import Barred, BatchDecoder, Row
 from ..inprocess.decoding import Prompt
 from .cache import SlotCache, attention_windows, call_keywords
 from .draw import draw
@@ -68,8 +68,12 @@ class Decoder(BatchDecoder):
     def _seeded(self, seed: int) -> torch.Generator:
         return torch.Generator().manual_seed(seed)
 
-    def _choose(self, logits: Tensor, rows: list[Row]) -> tuple[list[int], list[float]]:
-        return draw(logits, [row.prompt for row in rows], [row.generator for row in rows])
+    def _choose(
+        self, logits: Tensor, barred: Barred | None, rows: list[Row]
+    ) -> tuple[list[int], list[float]]:
+        mask = None if barred is None else torch.from_numpy(barred).to(logits.device)
+        prompts, generators = [row.prompt for row in rows], [row.generator for row in rows]
+        return draw(logits, prompts, generators, mask)
 
     def _forward(self, rows: list[Row], new: list[list[int]]) -> Tensor:
         """Logits [rows, vocabulary] in float32, after the last new token of each row.

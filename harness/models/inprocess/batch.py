@@ -18,12 +18,14 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .answers import Reply
 from .decoding import Generated, Prompt
 
 SHARED = 16  # tokens from which on a common beginning is worth waiting for or copying
 _ROUND = 128  # capacities are multiples of it, so that they seldom change
 
 Tokens = NDArray[np.int64]
+Barred = NDArray[np.bool_]  # [rows, vocabulary]
 
 
 class Interrupted(Exception):
@@ -58,6 +60,7 @@ class Row:
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     done: Generated | None = None
+    reply: Reply | None = None  # where its answers are limited
 
     @property
     def owed(self) -> int:
@@ -109,8 +112,13 @@ class BatchDecoder(ABC):
         """
 
     @abstractmethod
-    def _choose(self, logits: Any, rows: list[Row]) -> tuple[list[int], list[float]]:
-        """The next token of each row, and its log-probability; 0 where no row asks for them."""
+    def _choose(
+        self, logits: Any, barred: Barred | None, rows: list[Row]
+    ) -> tuple[list[int], list[float]]:
+        """The next token of each row, none of those barred; None: none is.
+
+        Also its log-probability under the logits as they are; 0 where no row asks for them.
+        """
 
     @abstractmethod
     def _seeded(self, seed: int) -> Any:
@@ -221,7 +229,9 @@ class BatchDecoder(ABC):
         self._held.pop(slot, None)
         self._held[slot] = ids
         cached = shared if source >= 0 else 0
-        return Row(prompt, ids, slot, cached, self._seeded(prompt.seed))
+        row = Row(prompt, ids, slot, cached, self._seeded(prompt.seed))
+        row.reply = Reply(prompt.answers) if prompt.answers else None
+        return row
 
     # --- forwards ---------------------------------------------------------------------------
 
@@ -270,9 +280,12 @@ class BatchDecoder(ABC):
 
     def _advance(self, rows: list[Row], new: list[list[int]]) -> None:
         """Compute new tokens of rows and draw the next one of each."""
-        tokens, logprobs = self._choose(self._compute(rows, new), rows)
+        logits = self._compute(rows, new)
+        tokens, logprobs = self._choose(logits, _barred(rows, logits.shape[-1]), rows)
         for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
             row.tokens.append(token)
+            if row.reply is not None:
+                row.reply.add(token)
             if row.prompt.want_logprobs:
                 row.logprobs.append(logprob)
             if token in self.stop or len(row.tokens) == row.prompt.max_tokens:
@@ -291,6 +304,15 @@ class BatchDecoder(ABC):
             row.cached += len(ids)
             self.prefilled += 0 if row.tokens else len(ids)
         return logits
+
+
+def _barred(rows: Sequence[Row], size: int) -> Barred | None:
+    """What each row may not say next; None where all may say anything, as outside of answers."""
+    found = [row.reply.barred(size) if row.reply is not None else None for row in rows]
+    if all(barred is None for barred in found):
+        return None
+    free = np.zeros(size, np.bool_)
+    return np.stack([free if barred is None else barred for barred in found])
 
 
 def _alike(ids: Tokens, others: Tokens) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from ...tools import ToolCall
 from ...types import ChatMessage, Completion, Request
 from .. import tool_schemas
 from ..chat import read_calls, wire_message
+from .answers import Spelling
 from .decoding import Generated
 
 TODAY = datetime(2025, 1, 1)  # what a template that writes the date is told: always the same
@@ -25,6 +26,7 @@ _LARGEST = 2**20  # bytes of a template
 # A call as Hermes and Qwen write it: https://huggingface.co/NousResearch/Hermes-2-Pro-Llama-3-8B
 _CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 _THOUGHT = re.compile(r"\A(.*</think>)", re.DOTALL)
+_SPELT = "<answer>a \u00f6l 1: \u2713</answer>"  # to see that a tokenizer's tokens are bytes
 _PROBE = {
     "type": "function",
     "function": {"name": "probe_of_tools", "description": "?", "parameters": {}},
@@ -35,6 +37,13 @@ class Tokenizer(Protocol):
     """What is used of a tokenizer, as transformers names it."""
 
     chat_template: Any  # None where there is none
+
+    @property
+    def added_tokens_decoder(self) -> Mapping[int, Any]:
+        """Tokens beside the vocabulary's own, by id."""
+
+    def get_vocab(self) -> dict[str, int]:
+        """The tokens as the vocabulary writes them, with their ids."""
 
     def get_chat_template(self, chat_template: str | None, tools: list[Any] | None) -> str:
         """The template that is given, else its own; it may have another one for tools."""
@@ -111,6 +120,15 @@ class Chat:
             "-o chat_template=FILE"
         )
 
+    def text(self, request: Request) -> str:
+        """The prompt of a request before it is tokens.
+
+        Raises:
+            UsageError: if the template refuses the messages.
+        """
+        tools = tool_schemas(request.tools) if request.tools else None
+        return str(self._render(request.messages, tools, tokenize=False))
+
     def _render(self, messages: Any, tools: list[Any] | None, *, tokenize: bool) -> Any:
         try:
             return self._tokenizer.apply_chat_template(
@@ -129,12 +147,46 @@ class Chat:
                 "with -o chat_template=FILE"
             ) from error
 
+    def spelling(self, silent: Collection[int]) -> Spelling:
+        """What each token adds to a reply's text.
+
+        Args:
+            silent: Tokens that are not part of it: those that end a reply.
+
+        Raises:
+            UsageError: if the tokenizer is not one of bytes.
+        """
+        tokenizer = self._tokenizer
+        vocabulary = tokenizer.get_vocab()
+        pieces = [b""] * (max(vocabulary.values(), default=-1) + 1)
+        for token, id_ in vocabulary.items():
+            pieces[id_] = _bytes_of(token)
+        for id_ in tokenizer.added_tokens_decoder:  # a special one leaves no trace
+            pieces[id_] = self._decode([id_]).encode()
+        ids = tokenizer.encode(_SPELT, add_special_tokens=False)
+        spelt = b"".join(pieces[id_] for id_ in ids).decode(errors="replace")
+        for id_ in silent:
+            pieces[id_] = b""
+        try:
+            if not ids or spelt != self._decode(ids):
+                raise ValueError("its tokens are not bytes")
+            return Spelling(pieces)
+        except ValueError as error:
+            raise UsageError(
+                f"actions=restricted needs a byte-level tokenizer; that of {self._where} is none: "
+                f"{error}"
+            ) from error
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        """The text of tokens, as a reply is read: without special ones."""
+        return self._tokenizer.decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+
     def read(self, request: Request, prompt: tuple[int, ...], reply: Generated) -> Completion:
         """What a reply says."""
         said = reply.tokens[:-1] if reply.finish == "stop" else reply.tokens
-        text = self._tokenizer.decode(
-            said, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+        text = self._decode(said)
         calls: tuple[ToolCall, ...] = ()
         malformed: tuple[str, ...] = ()
         if request.tools:
@@ -150,6 +202,29 @@ class Chat:
             reply.logprobs,
             prompt if request.want_tokens else None,
         )
+
+
+def _byte_letters() -> dict[str, int]:
+    """Which letter a byte-level vocabulary writes for each byte.
+
+    As GPT-2's encoder has it (https://github.com/openai/gpt-2): bytes that print stand for
+    themselves, the others in their order for the letters from U+0100 on.
+    """
+    prints = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in prints]
+    return {chr(byte): byte for byte in prints} | {
+        chr(256 + place): byte for place, byte in enumerate(others)
+    }
+
+
+_LETTERS = _byte_letters()
+
+
+def _bytes_of(token: str) -> bytes:
+    """What a token of a byte-level vocabulary spells; a text that is none stands for itself."""
+    if all(letter in _LETTERS for letter in token):
+        return bytes(_LETTERS[letter] for letter in token)
+    return token.encode()
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from .answers import Answers
+
 GREEDY = 1e-5  # a lower temperature is greedy: divided by it, logits would overflow
 
 
@@ -18,6 +20,7 @@ class Prompt:
     top_p: float = 1.0  # of the likeliest tokens that together have this probability
     seed: int = 0
     want_logprobs: bool = False
+    answers: Answers | None = None  # what may stand between <answer> and </answer>; None: anything
 
     @property
     def total(self) -> int:
@@ -32,5 +35,5 @@ class Generated:
     tokens: tuple[int, ...]  # with the stop token that ended it
     finish: Literal["stop", "length"]
     # Natural logarithms of the tokens' probabilities under the model itself: neither temperature
-    # nor top_p is in them (as vLLM's `raw_logprobs`, its default).
+    # nor top_p is in them (as vLLM's `raw_logprobs`, its default), nor which answers may be given.
     logprobs: tuple[float, ...] | None = None

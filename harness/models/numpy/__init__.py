@@ -40,6 +40,7 @@ class NumpyModel(FolderModel):
         chat_template_kwargs: A JSON object of further variables of the template.
         card: A JSON file that says what the weights are: `{"training": "agemem" | "none"}`;
             without it `card.json` of the folder.
+        actions: `free`, or `restricted` to those that the environment lists, where it does.
 
     Raises:
         UsageError: for an option's bad value, a folder that is not there, no chat template.
@@ -62,6 +63,7 @@ class NumpyModel(FolderModel):
         chat_template: str = "",
         chat_template_kwargs: str = "{}",
         card: str = "",
+        actions: str = "free",
     ) -> None:
         folder = Path(name).expanduser()
         if not name or not folder.is_dir():
@@ -77,6 +79,7 @@ class NumpyModel(FolderModel):
             chat_template=chat_template or None,
             chat_template_kwargs=chat_template_kwargs,
             card=card or None,
+            actions=actions,
         )
         self._load(folder, name, options)
 
@@ -92,8 +95,8 @@ class NumpyModel(FolderModel):
             )
         stop = stop_ids(folder, tokenizer)
         chat = Chat(tokenizer, options.chat_template, options.chat_template_kwargs, name)
-        self.info = ModelInfo(
-            shown("numpy", name, None),
+        info = ModelInfo(
+            options.label(shown("numpy", name, None)),
             training=training,
             identity={
                 "provider": "numpy",
@@ -101,6 +104,7 @@ class NumpyModel(FolderModel):
                 "template": chat.identity,
                 "decoding": {"rule": _RULE, "stop": list(stop)},
                 "card": said,
+                **options.limits(),
             },
         )
         decoder = Decoder(
@@ -112,4 +116,4 @@ class NumpyModel(FolderModel):
             reuse=options.prefix_reuse,
         )
         positions = network.sizes.positions
-        self._asked = InProcessModel(decoder, positions, self.info, chat, options.max_wait_ms)
+        self._take(InProcessModel(decoder, positions, info, chat, options.max_wait_ms), options)

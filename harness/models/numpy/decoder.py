@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..inprocess.batch import BatchDecoder, Row
+from ..inprocess.batch import Barred, BatchDecoder, Row
 from ..inprocess.decoding import GREEDY, Prompt
 from .cache import SlotCache
 from .network import Floats, Network
@@ -57,11 +57,14 @@ class Decoder(BatchDecoder):
             raise ArithmeticError("the model's logits are not numbers (NaN or infinite)")
         return logits
 
-    def _choose(self, logits: Floats, rows: list[Row]) -> tuple[list[int], list[float]]:
-        tokens = logits.argmax(-1).tolist()
+    def _choose(
+        self, logits: Floats, barred: Barred | None, rows: list[Row]
+    ) -> tuple[list[int], list[float]]:
+        offered = logits if barred is None else np.where(barred, np.float32(-np.inf), logits)
+        tokens = offered.argmax(-1).tolist()
         for i, row in enumerate(rows):
             if row.prompt.temperature >= GREEDY:
-                tokens[i] = draw(logits[i], row.prompt, row.generator)
+                tokens[i] = draw(offered[i], row.prompt, row.generator)
         logprobs = [0.0] * len(rows)
         if any(row.prompt.want_logprobs for row in rows):
             exact = logits.astype(np.float64)
@@ -79,7 +82,7 @@ def draw(logits: Floats, prompt: Prompt, numbers: np.random.Generator) -> int:
     the vocabulary's order, so that two tokens that rounding swaps swap nothing else.
 
     Args:
-        logits: [vocabulary].
+        logits: [vocabulary]; minus infinity for what may not be drawn.
         prompt: Its temperature is not 0.
         numbers: Of the row.
     """

@@ -79,6 +79,17 @@ class FileTokenizer:
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens)
         return text
 
+    def get_vocab(self) -> dict[str, int]:
+        """The tokens as the file writes them, with their ids."""
+        vocabulary: dict[str, int] = self._tokenizer.get_vocab()
+        return vocabulary
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        """Tokens that stand beside the vocabulary's own, by id."""
+        added: dict[int, AddedToken] = self._tokenizer.get_added_tokens_decoder()
+        return added
+
     def get_chat_template(self, chat_template: str | None, tools: list[Any] | None) -> str:
         """The template given, else the checkpoint's, which may have another one for tools.
 
