@@ -84,13 +84,12 @@ def _how(card: Mapping[str, Any]) -> str:
 def _facts(card: Mapping[str, Any], told: Mapping[str, Any]) -> str:
     base = card["base"]
     began = "from nothing" if "fresh" in base else f"from `{base['name']}` (`{base['hash']}`)"
-    shown = told["recipe"].get("sft") or {}
-    sources = shown.get("demonstrations") or []
-    sources = sources if isinstance(sources, list) else [sources]
-    envs = sorted({source.get("env") or told["recipe"]["tasks"]["env"] for source in sources})
+    tasks, shown = told["recipe"]["tasks"], told["recipe"].get("sft") or {}
+    envs = _envs(shown.get("demonstrations") or [], tasks["env"])
     lines = [
         f"- recipe `{card['recipe']}` (`{card['recipe_hash']}`), seed {card['seed']}, {began}",
-        f"- data `{card['data_hash']}`, tasks of {told['recipe']['tasks']['env']}"
+        f"- data `{card['data_hash']}`, tasks of "
+        + ", ".join(_envs(tasks.get("sources") or [{}], tasks["env"]))
         + (f"; demonstrations in {', '.join(envs)}" if envs else ""),
         f"- phase {card['phase']}, step {card['step']}; made with agemem-eval "
         f"{card['agemem_eval']}; weights in {card['weights']['dtype']}",
@@ -100,6 +99,12 @@ def _facts(card: Mapping[str, Any], told: Mapping[str, Any]) -> str:
         lines.append(f"- fine-tuning ended at update {last['step']} with a loss of "
                      f"{last['loss']:.3f}")  # fmt: skip
     return "\n".join(lines)
+
+
+def _envs(sources: Any, usual: str) -> list[str]:
+    """The environments of one source or several; `usual` is that of one that names none."""
+    listed = sources if isinstance(sources, list) else [sources]
+    return sorted({source.get("env") or usual for source in listed})
 
 
 def _curve(told: Mapping[str, Any]) -> list[str]:
