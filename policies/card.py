@@ -22,7 +22,7 @@ from .logs import EVALUATION, METRICS, read_lines
 from .preflight import Plan
 from .recipe import Recipe
 
-_TOLD = ("step", "reward", "low", "high", "answered", "success", "format_valid")
+_TOLD = ("step", "reward", "low", "high", "answered", "success", "format_valid", "sources")
 
 
 def write_card(folder: Path, plan: Plan, state: State) -> None:
@@ -64,7 +64,8 @@ def make_card(plan: Plan, state: State) -> dict[str, Any]:
 def play_command(recipe: Recipe) -> str:
     """The command that plays with a checkpoint as it was trained: its tasks, prompts and limits.
 
-    Tokens are drawn at the temperature of the evaluation, whose rewards are the card's.
+    Of several sources each has a command of its own: that of one of `Recipe.parts`. Tokens are
+    drawn at the temperature of the evaluation, whose rewards are the card's.
     """
     use = "hf:THIS_FOLDER" if recipe.model.lora is None else "hf:BASE -o lora=THIS_FOLDER"
     words = [f"agemem-eval run --env {recipe.tasks.env} --memory {recipe.tasks.memory}"]
@@ -106,19 +107,33 @@ def _readme(plan: Plan, card: dict[str, Any]) -> str:
         f"# {recipe.name}, {card['phase']} step {card['step']}", "",
         f"A policy for AgeMem's memory tools, by {how}; reward profile `{recipe.reward.profile}`, "
         f"scheme `{recipe.reward.scheme}`, seed {recipe.seed}, recipe `{card['recipe_hash']}`, "
-        f"tasks of {recipe.tasks.env} (`{recipe.tasks.split}`, data `{card['data_hash']}`).", "",
+        f"{_tasks(recipe)}, data `{card['data_hash']}`.", "",
     ]  # fmt: skip
     if (found := card["evaluation"]) is not None:
-        low, high = found["low"], found["high"]
-        interval = f" [{low:.3f}, {high:.3f}]" if low is not None and high is not None else ""
-        reward = f"mean reward {found['reward']:.3f}{interval}"
         lines += [
-            f"Held-out tasks at step {found['step']}: {reward}, answered {found['answered']:.0%}.",
+            f"Held-out tasks at step {found['step']}: mean reward {_reward(found)}, answered "
+            f"{found['answered']:.0%}.",
             "",
         ]
+        for label, told in found.get("sources", {}).items():
+            lines.append(f"- {label}: {_reward(told)}, success {told['success']:.0%}")
+        lines += [""] if "sources" in found else []
+    commands = [play_command(part) for part in recipe.parts]
     lines += [
-        "On tasks like those it was trained on:", "", "```", play_command(recipe), "```", "",
+        "On tasks like those it was trained on:", "", "```", *commands, "```", "",
         *(["Without PyTorch: `--model numpy:THIS_FOLDER`.", ""] if recipe.model.fresh else []),
         "The recipe:", "", "```json", json.dumps(recipe.identity, indent=1), "```", "",
     ]  # fmt: skip
     return "\n".join(lines)
+
+
+def _tasks(recipe: Recipe) -> str:
+    """What was played, in words."""
+    found = [f"{p.tasks.played} (`{p.tasks.split}`)" for p in recipe.parts]
+    return f"tasks of {', '.join(found)}"
+
+
+def _reward(line: dict[str, Any]) -> str:
+    low, high = line["low"], line["high"]
+    interval = f" [{low:.3f}, {high:.3f}]" if low is not None and high is not None else ""
+    return f"{line['reward']:.3f}{interval}"

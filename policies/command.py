@@ -20,6 +20,7 @@ from ..harness.store import check_name
 from ..harness.yaml_files import parse_yaml
 from .checkpoints import HEADER, kept
 from .launched import leads
+from .mixture import weights
 from .preflight import Plan, make_plan_of
 from .recipe import Recipe, read_recipe
 
@@ -208,8 +209,9 @@ def _tell_plan(plan: Plan, as_json: bool) -> int:
         "recipe_hash": recipe.hash,
         "data_hash": plan.data_hash,
         "resumes": plan.resumed,
-        "tasks": len(plan.tasks),
-        "held_out": len(plan.held_out),
+        "tasks": sum(map(len, plan.tasks)),
+        "held_out": sum(map(len, plan.held_out)),
+        **_sources(plan),
         "phases": [p for p in ("sft", "grpo") if getattr(recipe, p) is not None],
         "rollouts": recipe.grpo.steps * recipe.grpo.tasks_per_step * recipe.grpo.rollouts
         if recipe.grpo is not None
@@ -219,9 +221,30 @@ def _tell_plan(plan: Plan, as_json: bool) -> int:
         print(json.dumps(parts))
         return 0
     for key, value in parts.items():
-        print(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
+        print(f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
     print("all is in order; nothing was trained (--dry-run)")
     return 0
+
+
+def _sources(plan: Plan) -> dict[str, Any]:
+    """What is told of several sources of tasks; nothing where there is one."""
+    recipe = plan.recipe
+    if not recipe.tasks.sources:
+        return {}
+    total = sum(weights(recipe))
+    return {
+        f"source {label}": [
+            f"env {part.tasks.env}",
+            f"split {part.tasks.split}",
+            f"tasks {len(learned)}",
+            f"held_out {len(evaluated)}",
+            f"task_score {part.reward.task_score}",
+            f"share {weight / total:.0%}",
+        ]
+        for label, part, learned, evaluated, weight in zip(
+            recipe.labels, recipe.parts, plan.tasks, plan.held_out, weights(recipe), strict=True
+        )
+    }
 
 
 def _tell(trained: Trained, as_json: bool) -> int:
@@ -266,5 +289,6 @@ def _list(as_json: bool) -> int:
     for name, recipe in recipes.items():
         phases = " and ".join(p for p in ("sft", "grpo") if getattr(recipe, p) is not None)
         origin = recipe.model.path or "a fresh model"
-        print(f"{name:24} {phases} of {origin} on {recipe.tasks.env} ({recipe.series})")
+        envs = ", ".join(dict.fromkeys(part.tasks.env for part in recipe.parts))
+        print(f"{name:24} {phases} of {origin} on {envs} ({recipe.series})")
     return 0

@@ -145,8 +145,8 @@ async def _played(
     player = Player(own, Teacher(source.expert, source.noise, recipe.seed), runs_dir)
     try:
         tasks = await player.tasks(own.tasks.split, own.tasks.first, source.episodes)
-        if own.tasks.played == recipe.tasks.played:
-            _refuse_shared([task.id for task in tasks], await _held_out(recipe, runs_dir))
+        held_out = await _held_out(recipe, runs_dir, own.tasks.played)
+        _refuse_shared([task.id for task in tasks], held_out)
         for start in range(done, len(tasks), _AT_ONCE):
             some = tasks[start : start + _AT_ONCE]
             yield await asyncio.gather(*(_episode(player, task, source.keep) for task in some))
@@ -168,13 +168,18 @@ def _is_kept(episode: Episode, keep: str) -> bool:
     return keep == "all" or (bool(episode.success) and not episode.malformed_outputs)
 
 
-async def _held_out(recipe: Recipe, runs_dir: Path) -> set[str]:
-    """The tasks of the evaluation, by id."""
-    held, player = recipe.evaluation, Player(recipe, Teacher(""), runs_dir)
+async def _held_out(recipe: Recipe, runs_dir: Path, env: str | None = None) -> set[str]:
+    """The tasks of the evaluation, by id; of one environment, or of all."""
+    player, ids = Player(recipe, Teacher(""), runs_dir), set[str]()
     try:
-        return {task.id for task in await player.tasks(held.split, held.first, held.episodes)}
+        for number, part in enumerate(recipe.parts):
+            if env is None or part.tasks.played == env:
+                held = part.evaluation
+                tasks = await player.tasks(held.split, held.first, held.episodes, number)
+                ids |= {task.id for task in tasks}
     finally:
         await player.close()
+    return ids
 
 
 def _refuse_shared(tasks: Iterable[str], held_out: set[str]) -> None:

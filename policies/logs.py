@@ -117,27 +117,79 @@ def step_line(recipe: Recipe, step: int, groups: Sequence[Group]) -> Line:
         "hacks": means(t.reward.hacks for t in trajectories),
         "flat_groups": fmean(group.flat for group in groups),
         **conduct(trajectories),
+        **_by_source(recipe, groups),
     }
 
 
-def evaluation_line(step: int, groups: Sequence[Group], lost: int, seconds: float) -> Line:
-    """Held-out results: the mean reward with its 95% interval, and what it is made of."""
+def evaluation_line(
+    recipe: Recipe, step: int, groups: Sequence[Group], lost: int, seconds: float
+) -> Line:
+    """Held-out results: the mean reward with its 95% interval, and what it is made of.
+
+    Of several sources reward and components are the means of the sources' own means.
+    """
     trajectories = [t for group in groups for t in group.trajectories]
-    found = stats.mean([t.reward.total for t in trajectories], [t.task for t in trajectories])
-    assert found is not None
+    parts = [some for some in _split(recipe, groups) if some]
+    found = [_mean_reward(some) for some in parts]
+    reward = stats.macro_average(found) if len(found) > 1 else found[0]
+    components = [
+        means(t.reward.components for group in some for t in group.trajectories) for some in parts
+    ]
     return {
         "step": step,
-        "reward": found.value,
-        "low": found.low,
-        "high": found.high,
-        "method": found.method,
-        "components": means(t.reward.components for t in trajectories),
+        "reward": reward.value,
+        "low": reward.low,
+        "high": reward.high,
+        "method": reward.method,
+        "components": means(components),
         "hacks": means(t.reward.hacks for t in trajectories),
         "tasks": len(groups),
         "lost": lost,
         **conduct(trajectories),
+        **_by_source(recipe, groups, interval=True),
         "seconds": {"evaluation": round(seconds, 3)},
     }
+
+
+def _split(recipe: Recipe, groups: Sequence[Group]) -> list[list[Group]]:
+    """The groups of each source."""
+    numbers = range(len(recipe.parts))
+    return [[group for group in groups if group.source == number] for number in numbers]
+
+
+def _mean_reward(groups: Sequence[Group]) -> stats.Estimate:
+    """Of the trajectories, by task."""
+    trajectories = [t for group in groups for t in group.trajectories]
+    found = stats.mean([t.reward.total for t in trajectories], [t.task for t in trajectories])
+    assert found is not None
+    return found
+
+
+def _by_source(recipe: Recipe, groups: Sequence[Group], *, interval: bool = False) -> Line:
+    """What each of several sources came to, by its label; nothing where there is one source.
+
+    A source that nothing was played of is left out.
+    """
+    if not recipe.tasks.sources:
+        return {}
+    found: Line = {}
+    for label, some in zip(recipe.labels, _split(recipe, groups), strict=True):
+        if not some:
+            continue
+        trajectories = [t for group in some for t in group.trajectories]
+        parts = means(t.reward.components for t in trajectories)
+        found[label] = {
+            "reward": fmean(t.reward.total for t in trajectories),
+            "components": {name: value for name, value in parts.items() if "." not in name},
+            "success": fmean(bool(t.episode.success) for t in trajectories),
+            "flat_groups": fmean(group.flat for group in some),
+            "tasks": len(some),
+        }
+        if interval:
+            del found[label]["flat_groups"]  # of one trajectory each
+            reward = _mean_reward(some)
+            found[label] |= {"low": reward.low, "high": reward.high}
+    return {"sources": found}
 
 
 def conduct(trajectories: Sequence[Trajectory]) -> Line:

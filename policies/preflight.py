@@ -9,6 +9,7 @@ import importlib.util
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,20 @@ from ..harness.ledger import Usage
 from ..harness.models import ModelBase
 from ..harness.models.weights import is_folder
 from ..harness.options import check_options
-from ..harness.plan import env_options, make_plan
+from ..harness.plan import Models, env_options, make_plan
 from ..harness.services import make_models
 from ..harness.store import RunStore
 from ..harness.tokens import read_tokenizer
 from ..harness.types import Completion, ModelInfo, Request, Task
 from ..harness.workers.pool import EnvPool, make_pool
 from .checkpoints import END, check_header
+from .mixture import shares, weights
 from .recipe import Recipe
 from .rollout import Player
 
 TAGS = tuple(f"<{slash}{tag}>" for tag in ("think", "tool_call", "answer") for slash in ("", "/"))
 NEEDED = ("torch", "transformers", "peft", "accelerate", "safetensors", "tensorboard")
+Tasks = tuple[tuple[Task, ...], ...]  # of each source
 _TEMPLATES = ("chat_template.jinja", "chat_template.json")
 
 
@@ -42,8 +45,8 @@ class Plan:
         recipe: What is trained, and how.
         directory: Where to.
         model: The folder of the model; None where a fresh one is made.
-        tasks: Trained on.
-        held_out: Evaluated on.
+        tasks: Trained on, of each source.
+        held_out: Evaluated on, of each source.
         data_hash: Of what the environments' tasks are made of.
         resumed: Whether the directory holds this training already.
         ended: Why it shall not go on; None where it may.
@@ -52,8 +55,8 @@ class Plan:
     recipe: Recipe
     directory: Path
     model: Path | None
-    tasks: tuple[Task, ...]
-    held_out: tuple[Task, ...]
+    tasks: Tasks
+    held_out: Tasks
     data_hash: str
     resumed: bool
     ended: str | None
@@ -91,7 +94,7 @@ async def make_plan_of(recipe: Recipe, directory: Path) -> Plan:
     if model is not None:
         _check_code(recipe, model)
     if model is not None:
-        await check_room(recipe, model, held_out[0], directory.parent)
+        await check_room(recipe, model, held_out, directory.parent)
     ended = read_json(directory / END)["reason"] if (directory / END).is_file() else None
     return Plan(recipe, directory, model, training, held_out, data_hash, resumed, ended)
 
@@ -119,55 +122,84 @@ def check_model(recipe: Recipe, folder: Path) -> None:
     _check_template(folder)
 
 
-async def check_room(recipe: Recipe, folder: Path, task: Task, runs_dir: Path) -> None:
-    """Refuse a context into which the first prompt of a task does not fit.
+async def check_room(recipe: Recipe, folder: Path, tasks: Tasks, runs_dir: Path) -> None:
+    """Refuse a context into which the first prompt of a source's first task does not fit.
+
+    Args:
+        recipe: Says how they are played.
+        folder: Of the model.
+        tasks: Of each source.
+        runs_dir: Where the judge's replies are kept.
 
     Raises:
         UsageError: if it does not; so found by playing the task with the model's token counts.
     """
     player = Player(recipe, _Counting(read_tokenizer(folder / "tokenizer.json")), runs_dir)
     try:
-        heard = await player.listen(task, repeat=0)
+        for number, (part, some) in enumerate(zip(recipe.parts, tasks, strict=True)):
+            heard = await player.listen(some[0], repeat=0, source=number)
+            if not heard.turns:
+                raise UsageError(
+                    f"recipe: {_agent(recipe, number)}.context_tokens {part.agent.context_tokens}: "
+                    f"what is told first in the task {some[0].id} does not fit: raise it"
+                )
     finally:
         await player.close()
-    if not heard.turns:
-        raise UsageError(
-            f"recipe: agent.context_tokens {recipe.agent.context_tokens}: what is told first in "
-            f"the task {task.id} does not fit: raise it"
-        )
 
 
-async def _find_tasks(
-    recipe: Recipe, runs_dir: Path
-) -> tuple[tuple[Task, ...], tuple[Task, ...], str]:
+def _agent(recipe: Recipe, number: int) -> str:
+    """The section with the agent's limits in a source, which may be left out there."""
+    return f"{recipe.section(number)}.agent" if recipe.tasks.sources else "agent"
+
+
+async def _find_tasks(recipe: Recipe, runs_dir: Path) -> tuple[Tasks, Tasks, str]:
     """Tasks for training and evaluation, and the hash of their data; builds everything once."""
-    execution = recipe.execution(runs_dir)
-    config = recipe.run_config(split=recipe.tasks.split, episodes=None)
-    # The policy takes no options: in the place of its name stands one that is there anyway.
-    check_options(config.model_copy(update={"model": recipe.tasks.memory_model}))
+    execution, parts = recipe.execution(runs_dir), recipe.parts
+    for part in parts:
+        # The policy takes no options: in the place of its name stands one that is there anyway.
+        config = part.run_config(split=part.tasks.split, episodes=None)
+        check_options(config.model_copy(update={"model": part.tasks.memory_model}))
     models = make_models(config, execution, _Nobody())
     pool = make_pool(execution)
     try:
-        own, evaluation = recipe.tasks, recipe.evaluation
-        parts = (
-            ("tasks", own.split, own.first, own.episodes),
-            ("evaluation", evaluation.split, evaluation.first, evaluation.episodes),
-        )
-        cells = {}
-        for split in dict.fromkeys(split for _, split, _, _ in parts):
-            config = recipe.run_config(split=split, episodes=None)
-            (cells[split],) = await make_plan(config, execution, pool, models)
-        found = [_part(*part, cells[part[1]].tasks) for part in parts]
-        _check_overlap("tasks", *found)
-        await _check_demonstrations(recipe, pool, execution, found[1])
+        found = [
+            await _tasks_of(part, recipe.section(number), execution, pool, models)
+            for number, part in enumerate(parts)
+        ]
+        tasks, held_out, hashes = zip(*found, strict=True)
+        _check_held_out(recipe, tasks, held_out)
+        await _check_demonstrations(recipe, pool, execution, held_out)
     finally:
         await pool.close()
         await models.close()
-    return (
-        found[0],
-        found[1],
-        "+".join(dict.fromkeys(cell.base.data_hash for cell in cells.values())),
+    return tasks, held_out, "+".join(dict.fromkeys(hash_ for some in hashes for hash_ in some))
+
+
+async def _tasks_of(
+    part: Recipe, section: str, execution: Execution, pool: EnvPool, models: Models
+) -> tuple[tuple[Task, ...], tuple[Task, ...], list[str]]:
+    """Tasks of a source, those of them that are held out, and hashes of their data."""
+    own, evaluation = part.tasks, part.evaluation
+    held_out = f"{section}.evaluation" if section != "tasks" else "evaluation"
+    wanted = (
+        (section, own.split, own.first, own.episodes),
+        (held_out, evaluation.split, evaluation.first, evaluation.episodes),
     )
+    cells = {}
+    for split in dict.fromkeys(split for _, split, _, _ in wanted):
+        config = part.run_config(split=split, episodes=None)
+        (cells[split],) = await make_plan(config, execution, pool, models)
+    learned, evaluated = (_part(*one, cells[one[1]].tasks) for one in wanted)
+    return learned, evaluated, [cell.base.data_hash for cell in cells.values()]
+
+
+def _check_held_out(recipe: Recipe, tasks: Tasks, held_out: Tasks) -> None:
+    """Refuse tasks that are both trained on and held out, in whichever form and source."""
+    envs = [part.tasks.played for part in recipe.parts]
+    for number, learned in enumerate(tasks):
+        for other, evaluated in enumerate(held_out):
+            if envs[number] == envs[other]:
+                _check_overlap(recipe.section(number), learned, evaluated)
 
 
 def _part(
@@ -192,16 +224,25 @@ def _check_overlap(section: str, learned: Sequence[Task], held_out: Sequence[Tas
         )
 
 
-def _check_number(recipe: Recipe, tasks: Sequence[Task]) -> None:
-    per_step = recipe.grpo.tasks_per_step if recipe.grpo is not None else 1
-    if per_step > len(tasks):
-        raise UsageError(
-            f"recipe: grpo.tasks_per_step {per_step}, but there are {len(tasks)} tasks"
-        )
+def _check_number(recipe: Recipe, tasks: Tasks) -> None:
+    """Refuse steps that need more tasks of a source than there are."""
+    if recipe.grpo is None:
+        return
+    per_step = recipe.grpo.tasks_per_step
+    counts = islice(shares(weights(recipe), per_step), recipe.grpo.steps)
+    most = map(max, zip(*counts, strict=True))
+    for number, (count, some) in enumerate(zip(most, tasks, strict=True)):
+        if count > len(some):
+            where = f"{recipe.section(number)}: " if recipe.tasks.sources else ""
+            of_it = f", {count} of them its share" if recipe.tasks.sources else ""
+            raise UsageError(
+                f"recipe: {where}grpo.tasks_per_step {per_step}{of_it}, but there are {len(some)} "
+                "tasks"
+            )
 
 
 async def _check_demonstrations(
-    recipe: Recipe, pool: EnvPool, execution: Execution, held_out: Sequence[Task]
+    recipe: Recipe, pool: EnvPool, execution: Execution, held_out: Tasks
 ) -> None:
     """Refuse sources of demonstrations whose tasks or expert are not there, or are held out."""
     sources = recipe.sft.sources if recipe.sft is not None else ()
@@ -216,8 +257,9 @@ async def _check_demonstrations(
         options = env_options(config, execution, tasks.env)
         found = await pool.describe(tasks.env, options, tasks.split)
         shown = _part(section, tasks.split, tasks.first, source.episodes, found.tasks)
-        if tasks.played == recipe.tasks.played:
-            _check_overlap(section, shown, held_out)
+        for part, evaluated in zip(recipe.parts, held_out, strict=True):
+            if tasks.played == part.tasks.played:
+                _check_overlap(section, shown, evaluated)
         if source.expert not in found.spec.experts:
             raise unknown_name(
                 f"recipe value {section}.expert: of {tasks.env},", source.expert,
@@ -242,12 +284,14 @@ def _check_path(recipe: Recipe) -> Path | None:
 
 
 def _check_positions(recipe: Recipe, config: dict[str, Any], folder: Path) -> None:
-    most, agent = config.get("max_position_embeddings"), recipe.agent
-    if isinstance(most, int) and agent.context_tokens + agent.max_tokens > most:
-        raise UsageError(
-            f"recipe: agent.context_tokens {agent.context_tokens} and agent.max_tokens "
-            f"{agent.max_tokens} exceed the {most} positions of {folder}"
-        )
+    most = config.get("max_position_embeddings")
+    for number, agent in enumerate(part.agent for part in recipe.parts):
+        if isinstance(most, int) and agent.context_tokens + agent.max_tokens > most:
+            where = _agent(recipe, number)
+            raise UsageError(
+                f"recipe: {where}.context_tokens {agent.context_tokens} and {where}.max_tokens "
+                f"{agent.max_tokens} exceed the {most} positions of {folder}"
+            )
 
 
 def _check_tags(folder: Path) -> None:

@@ -198,7 +198,14 @@ def numbers(line: Line) -> list[str]:
         if (value := line.get(key)) is not None:
             parts.append(f"{title} {form.format(value)}")
     speed = line.get("seconds", {}).get("tokens_per_second")
-    return [*parts, f"{short(speed)} tokens/s"] if speed is not None else parts
+    parts += [f"{short(speed)} tokens/s"] if speed is not None else []
+    return [*parts, *sources(line)]
+
+
+def sources(line: Line) -> list[str]:
+    """The mean reward of each of several sources."""
+    found: dict[str, Line] = line.get("sources", {})
+    return [f"{label} {told['reward']:.3f}" for label, told in found.items()]
 
 
 def evaluation_text(line: Line) -> str:
@@ -206,7 +213,8 @@ def evaluation_text(line: Line) -> str:
     low, high = line.get("low"), line.get("high")
     known = low is not None and high is not None and low == low and high == high
     interval = f" [{low:.3f}, {high:.3f}]" if known else ""
+    parts = f" ({', '.join(found)})" if (found := sources(line)) else ""
     return (
-        f"held-out reward {line['reward']:.3f}{interval} of {line['tasks']} tasks, answered "
+        f"held-out reward {line['reward']:.3f}{interval}{parts} of {line['tasks']} tasks, answered "
         f"{line['answered']:.0%}, success {line['success']:.0%}"
     )

@@ -26,9 +26,12 @@ from .model_recipe import ModelRecipe as ModelRecipe
 from .model_recipe import Share, Strict
 from .refusals import set_value, usage_error
 from .task_recipe import Demonstrations as Demonstrations
+from .task_recipe import Evaluation as Evaluation
 from .task_recipe import SftRecipe as SftRecipe
+from .task_recipe import Source as Source
 from .task_recipe import TaskRecipe as TaskRecipe
-from .task_recipe import Texts
+from .task_recipe import TaskScore as TaskScore
+from .task_recipe import Texts, suited, unsuited
 
 SUM_TOLERANCE = 1e-3  # of weights that must sum to 1; a third written as 0.333 passes
 
@@ -79,7 +82,6 @@ class GrpoRecipe(Strict):
         return self
 
 
-TaskScore = Literal["f1", "em", "judge", "success", "progress"]
 Maintenance = Literal["changed", "better"]
 
 
@@ -132,16 +134,6 @@ class RewardRecipe(Strict):
         return self.weights or _DEFAULT_WEIGHTS[self.profile]
 
 
-class Evaluation(Strict):
-    """Held-out tasks, played by the greedy policy and rewarded like the others."""
-
-    every: int = Field(10, ge=1)  # steps; before the first and after the last one too
-    split: str = "generated-train"
-    first: int = Field(4000, ge=0)
-    episodes: int = Field(32, ge=1)
-    temperature: float = Field(0.0, ge=0)
-
-
 class Checkpoints(Strict):
     """When checkpoints are kept."""
 
@@ -190,6 +182,13 @@ class Recipe(Strict):
     sampler: Sampler = Sampler()
     wandb: bool = False  # also log to Weights & Biases (extra `wandb`)
 
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _several(cls, tasks: Any) -> Any:
+        if isinstance(tasks, list):
+            raise ValueError("several sources are listed under tasks.sources")
+        return tasks
+
     @field_validator("agent", mode="before")
     @classmethod
     def _our_defaults(cls, agent: Any) -> Any:
@@ -217,36 +216,56 @@ class Recipe(Strict):
                     "model.fresh: what is made from nothing must learn to speak first: add sft"
                 )
             room = self.model.fresh.positions
-            for agent in (self.agent, *(self.of(source).agent for source in self.sft.sources)):
+            shown = [self.of(source) for source in self.sft.sources]
+            for agent in (recipe.agent for recipe in (*self.parts, *shown)):
                 if agent.context_tokens + agent.max_tokens > room:
                     raise ValueError(
                         f"agent.context_tokens {agent.context_tokens} and agent.max_tokens "
                         f"{agent.max_tokens} exceed the model's {room} positions"
                     )
-        played, score = self.tasks.played, self.reward.task_score
-        if score in ("f1", "em", "judge") and played != "hotpotqa":
-            raise ValueError(
-                f"reward.task_score {score} is of questions; for {played} use success or progress"
-            )
-        if score == "progress" and played == "hotpotqa":
-            raise ValueError("reward.task_score: hotpotqa tells no progress; use f1, em or success")
+        self._check_scores()
         return self
 
-    def of(self, source: Demonstrations) -> Recipe:
-        """The recipe as it holds for a source of demonstrations: tasks, agent, and that source."""
-        own = {"env": source.env, "options": source.options, "split": source.split}
-        given: dict[str, Any] = {k: v for k, v in own.items() if v is not None}
-        if "env" in given and given["env"] != self.tasks.env:
-            given = {"options": {}, "split": "generated-train", "first": 0, **given}
-        if source.first is not None:
-            given["first"] = source.first
+    def _check_scores(self) -> None:
+        """Refuse a score that an environment does not have."""
+        if not self.tasks.sources and (why := unsuited(self.reward.task_score, self.tasks.played)):
+            raise ValueError(f"reward.task_score{why}")
+        for number, source in enumerate(self.tasks.sources):
+            score, section = source.task_score, f"tasks.sources.{number}.task_score"
+            if score is not None and (why := unsuited(score, self.parts[number].tasks.played)):
+                raise ValueError(f"{section}{why}")
+            if score == "judge" and self.reward.judge is None:
+                raise ValueError(f"{section} judge: set reward.task_score: judge, and reward.judge")
+
+    def of(self, source: Source | Demonstrations) -> Recipe:
+        """The recipe as it holds for one source: tasks, agent, and what is the source's own."""
+        tasks = self.tasks.narrowed(source)
         limits = source.agent.model_dump(exclude_none=True)
-        sft = self.sft.model_copy(update={"demonstrations": source}) if self.sft else None
-        return self.model_copy(update={
-            "tasks": self.tasks.model_copy(update=given),
-            "agent": self.agent.model_copy(update=limits),
-            "sft": sft,
-        })  # fmt: skip
+        own: dict[str, Any] = {"tasks": tasks, "agent": self.agent.model_copy(update=limits)}
+        if isinstance(source, Demonstrations):
+            own["sft"] = self.sft and self.sft.model_copy(update={"demonstrations": source})
+            return self.model_copy(update=own)
+        score = source.task_score or suited(self.reward.task_score, tasks.played)
+        held_out = source.evaluation.model_dump(exclude_none=True)
+        own["reward"] = self.reward.model_copy(update={"task_score": score})
+        own["evaluation"] = self.evaluation.model_copy(update=held_out)
+        return self.model_copy(update=own)
+
+    @property
+    def parts(self) -> tuple[Recipe, ...]:
+        """The recipe as it holds for each source of tasks; itself where there is only one."""
+        return tuple(self.of(source) for source in self.tasks.sources) or (self,)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the sources are called: by environment, with the number where that is no name."""
+        envs = [part.tasks.played for part in self.parts]
+        named = enumerate(envs)
+        return tuple(env if envs.count(env) == 1 else f"{env}-{n}" for n, env in named)
+
+    def section(self, number: int) -> str:
+        """The section of a source of tasks, for what is wrong there."""
+        return f"tasks.sources.{number}" if self.tasks.sources else "tasks"
 
     @property
     def series(self) -> str:
@@ -269,6 +288,9 @@ class Recipe(Strict):
             values["model"].pop(key)
         for key in ("data", "memory_base_url"):
             values["tasks"].pop(key)
+        values["tasks"].pop("sources")
+        if self.tasks.sources:
+            values["tasks"]["sources"] = [source.given for source in self.tasks.sources]
         values["reward"].pop("judge_base_url")
         values["sampler"] = {"engine": self.sampler.engine}
         shown = values["sft"]["demonstrations"] if values["sft"] is not None else []

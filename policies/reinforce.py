@@ -7,15 +7,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 
 from ..harness.errors import InfraError
 from ..harness.files import write_json
-from ..harness.types import Task
 from .checkpoints import END, State, disk
 from .collapse import Watch
 from .logs import EVALUATION, METRICS, SFT, Logs, evaluation_line, judge_part, step_line
-from .recipe import Recipe
+from .mixture import Mixture, Pick
 from .rollout import Batch, add_up
 from .sampler import Sampler, make_sampler
 from .session import Session, Trained, in_thread
@@ -46,14 +44,14 @@ class Grpo:
         scratch = session.directory / "scratch"
         self.sampler: Sampler = make_sampler(self.recipe, self.learner, base=base, scratch=scratch)
         self.player = session.player(self.sampler, base, scratch)
+        self.mixture = Mixture(self.recipe, session.plan.tasks)
 
     async def run(self) -> Trained:
         """All steps that are left."""
         self.session.stop.busy = True
         try:
             await self.sampler.sync()
-            for split in {self.recipe.tasks.split, self.recipe.evaluation.split}:
-                await self.player.tasks(split, 0, None)  # so that it knows their data's hash
+            await self.player.list_tasks()
             self.session.observer.begins("grpo", self.state.step, self.grpo.steps)
             if not self.state.step:
                 await self._evaluate(0)
@@ -114,25 +112,24 @@ class Grpo:
 
         The batch's losses and costs are of all rounds.
 
-        Groups whose rewards are all equal teach nothing: in further rounds other tasks are played
-        in their place (dynamic sampling of DAPO, arXiv 2503.14476, section 3.2). What is told of
-        rewards is of the first round, since those that replace are chosen by their rewards. A
-        further round of which the infrastructure leaves nothing ends no training: it is lost, and
-        the step goes on with what is there.
+        Groups whose rewards are all equal teach nothing: in further rounds other tasks of the same
+        source are played in their place (dynamic sampling of DAPO, arXiv 2503.14476, section 3.2).
+        What is told of rewards is of the first round, since those that replace are chosen by their
+        rewards. A further round of which the infrastructure leaves nothing ends no training: it is
+        lost, and the step goes on with what is there.
 
         Raises:
             InfraError: if no group of the first round could be finished.
         """
         rounds = self.grpo.resample.rounds + 1
-        tasks = tasks_of_step(self.recipe, self.session.plan.tasks, step)
-        batches = [await self._groups(tasks, (step - 1) * rounds)]
-        first, wanted, used = batches[0].groups, len(tasks), list(tasks)
+        picks = self.mixture.of_step(step)
+        batches = [await self._groups(picks, (step - 1) * rounds)]
+        first, used = batches[0].groups, list(picks)
+        wanted = self._by_source(picks)
         varied = [group for group in first if not group.flat]
         for round_ in range(1, rounds):
-            if len(varied) >= wanted:
-                break
-            others = _others(self.recipe, self.session.plan.tasks, used, step, round_)
-            others = others[: wanted - len(varied)]
+            pairs = zip(wanted, self._by_source(varied), strict=True)
+            others = self.mixture.others(used, [all_ - got for all_, got in pairs], step, round_)
             if not others:
                 break
             try:
@@ -146,28 +143,39 @@ class Grpo:
         flat = [group for group in first if group.flat]
         lost = sum(batch.lost for batch in batches)
         costs = [batch.judged for batch in batches if batch.judged is not None]
-        return Batch(first, lost, add_up(costs)), (varied + flat)[: max(wanted, 1)]
+        learned = []
+        for source, count in enumerate(wanted):
+            learned += [group for group in varied + flat if group.source == source][:count]
+        return Batch(first, lost, add_up(costs)), learned
 
-    async def _groups(self, tasks: Sequence[Task], round_: int) -> Batch:
-        total = len(tasks) * self.grpo.rollouts
+    def _by_source(self, some: Sequence[Pick | Group]) -> list[int]:
+        """How many of some tasks or groups are of each source."""
+        found = [one.source for one in some]
+        return [found.count(source) for source in range(len(self.recipe.parts))]
+
+    async def _groups(self, picks: Sequence[Pick], round_: int) -> Batch:
+        total = len(picks) * self.grpo.rollouts
         self.player.watch = lambda left: self.session.observer.plays("rollouts", left, total)
         return await self.player.groups(
-            tasks, rollouts=self.grpo.rollouts, temperature=self.grpo.temperature, round_=round_
+            picks, rollouts=self.grpo.rollouts, temperature=self.grpo.temperature, round_=round_
         )
 
     async def _evaluate(self, step: int) -> bool:
         """Play the held-out tasks; whether the policy is the best so far."""
-        tasks, clock = self.session.plan.held_out, time.perf_counter()
-        self.player.watch = lambda left: self.session.observer.plays("held-out", left, len(tasks))
+        by_source, clock = enumerate(self.session.plan.held_out), time.perf_counter()
+        picks = [Pick(task, source) for source, tasks in by_source for task in tasks]
+        self.player.watch = lambda left: self.session.observer.plays("held-out", left, len(picks))
         batch = await self.player.groups(
-            tasks, rollouts=1, temperature=self.recipe.evaluation.temperature, round_=0
+            picks, rollouts=1, temperature=self.recipe.evaluation.temperature, round_=0
         )
         self.player.take_reward_seconds()
         await self.sampler.forget()  # a training that goes on from here has nothing cached either
         seconds = time.perf_counter() - clock
-        line = evaluation_line(step, batch.groups, batch.lost, seconds) | judge_part(batch.judged)
+        line = evaluation_line(self.recipe, step, batch.groups, batch.lost, seconds)
+        line |= judge_part(batch.judged)
         self.watch.evaluated(line["answered"])
         best = self.state.best is None or line["reward"] > self.state.best[1]
+        best = best and all(self._by_source(batch.groups))  # not where a source is lost
         if best:
             self.state = replace(self.state, best=(step, line["reward"]))
         self.state = replace(self.state, collapse=self.watch.state)
@@ -211,29 +219,6 @@ class Grpo:
             self.session.directory, "grpo", self.state.step, self.grpo.steps, final, stopped,
             collapsed, good[-1] if good else None,
         )  # fmt: skip
-
-
-def tasks_of_step(recipe: Recipe, tasks: Sequence[Task], step: int) -> list[Task]:
-    """The tasks of a step: epochs over all of them, each in an order of its own.
-
-    No step has a task twice: what is left at an epoch's end is too few for a step, and is left out.
-    """
-    assert recipe.grpo is not None
-    size = recipe.grpo.tasks_per_step
-    epoch, place = divmod(step - 1, len(tasks) // size)
-    order = list(tasks)
-    Random(f"tasks {recipe.seed} {epoch}").shuffle(order)
-    return order[place * size : (place + 1) * size]
-
-
-def _others(
-    recipe: Recipe, tasks: Sequence[Task], used: Sequence[Task], step: int, round_: int
-) -> list[Task]:
-    """Tasks to play in the place of those whose groups are flat."""
-    known = {task.id for task in used}
-    left = [task for task in tasks if task.id not in known]
-    Random(f"resample {recipe.seed} {step} {round_}").shuffle(left)
-    return left
 
 
 def _own(numbers: dict[str, float]) -> dict[str, float]:

@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
 from ..harness.agent import run_episode
-from ..harness.config import RunConfig
+from ..harness.config import Execution, RunConfig
 from ..harness.errors import InfraError, ModelError, UsageError
 from ..harness.ledger import Ledger, Role, RoleUsage
 from ..harness.models.recording import Listening, Recording
-from ..harness.plan import close_memory, env_options, make_memory
+from ..harness.plan import Models, close_memory, env_options, make_memory
 from ..harness.records import Episode, EpisodeKey
 from ..harness.services import make_models
 from ..harness.trace import Trace
 from ..harness.types import ChatMessage, Completion, Gold, Model, Task
 from ..harness.workers.pool import EnvPool, make_pool
+from .mixture import Pick
 from .recipe import Recipe
 from .rewards import Evidence, Rewarder
 from .trajectory import Group, Stage, Step, Trajectory, stages_of
@@ -55,11 +56,30 @@ class _Played:
     step_limit: int
 
 
+class _Source:
+    """What is played of one source of tasks, and how it is rewarded.
+
+    Args:
+        recipe: As it holds for the source.
+        execution: How the harness plays it.
+        models: Of the training.
+    """
+
+    def __init__(self, recipe: Recipe, execution: Execution, models: Models) -> None:
+        self.recipe, self.env, self.hash = recipe, recipe.tasks.env, recipe.hash
+        self.config: RunConfig = recipe.run_config(split=recipe.tasks.split, episodes=None)
+        self.options = env_options(self.config, execution, self.env)
+        self.rewarder = Rewarder(recipe.reward, models.embedder, models.judge)
+        self.hashes: dict[str, tuple[str, str]] = {}  # environment's version and data, by split
+
+
 class Player:
-    """Plays tasks of one environment with the policy; memory is carried over the stages.
+    """Plays the tasks of a recipe with the policy; memory is carried over the stages.
 
     The memory of an episode lives through its three stages and ends with it, so the rollouts of a
     group never see each other's. Small talk belongs to the task: all of a group hear the same.
+    Several sources are played together: they share the model, what writes for the memory, the
+    judge, the environments' processes and the places of episodes at once.
 
     Args:
         recipe: Says what is played, and how it is rewarded.
@@ -74,43 +94,50 @@ class Player:
 
     def __init__(self, recipe: Recipe, model: Model, runs_dir: Path = Path("runs")) -> None:
         self.recipe = recipe
-        self._config: RunConfig = recipe.run_config(split=recipe.tasks.split, episodes=None)
-        self._execution = recipe.execution(runs_dir)
-        self._models = make_models(self._config, self._execution, model)
-        self._rewarder = Rewarder(recipe.reward, self._models.embedder, self._models.judge)
-        self._pool: EnvPool = make_pool(self._execution)
+        execution, parts = recipe.execution(runs_dir), recipe.parts
+        config = parts[0].run_config(split=parts[0].tasks.split, episodes=None)
+        self._models = make_models(config, execution, model)
+        self._sources = tuple(_Source(part, execution, self._models) for part in parts)
+        self._pool: EnvPool = make_pool(execution)
         self._slots = asyncio.Semaphore(recipe.sampler.concurrency)
         self._expect: Callable[[int], None] = getattr(model, "expect", lambda _: None)
         self._left = 0  # episodes of this round that have not ended
         self._reward_s = 0.0
         self.watch: Callable[[int], None] = lambda _: None
-        self._hashes: dict[str, tuple[str, str]] = {}  # environment's version and data, by split
 
-    async def tasks(self, split: str, first: int, episodes: int | None) -> tuple[Task, ...]:
+    async def tasks(
+        self, split: str, first: int, episodes: int | None, source: int = 0
+    ) -> tuple[Task, ...]:
         """Tasks of a split, from the first one on.
 
         Raises:
             UsageError: if the split has fewer.
         """
-        env = self.recipe.tasks.env
-        options = env_options(self._config, self._execution, env)
-        found = await self._pool.describe(env, options, split)
-        self._hashes[found.tasks[0].split] = found.spec.version, found.data_hash
+        own = self._sources[source]
+        found = await self._pool.describe(own.env, own.options, split)
+        own.hashes[found.tasks[0].split] = found.spec.version, found.data_hash
         last = len(found.tasks) if episodes is None else first + episodes
         if last > len(found.tasks) or first >= last:
             raise UsageError(
-                f"recipe: tasks {first} to {last} of split {split!r} of {env}, which has "
+                f"recipe: tasks {first} to {last} of split {split!r} of {own.env}, which has "
                 f"{len(found.tasks)}"
             )
         return found.tasks[first:last]
 
+    async def list_tasks(self) -> None:
+        """List the tasks of all sources, so that records name the data that they are of."""
+        for number, source in enumerate(self._sources):
+            recipe = source.recipe
+            for split in dict.fromkeys((recipe.tasks.split, recipe.evaluation.split)):
+                await self.tasks(split, 0, None, number)
+
     async def groups(
-        self, tasks: Sequence[Task], *, rollouts: int, temperature: float, round_: int
+        self, picks: Sequence[Pick], *, rollouts: int, temperature: float, round_: int
     ) -> Batch:
         """The rollouts of some tasks, as one group each.
 
         Args:
-            tasks: What to play.
+            picks: What to play.
             rollouts: Trajectories of each task.
             temperature: Of the draws.
             round_: Seeds the draws; no two rounds of a training share it.
@@ -118,73 +145,63 @@ class Player:
         Raises:
             InfraError: if no group could be finished.
         """
-        self._more(len(tasks) * rollouts)
+        self._more(len(picks) * rollouts)
         before = self._judge_cost()
         playing = [
             asyncio.gather(
-                *(self._kept(task, i, temperature, round_ * rollouts + i) for i in range(rollouts))
+                *(
+                    self._kept(pick.task, pick.source, i, temperature, round_ * rollouts + i)
+                    for i in range(rollouts)
+                )
             )
-            for task in tasks
+            for pick in picks
         ]
         groups, errors = [], []
-        for task, found in zip(tasks, await asyncio.gather(*playing), strict=True):
+        for pick, found in zip(picks, await asyncio.gather(*playing), strict=True):
             broken = [one for one in found if isinstance(one, InfraError)]
             errors += broken[:1]
             if not broken:
                 whole = tuple(one for one in found if isinstance(one, Trajectory))
-                groups.append(Group(task.id, whole))
+                groups.append(Group(pick.task.id, whole, pick.source))
         if errors and not groups:
             raise errors[0]
         return Batch(tuple(groups), len(errors), _since(before, self._judge_cost()))
 
-    async def play(
-        self, task: Task, rollout: int, *, temperature: float, repeat: int
-    ) -> Trajectory:
-        """One rollout.
-
-        Args:
-            task: What to play.
-            rollout: Its number in the group.
-            temperature: Of the draws.
-            repeat: Seeds the draws.
-
-        Raises:
-            InfraError: if the infrastructure broke it; it is then no trajectory.
-        """
-        recording = Recording(self._models.agent)
-        played = await self._episode(task, temperature, repeat, recording)
-        return await self._rewarded(task, rollout, played, recording.completions)
-
     async def _rewarded(
-        self, task: Task, rollout: int, played: _Played, completions: Sequence[Completion]
+        self,
+        task: Task,
+        source: _Source,
+        rollout: int,
+        played: _Played,
+        completions: Sequence[Completion],
     ) -> Trajectory:
         """What training sees of an episode."""
-        events = tuple(played.trace.events)
-        stages = stages_of(events, staged=self.recipe.staged)
+        events, recipe = tuple(played.trace.events), source.recipe
+        stages = stages_of(events, staged=recipe.staged)
         evidence = Evidence(
             played.episode, events, played.gold, stages,
-            self.recipe.agent.context_tokens, played.step_limit,
+            recipe.agent.context_tokens, played.step_limit,
         )  # fmt: skip
-        masked = self.recipe.grpo is not None and self.recipe.grpo.mask_truncated
+        masked = recipe.grpo is not None and recipe.grpo.mask_truncated
         steps = tuple(
             _step(completion, stage, masked=masked)
             for completion, stage in zip(completions, stages, strict=True)
         )
         clock = time.perf_counter()
-        reward = await self._rewarder(evidence)
+        reward = await source.rewarder(evidence)
         self._reward_s += time.perf_counter() - clock
         return Trajectory(task.id, rollout, steps, played.episode, events, played.gold, reward)
 
-    async def listen(self, task: Task, *, repeat: int) -> Heard:
+    async def listen(self, task: Task, *, repeat: int, source: int = 0) -> Heard:
         """One rollout of a model that has no tokens, such as a teacher.
 
         Raises:
             InfraError: if the infrastructure broke it.
         """
-        listening = Listening(self._models.agent)
+        listening, own = Listening(self._models.agent), self._sources[source]
         async with self._slots:
-            played = await self._episode(task, 0.0, repeat, listening)
-        stages = stages_of(played.trace.events, staged=self.recipe.staged)
+            played = await self._episode(task, own, 0.0, repeat, listening)
+        stages = stages_of(played.trace.events, staged=own.recipe.staged)
         return Heard(played.episode, tuple(listening.turns), tuple(stages))
 
     async def close(self) -> None:
@@ -206,14 +223,15 @@ class Player:
         self.watch(self._left)
 
     async def _kept(
-        self, task: Task, rollout: int, temperature: float, repeat: int
+        self, task: Task, source: int, rollout: int, temperature: float, repeat: int
     ) -> Trajectory | InfraError:
         """A rollout; what the infrastructure broke of it, playing or rewarding, is tried again."""
+        own = self._sources[source]
 
         async def draw() -> tuple[_Played, list[Completion]]:
             recording = Recording(self._models.agent)
             async with self._slots:
-                played = await self._episode(task, temperature, repeat, recording)
+                played = await self._episode(task, own, temperature, repeat, recording)
             return played, recording.completions
 
         try:
@@ -222,7 +240,7 @@ class Player:
             self._more(-1)  # the decoder does not wait for it while a judge is asked
         if isinstance(drawn, InfraError):
             return drawn
-        return await self._tried(lambda: self._rewarded(task, rollout, *drawn))
+        return await self._tried(lambda: self._rewarded(task, own, rollout, *drawn))
 
     async def _tried(self, work: Callable[[], Awaitable[T]]) -> T | InfraError:
         """What comes of some work, or of its last try."""
@@ -238,26 +256,28 @@ class Player:
         """What the judge has cost so far; None where none is asked."""
         if self._models.judge is None:
             return None
-        return replace(self._rewarder.ledger.roles.get(Role.JUDGE.value, RoleUsage()))
+        ledgers = [source.rewarder.ledger.roles for source in self._sources]
+        return add_up([roles.get(Role.JUDGE.value, RoleUsage()) for roles in ledgers])
 
-    async def _episode(self, task: Task, temperature: float, repeat: int, model: Model) -> _Played:
+    async def _episode(
+        self, task: Task, source: _Source, temperature: float, repeat: int, model: Model
+    ) -> _Played:
         """Play one episode to its end; the model is of this episode alone.
 
         Raises:
             InfraError: if the infrastructure broke it.
         """
-        env_name, name = self.recipe.tasks.env, self.recipe.tasks.memory
-        memory, meter = make_memory(self._config, name, self._models)
+        recipe = source.recipe
+        memory, meter = make_memory(source.config, recipe.tasks.memory, self._models)
         meter.point_to(Ledger(), Trace())
-        agent = self.recipe.agent.model_copy(update={"temperature": temperature})
-        options = env_options(self._config, self._execution, env_name)
+        agent = recipe.agent.model_copy(update={"temperature": temperature})
         try:
-            env = await self._pool.acquire(env_name, options)
+            env = await self._pool.acquire(source.env, source.options)
             try:
                 gold = await env.gold(task)
                 episode = await run_episode(
                     env, memory, model, task,
-                    key=self._key(task, repeat), config=agent, meter=meter,
+                    key=self._key(task, source, repeat), config=agent, meter=meter,
                 )  # fmt: skip
                 limit = agent.max_steps or task.max_steps or env.spec.max_steps
             finally:
@@ -268,13 +288,13 @@ class Player:
             raise ModelError(f"{task.id}: {episode.reason}", episode.fault or "server")
         return _Played(episode, meter.trace, gold, limit)
 
-    def _key(self, task: Task, repeat: int) -> EpisodeKey:
+    def _key(self, task: Task, source: _Source, repeat: int) -> EpisodeKey:
         """Names the episode in records and seeds its draws; its environment's seed is the run's."""
-        version, data_hash = self._hashes.get(task.split, ("", ""))
-        info, tasks = self._models.agent.info, self.recipe.tasks
+        version, data_hash = source.hashes.get(task.split, ("", ""))
+        info, tasks = self._models.agent.info, source.recipe.tasks
         return EpisodeKey(
             tasks.env, version, data_hash, task.split, task.id, tasks.memory, "", info.name,
-            self.recipe.hash, "", self.recipe.seed, repeat,
+            source.hash, "", self.recipe.seed, repeat,
         )  # fmt: skip
 
 

@@ -16,13 +16,62 @@ Texts = Annotated[dict[str, str], BeforeValidator(texts)]
 
 
 def _known_env(env: str) -> str:
-    env, known = canonical("envs", env), [plugin.name for plugin in plugins("envs")]
-    if env not in known and ":" not in env:
+    env = canonical("envs", env)
+    if not _is_env(env):
+        known = [plugin.name for plugin in plugins("envs")]
         raise ValueError(str(unknown_name("environment", env, known)))
     return env
 
 
+def _is_env(name: str) -> bool:
+    return ":" in name or name in {plugin.name for plugin in plugins("envs")}
+
+
 EnvName = Annotated[str, AfterValidator(_known_env)]
+TaskScore = Literal["f1", "em", "judge", "success", "progress"]
+QUESTIONS = ("f1", "em", "judge")  # scores of an answer
+_TELL_PROGRESS = ("alfworld", "babyai", "pddl", "scienceworld")
+
+
+class Limits(Strict):
+    """Of the agent in the episodes of one source; what is None is as in `agent`."""
+
+    context_tokens: int | None = Field(None, ge=256)
+    max_tokens: int | None = Field(None, ge=1)
+    max_steps: int | None = Field(None, ge=1, le=100_000)
+    max_turns_per_step: int | None = Field(None, ge=1, le=100)
+
+
+class HeldOut(Strict):
+    """Which tasks of one source are held out; what is None is as in `evaluation`."""
+
+    split: str | None = None
+    first: int | None = Field(None, ge=0)
+    episodes: int | None = Field(None, ge=1)
+
+
+class Source(Strict):
+    """One of several sources of tasks; what it leaves out is as in `tasks` and `agent`.
+
+    Of another environment than that of `tasks` it is no option of an environment, the split
+    `generated-train`, and all of its tasks.
+    """
+
+    env: EnvName | None = None
+    options: dict[str, Texts] | None = None
+    split: str | None = None
+    first: int | None = Field(None, ge=0)
+    episodes: int | None = Field(None, ge=1)
+    agent: Limits = Limits()
+    evaluation: HeldOut = HeldOut()
+    task_score: TaskScore | None = None  # None: `reward.task_score` where it suits; `suited`
+    weight: float = Field(1.0, gt=0)  # its share of the tasks of each step, beside the others'
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What is not left out, as JSON values."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        return {k: v for k, v in values.items() if v or k not in ("agent", "evaluation")}
 
 
 class TaskRecipe(Strict):
@@ -38,20 +87,57 @@ class TaskRecipe(Strict):
     memory_base_url: str | None = None  # where that is served
     embedder: str = "hashing"
     data: Path | None = None  # where the environment's files are on this machine
+    sources: tuple[Source, ...] = ()  # or: several, played together; all else holds for each
 
     @property
     def played(self) -> str:
         """The environment whose tasks they are, in stages or as it is."""
         return self.options.get(self.env, {}).get("env", self.env)
 
+    def narrowed(self, source: Source | Demonstrations) -> TaskRecipe:
+        """The tasks as they hold for one source; options of memory and models hold for all."""
+        own = {"env": source.env, "split": source.split, "first": source.first}
+        given: dict[str, Any] = {k: v for k, v in own.items() if v is not None}
+        if "env" in given and given["env"] != self.env:
+            given = {"options": {}, "split": "generated-train", "first": 0, **given}
+            if isinstance(source, Source):
+                given["episodes"] = None
+        if source.options is not None:
+            given["options"] = source.options
+        if "options" in given:
+            shared = {name: o for name, o in self.options.items() if not _is_env(name)}
+            given["options"] = {**shared, **given["options"]}
+        if isinstance(source, Source) and source.episodes is not None:
+            given["episodes"] = source.episodes
+        return self.model_copy(update={**given, "sources": ()})
 
-class Limits(Strict):
-    """Of the agent in the episodes of one source; what is None is as in `agent`."""
 
-    context_tokens: int | None = Field(None, ge=256)
-    max_tokens: int | None = Field(None, ge=1)
-    max_steps: int | None = Field(None, ge=1, le=100_000)
-    max_turns_per_step: int | None = Field(None, ge=1, le=100)
+class Evaluation(Strict):
+    """Held-out tasks, played by the greedy policy and rewarded like the others."""
+
+    every: int = Field(10, ge=1)  # steps; before the first and after the last one too
+    split: str = "generated-train"
+    first: int = Field(4000, ge=0)
+    episodes: int = Field(32, ge=1)
+    temperature: float = Field(0.0, ge=0)
+
+
+def unsuited(score: TaskScore, env: str) -> str | None:
+    """Why an environment has no such score, in words after the score's name; None where it has."""
+    if score in QUESTIONS and env != "hotpotqa":
+        return f" {score} is of questions; for {env} use success or progress"
+    if score == "progress" and env == "hotpotqa":
+        return ": hotpotqa tells no progress; use f1, em or success"
+    return None
+
+
+def suited(wanted: TaskScore, env: str) -> TaskScore:
+    """The score that is wanted where an environment has it, or else the one that suits it."""
+    if unsuited(wanted, env) is None:
+        return wanted
+    if env == "hotpotqa":
+        return "f1"
+    return "progress" if env in _TELL_PROGRESS else "success"
 
 
 class Demonstrations(Strict):

@@ -15,9 +15,9 @@ from typing import Any
 from torch import Tensor
 
 from ..harness.errors import InfraError, ModelError, UsageError
-from ..harness.types import Task
 from .launched import Team
 from .learner import Learner
+from .mixture import Pick
 from .recipe import GrpoRecipe, Recipe
 from .rollout import Batch, Player, add_up
 from .sampler import Sampler, make_sampler
@@ -136,16 +136,16 @@ class TeamPlayer(Player):
         self._team = team
 
     async def groups(
-        self, tasks: Sequence[Task], *, rollouts: int, temperature: float, round_: int
+        self, picks: Sequence[Pick], *, rollouts: int, temperature: float, round_: int
     ) -> Batch:
         """See `Player.groups`."""
         drawn = {"rollouts": rollouts, "temperature": temperature, "round_": round_}
-        self._team.tell("groups", list(tasks), **drawn)
-        return await play_together(super().groups, self._team, tasks, drawn)
+        self._team.tell("groups", list(picks), **drawn)
+        return await play_together(super().groups, self._team, picks, drawn)
 
 
 async def play_together(
-    groups: Any, team: Team, tasks: Sequence[Task], drawn: dict[str, Any]
+    groups: Any, team: Team, picks: Sequence[Pick], drawn: dict[str, Any]
 ) -> Batch:
     """Play a share of some tasks; the groups of all, in the order of the tasks.
 
@@ -153,16 +153,17 @@ async def play_together(
         InfraError: if no group of all could be finished.
     """
     try:
-        mine = await groups(team.share(tasks), **drawn)
+        mine = await groups(team.share(picks), **drawn)
     except InfraError:
-        mine = Batch((), len(team.share(tasks)))
+        mine = Batch((), len(team.share(picks)))
     told = team.gather([mine])
-    found = {group.task: group for batch in told for group in batch.groups}
+    found = {(g.source, g.task): g for batch in told for g in batch.groups}
     lost = sum(batch.lost for batch in told)
     costs = [batch.judged for batch in told if batch.judged is not None]
     if lost and not found:
         raise ModelError("no group of rollouts could be finished by any process", "server")
-    whole = tuple(found[task.id] for task in tasks if task.id in found)
+    named = [(pick.source, pick.task.id) for pick in picks]
+    whole = tuple(found[name] for name in named if name in found)
     return Batch(whole, lost, add_up(costs))
 
 
@@ -188,8 +189,7 @@ async def follow(team: Team, recipe: Recipe) -> None:
         elif name == "play":
             sampler = make_sampler(recipe, learner, base=Path(args[0]), scratch=Path(args[1]))
             player = Player(recipe, sampler, Path(args[2]))
-            for split in sorted({recipe.tasks.split, recipe.evaluation.split}):
-                await player.tasks(split, 0, None)
+            await player.list_tasks()
         elif name == "groups":
             assert player is not None
             assert sampler is not None

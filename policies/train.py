@@ -141,5 +141,5 @@ async def _base(session: Session) -> Path:
         texts = [text for one in found for text in one.texts]
         with whole_folder(base, f"the model {base}") as folder:
             make_fresh(folder, fresh, texts, plan.recipe.seed)
-            await check_room(plan.recipe, folder, plan.held_out[0], plan.directory.parent)
+            await check_room(plan.recipe, folder, plan.held_out, plan.directory.parent)
     return base

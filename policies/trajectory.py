@@ -81,6 +81,7 @@ class Group:
 
     task: str
     trajectories: tuple[Trajectory, ...]
+    source: int = 0  # number of the source that the task is of
 
     @property
     def rewards(self) -> list[float]:

@@ -16,7 +16,7 @@ from ...harness.models.random import RandomModel
 from ...harness.types import Task
 from ..recipe import Recipe, read_recipe
 from ..rollout import Player
-from .episodes import write_tasks
+from .episodes import check_sources, write_tasks
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _list(recipe: Recipe, *, evaluation: bool) -> tuple[Task, ...]:
+    check_sources(recipe)
     player = Player(recipe, RandomModel())  # nothing is played with it
     asked = recipe.evaluation if evaluation else recipe.tasks
     try:

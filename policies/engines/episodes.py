@@ -13,6 +13,7 @@ from ...harness.errors import UsageError
 from ...harness.files import write_whole
 from ...harness.models import ModelBase
 from ...harness.types import Completion, EpisodeView, Model, ModelInfo, Request, Task
+from ..mixture import Pick
 from ..recipe import Recipe, read_recipe
 from ..rollout import Player
 from ..trajectory import Trajectory
@@ -34,9 +35,13 @@ class Episodes:
         recipe: What is played, and how it is rewarded. Of `grpo` only `mask_truncated` counts
             here, and of `sampler` only `retries`, `workers` and `concurrency`.
         engine: Its name, for results.
+
+    Raises:
+        UsageError: for a recipe with several sources of tasks.
     """
 
     def __init__(self, recipe: Recipe, engine: str) -> None:
+        check_sources(recipe)
         self.recipe = recipe
         self._player = Player(recipe, _Relay(engine))
         self._tasks: dict[str, dict[str, Task]] = {}
@@ -76,7 +81,7 @@ class Episodes:
         token = _Relay.now.set(model)
         try:
             batch = await self._player.groups(
-                (found,), rollouts=1, temperature=temperature, round_=repeat
+                (Pick(found),), rollouts=1, temperature=temperature, round_=repeat
             )
         finally:
             _Relay.now.reset(token)
@@ -118,6 +123,19 @@ class _Relay(ModelBase):
     async def generate(self, request: Request) -> Completion:
         """See `Model.generate`."""
         return await self.now.get().generate(request)
+
+
+def check_sources(recipe: Recipe) -> None:
+    """Refuse a recipe with several sources of tasks: an engine's task set is of one.
+
+    Raises:
+        UsageError: if it has.
+    """
+    if recipe.tasks.sources:
+        raise UsageError(
+            "recipe: tasks.sources: other trainers take the tasks of one source: write a recipe "
+            "and a task set for each"
+        )
 
 
 def check_lengths(recipe: Recipe, *, prompt: int | None, reply: int | None, engine: str) -> None:

@@ -8,11 +8,10 @@ from ...harness.metering import Meter, MeteredModel
 from ...harness.quality.judge import Judge
 from ...harness.trace import Trace
 from ...harness.types import Model
-from ..recipe import TaskScore
+from ..task_recipe import QUESTIONS, TaskScore
 from .story import Story
 
 NO_ANSWER = -1.0  # P_no-answer of equation 17
-QUESTIONS = ("f1", "em", "judge")  # scores of an answer
 
 
 def answered(story: Story, score: TaskScore) -> bool:

@@ -1,7 +1,8 @@
-"""Which tasks a step plays, and which are played in the place of those that teach nothing."""
+"""Which tasks are played in the place of those that teach nothing."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -15,45 +16,39 @@ from tiny_groups import group  # noqa: E402
 from agemem_eval.harness.errors import ModelError  # noqa: E402
 from agemem_eval.harness.ledger import RoleUsage  # noqa: E402
 from agemem_eval.harness.types import Task  # noqa: E402
-from agemem_eval.policies.reinforce import Grpo, tasks_of_step  # noqa: E402
+from agemem_eval.policies.mixture import Mixture  # noqa: E402
+from agemem_eval.policies.reinforce import Grpo  # noqa: E402
 from agemem_eval.policies.rollout import Batch  # noqa: E402
 
 TASKS = [Task(f"t{i}", "generated-train", "bridge") for i in range(12)]
 
 
-async def play(varied, rounds, step=1, tasks=TASKS, breaks=(), said=None, **more):
+async def play(varied, rounds, step=1, sources=(TASKS,), breaks=(), said=None, **more):
     """A step of four tasks; only groups of the tasks in `varied` have different rewards.
 
-    What is played as one of the rounds in `breaks`, counted from 0, the infrastructure breaks.
+    Of several sources of tasks the first one has half of the weight. What is played as one of the
+    rounds in `breaks`, counted from 0, the infrastructure breaks.
     """
     recipe = train_runs.recipe(
-        grpo__tasks_per_step=4, grpo__resample={"rounds": rounds}, grpo__rollouts=2
-    )
+        grpo__tasks_per_step=4, grpo__resample={"rounds": rounds}, grpo__rollouts=2,
+        tasks__sources=[{"weight": w} for w in (2, 1, 1)[: len(sources)]] if sources[1:] else [],
+    )  # fmt: skip
     asked = []
 
     async def groups(some, round_):
-        asked.append((round_, [task.id for task in some]))
+        asked.append((round_, [pick.task.id for pick in some]))
         if len(asked) - 1 in breaks:
             raise ModelError("the endpoint is gone", "server")
-        found = [group(t.id, (0.0, []), (float(varied(t.id)), [])) for t in some]
-        return Batch(tuple(found), **more)
+        found = [group(p.task.id, (0.0, []), (float(varied(p.task.id)), [])) for p in some]
+        placed = (replace(one, source=p.source) for one, p in zip(found, some, strict=True))
+        return Batch(tuple(placed), **more)
 
     grpo = object.__new__(Grpo)
     grpo.recipe, grpo.grpo = recipe, recipe.grpo
     observer = SimpleNamespace(says=[].append if said is None else said.append)
-    grpo.session = SimpleNamespace(plan=SimpleNamespace(tasks=tasks), observer=observer)
+    grpo.session, grpo.mixture = SimpleNamespace(observer=observer), Mixture(recipe, sources)
     grpo._groups = groups
     return *await grpo._play(step), asked
-
-
-def test_an_epoch_has_every_task_once_and_the_next_another_order():
-    recipe = train_runs.recipe(grpo__tasks_per_step=4)
-    epochs = [
-        [task.id for step in range(first, first + 3) for task in tasks_of_step(recipe, TASKS, step)]
-        for first in (1, 4)
-    ]
-    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(task.id for task in TASKS)
-    assert epochs[0] != epochs[1]
 
 
 async def test_without_resampling_flat_groups_stay():
@@ -76,7 +71,7 @@ async def test_flat_groups_are_replaced_by_tasks_that_were_not_played_in_this_st
 
 
 async def test_where_all_tasks_are_used_up_flat_groups_fill_the_step():
-    _, learned, asked = await play(lambda _: False, rounds=3, tasks=TASKS[:4], lost=0)
+    _, learned, asked = await play(lambda _: False, rounds=3, sources=(TASKS[:4],), lost=0)
     assert len(asked) == 1
     assert len(learned) == 4
 
@@ -119,3 +114,18 @@ async def test_what_earlier_rounds_brought_is_kept_when_a_later_one_breaks():
 async def test_a_first_round_that_breaks_ends_the_step():
     with pytest.raises(ModelError, match="the endpoint is gone"):
         await play(lambda _: False, 3, breaks=(0,), lost=0)
+
+
+async def test_a_flat_group_is_replaced_by_a_task_of_its_own_source():
+    sources = [[Task(f"{s}{i}", "generated-train", "") for i in range(6)] for s in "abc"]
+    _, learned, asked = await play(lambda name: name[0] != "a", 2, sources=sources, lost=0)
+    played = [sorted(name[0] for name in names) for _, names in asked]
+    assert played == [["a", "a", "b", "c"], ["a", "a"], ["a", "a"]]
+    assert sorted(group.task[0] for group in learned) == ["a", "a", "b", "c"]
+    assert len({name for _, names in asked for name in names}) == 8
+
+
+async def test_a_source_that_teaches_keeps_its_share_when_another_teaches_nothing():
+    sources = [[Task(f"{s}{i}", "generated-train", "") for i in range(6)] for s in "abc"]
+    _, learned, _ = await play(lambda name: name[0] == "a", 1, sources=sources, lost=0)
+    assert [group.source for group in learned] == [0, 0, 1, 2]

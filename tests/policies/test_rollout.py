@@ -10,6 +10,7 @@ from agemem_eval.harness.ledger import Usage
 from agemem_eval.harness.models import ModelBase
 from agemem_eval.harness.testserver import ChatServer
 from agemem_eval.harness.types import Completion, ModelInfo
+from agemem_eval.policies.mixture import Pick
 from agemem_eval.policies.rollout import Player
 from agemem_eval.policies.trajectory import stages_of
 
@@ -46,7 +47,8 @@ async def play(policy, n_tasks=2, rollouts=3, round_=0, **overrides):
     player.watch = left.append
     try:
         tasks = await player.tasks("generated-train", 0, n_tasks)
-        batch = await player.groups(tasks, rollouts=rollouts, temperature=0.7, round_=round_)
+        picks = [Pick(task) for task in tasks]
+        batch = await player.groups(picks, rollouts=rollouts, temperature=0.7, round_=round_)
         return batch, left
     finally:
         await player.close()
@@ -126,7 +128,7 @@ async def judge_rounds(recipe, runs_dir, policy, rounds=1):
         tasks = await player.tasks("generated-train", 0, 1)
         for round_ in range(rounds):
             more = {"rollouts": 3, "temperature": 0.7, "round_": round_}
-            batches.append(await player.groups(tasks, **more))
+            batches.append(await player.groups([Pick(task) for task in tasks], **more))
         return batches
     finally:
         await player.close()

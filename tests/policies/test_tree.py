@@ -181,6 +181,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[Step]]:
     from agemem_eval.harness.models.inprocess.chat import Chat
     from agemem_eval.harness.types import ModelInfo
     from agemem_eval.policies.fresh import make_fresh
+    from agemem_eval.policies.mixture import Pick
     from agemem_eval.policies.recipe import Fresh
     from agemem_eval.policies.rollout import Player
 
@@ -200,7 +201,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[Step]]:
         player = Player(recipe, model)
         try:
             tasks = await player.tasks("generated-train", 0, 1)
-            batch = await player.groups(tasks, rollouts=3, temperature=1.0, round_=0)
+            picks = [Pick(task) for task in tasks]
+            batch = await player.groups(picks, rollouts=3, temperature=1.0, round_=0)
         finally:
             await player.close()
             await model.close()

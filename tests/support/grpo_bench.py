@@ -28,6 +28,7 @@ from agemem_eval.harness.models.inprocess.decoding import Prompt
 from agemem_eval.harness.types import Completion, EpisodeView, Model, ModelInfo, Request
 from agemem_eval.policies.fresh import make_tokenizer
 from agemem_eval.policies.learner import Learner
+from agemem_eval.policies.mixture import Pick
 from agemem_eval.policies.recipe import Fresh, GrpoRecipe, ModelRecipe, Recipe, make_recipe
 from agemem_eval.policies.rollout import Player
 from agemem_eval.policies.teacher import Teacher
@@ -328,7 +329,7 @@ class Played:
     async def _play(self, recipe: Recipe, voice: Voice, tasks: int) -> list[Group]:
         player = Player(recipe, voice)
         try:
-            found = await player.tasks(recipe.tasks.split, 0, tasks)
+            found = [Pick(task) for task in await player.tasks(recipe.tasks.split, 0, tasks)]
             batch = await player.groups(found, rollouts=COMPLETIONS, temperature=1.0, round_=0)
         finally:
             await player.close()
