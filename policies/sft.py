@@ -11,13 +11,14 @@ import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from functools import lru_cache
+from itertools import chain, groupby
 from typing import Any
 
 from ..harness.errors import UsageError
 from ..harness.models.hf.weights import Loaded
 from ..harness.models.inprocess.chat import Chat
-from ..harness.types import Request, Sampling
+from ..harness.types import ChatMessage, Request, Sampling
 from .demonstrations import Demonstration
 from .learner import Learner
 from .recipe import Recipe, SftRecipe
@@ -27,6 +28,7 @@ LOOKS = 20  # how often, over all updates, the accuracy on held-out demonstratio
 _HELD = 16  # episodes held out for that, at most, and at most one in 20
 _FORWARD = {"cpu": 1024}  # tokens of a forward, padding included: what stays in the caches
 _FORWARD_ELSEWHERE = 16_384
+_CHECKS = 32  # prompts that are encoded as a whole too
 _KINDS = ("think", "tool", "arguments", "answer", "format")
 # What of a reply each kind of token is; what no group matches is format.
 _PARTS = re.compile(
@@ -159,10 +161,10 @@ def lessons_of(demonstrations: Sequence[Demonstration], loaded: Loaded, where: s
     Raises:
         UsageError: if nothing is left.
     """
-    chat = Chat(loaded.tokenizer, None, {}, where)
+    prompts = _Prompts(Chat(loaded.tokenizer, None, {}, where), loaded.tokenizer)
     lessons = []
     for _, turns in groupby(demonstrations, key=lambda one: one.episode):
-        parts = [_part(one, chat, loaded) for one in turns]
+        parts = [_part(one, prompts, loaded) for one in turns]
         fitting = [p for p in parts if loaded.positions is None or p.length <= loaded.positions]
         if fitting:
             lessons.append(_lesson(fitting))
@@ -188,8 +190,38 @@ class _Part:
         return len(self.prompt) + len(self.reply)
 
 
-def _part(one: Demonstration, chat: Chat, loaded: Loaded) -> _Part:
-    prompt = chat.encode(Request(one.messages, Sampling()))
+class _Prompts:
+    """Encodes prompts, each message of an episode once.
+
+    A tokenizer reads what stands between special tokens by itself, unless it marks where a text
+    begins; so the first prompts are read as a whole too, and all of them where that differs.
+    """
+
+    def __init__(self, chat: Chat, tokenizer: Any) -> None:
+        self._chat, self._tokenizer, self._checks = chat, tokenizer, 0
+        special = sorted(map(re.escape, tokenizer.all_special_tokens), key=len, reverse=True)
+        self._cut = re.compile(f"({'|'.join(special)})") if special else None
+        self._read = lru_cache(maxsize=4096)(self._ids)
+
+    def encode(self, messages: tuple[ChatMessage, ...]) -> tuple[int, ...]:
+        request = Request(messages, Sampling())
+        if self._cut is None:
+            return self._chat.encode(request)
+        parts = self._cut.split(self._chat.text(request))
+        ids = tuple(chain.from_iterable(self._read(part) for part in parts if part))
+        if self._checks < _CHECKS:
+            self._checks += 1
+            if ids != (whole := self._chat.encode(request)):
+                self._cut = None
+                return whole
+        return ids
+
+    def _ids(self, text: str) -> tuple[int, ...]:
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+
+
+def _part(one: Demonstration, prompts: _Prompts, loaded: Loaded) -> _Part:
+    prompt = prompts.encode(one.messages)
     ids, kinds = _reply(one.text, loaded.tokenizer)
     own = loaded.tokenizer.eos_token_id
     end = own if own in loaded.stop else loaded.stop[0]

@@ -93,6 +93,26 @@ def test_prompts_are_those_of_generation_and_replies_end_with_the_stop_token(
     assert all(anew.mask)
 
 
+def test_a_tokenizer_that_marks_where_a_text_begins_reads_prompts_as_a_whole(
+    learner: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = learner.loaded.tokenizer
+    encode, render = tokenizer.encode, tokenizer.apply_chat_template
+
+    def marked(text: str, **_: Any) -> list[int]:
+        return [7, *encode(text, add_special_tokens=False)]
+
+    def rendered(*args: Any, tokenize: bool, **given: Any) -> Any:
+        text = render(*args, tokenize=False, **given)
+        return marked(text) if tokenize else text
+
+    plain = lessons_of(SHOWN[:3], learner.loaded, "fresh")[0].steps[1].prompt_ids
+    monkeypatch.setattr(tokenizer, "encode", marked)
+    monkeypatch.setattr(tokenizer, "apply_chat_template", rendered)
+    steps = lessons_of(SHOWN[:3], learner.loaded, "fresh")[0].steps
+    assert steps[-1].prompt_ids == (7, *plain)
+
+
 def test_joined_steps_have_the_loss_of_the_steps_they_are_made_of(
     learner: Learner, folder: Path
 ) -> None:
