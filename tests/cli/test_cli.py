@@ -11,7 +11,7 @@ import pytest
 
 from agemem_eval.harness.testserver import ChatServer
 
-RUN = ("run", "--env", "alfworld", "--memory", "agemem", "--episodes", "4")
+RUN = ("run", "--env", "alfworld", "--memory", "agemem", "--model", "scripted", "--episodes", "4")
 
 
 def cli(cwd: Path, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
@@ -87,7 +87,7 @@ def test_lifelong_memory_keeps_what_it_learned(tmp_path: Path) -> None:
 
 def test_a_configuration_file_gives_way_to_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(
-        "env: alfworld\nmemory: agemem\nepisodes: 9\nagent:\n  shots: 0\n"
+        "env: alfworld\nmemory: agemem\nmodel: scripted\nepisodes: 9\nagent:\n  shots: 0\n"
         "options:\n  agemem:\n    top_k: 5\nconcurrency: 2\n"
     )
     done = cli(tmp_path, "run", "--config", "c.yaml", "--episodes", "2", "--name", "r", "--json")

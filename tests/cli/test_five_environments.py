@@ -11,7 +11,8 @@ import pytest
 
 ENVS = ("alfworld", "scienceworld", "pddl", "babyai", "hotpotqa")
 COMMAND = (
-    "run", "--env", ",".join(ENVS), "--memory", "none,agemem", "--episodes", "5", "--json",
+    "run", "--env", ",".join(ENVS), "--memory", "none,agemem", "--model", "scripted",
+    "--episodes", "5", "--json",
 )  # fmt: skip
 
 

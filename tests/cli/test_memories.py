@@ -14,7 +14,7 @@ def test_all_memories_play_two_environments_offline(tmp_path: Path) -> None:
     command = [
         *(sys.executable, "-m", "agemem_eval", "run", "--env", "hotpotqa,alfworld"),
         *("--memory", ",".join(MEMORIES), "--memory-model", "heuristic"),
-        *("--episodes", "20", "--json"),
+        *("--model", "scripted", "--episodes", "20", "--json"),
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr

@@ -17,7 +17,8 @@ from agemem_eval.harness.cli import main
 from agemem_eval.harness.files import take_lock
 from agemem_eval.harness.store import RunStore
 
-RUN = ("run", "--env", "alfworld", "--memory", "none,agemem", "--episodes", "2", "--name", "whole")
+RUN = ("run", "--env", "alfworld", "--memory", "none,agemem", "--model", "scripted")
+RUN = (*RUN, "--episodes", "2", "--name", "whole")
 
 
 def cli(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,7 @@ BASELINES = Path(__file__).resolve().parents[2] / "results" / "baselines"
 
 def test_the_main_job_has_not_become_worse_and_pins_the_same_scores(tmp_path):
     evaluations = Evaluations(tmp_path, tmp_path, BASELINES, update=False, updated=[])
-    result = evaluations.run(env="alfworld", memory="agemem", episodes=20)
+    result = evaluations.run(env="alfworld", memory="agemem", model="scripted", episodes=20)
     result.assert_no_regression("main-job", metrics=["headline", "steps"])
     (pinned,) = load_baseline(BASELINES / "main-job.json")
     (again,) = load_baseline(pin(result.directory, tmp_path / "again.json"))

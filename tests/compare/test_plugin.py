@@ -28,7 +28,7 @@ TESTS = """
 
     async def test_within_a_running_loop(agemem_eval):
         loop = asyncio.get_running_loop()
-        result = agemem_eval.run(env="alfworld", memory="none", episodes=2)
+        result = agemem_eval.run(env="alfworld", memory="none", episodes=2, model="scripted")
         assert result.success_rate == 1
         assert asyncio.get_running_loop() is loop
         await asyncio.sleep(0)
@@ -89,7 +89,7 @@ def test_what_cannot_be_run_or_told_is_said_in_a_line(pytester, inner):
             agemem_eval.run(env="alfworld", memory=Inner)
 
         def test_baseline(agemem_eval):
-            result = agemem_eval.run(env="alfworld", memory="none", episodes=1)
+            result = agemem_eval.run(env="alfworld", memory="none", episodes=1, model="scripted")
             result.assert_no_regression("none")
 
         def test_power(agemem_eval):
@@ -129,7 +129,9 @@ def test_two_tests_that_pin_different_runs_under_one_name_are_told(pytester, inn
 
         @pytest.mark.parametrize("episodes", [2, 3])
         def test_it(agemem_eval, episodes):
-            result = agemem_eval.run(env="alfworld", memory="none", episodes=episodes)
+            result = agemem_eval.run(
+                env="alfworld", memory="none", model="scripted", episodes=episodes
+            )
             result.assert_no_regression("same")
         """
     )

@@ -45,6 +45,7 @@ def test_an_installed_plug_in_is_listed_with_its_distribution(
 
 def test_an_installed_plug_in_plays_by_name(installed: Path, tmp_path: Path) -> None:
     arguments = ("run", "--env", "doors", "--memory", "none,recent", "-o", "keep=3", "--json")
+    arguments += ("--model", "scripted")
     done = cli(tmp_path, *arguments, path=installed)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]
@@ -71,7 +72,7 @@ def test_a_class_in_the_present_folder_needs_no_registration(tmp_path: Path) -> 
     assert report["passed"] >= 10
     assert "failed" not in report
     run = ("run", "--env", "agemem_example:Doors", "--memory", "agemem_example:Recent")
-    assert cli(tmp_path, *run, "--name", "r").returncode == 0
+    assert cli(tmp_path, *run, "--model", "scripted", "--name", "r").returncode == 0
     again = cli(tmp_path, *run, "--model", "replay:r", "--json")
     assert json.loads(again.stdout)["rows"][0]["success_rate"] == 1, "and can be replayed"
 

@@ -318,6 +318,7 @@ def test_official_games_that_were_got_are_found_without_a_flag(
         for game in alfworld_data.rglob("game.tw-pddl"):
             archive.write(game, game.relative_to(alfworld_data))
     run = ("run", "--env", "alfworld", "--split", "valid_seen", "--memory", "none", "--json")
+    run += ("--model", "scripted")
     before = cli(tmp_path, *run, "--episodes", "3")
     assert before.returncode == 2
     assert "agemem-eval data get alfworld" in before.stderr

@@ -114,7 +114,7 @@ def test_links_to_files_lead_to_files(page: Path) -> None:
 
 PAGE = text_of(DOCS / "troubleshooting.md").partition("## It goes, and looks wrong")[0]
 LINES = re.findall(r"^\| `([^|]+)` \| ", PAGE, re.MULTILINE)
-PLAY = ["run", "--env", "alfworld", "--memory", "none", "--episodes", "1"]
+PLAY = ["run", "--env", "alfworld", "--memory", "none", "--model", "scripted", "--episodes", "1"]
 FAILING = {
     "unknown environment": ["run", "--env", "alfwrld", "--memory", "none"],
     "--env is missing": ["run", "--memory", "none"],

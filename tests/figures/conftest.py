@@ -21,7 +21,8 @@ Maker = Callable[..., CellFrame]
 
 
 def play(runs_dir: Path, name: str, **given: Any) -> Path:
-    config, execution = resolve({"runs_dir": runs_dir, "name": name, "workers": 0, **given})
+    given = {"model": "scripted", "runs_dir": runs_dir, "name": name, "workers": 0, **given}
+    config, execution = resolve(given)
     return asyncio.run(run(config, execution)).directory
 
 

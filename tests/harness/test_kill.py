@@ -19,7 +19,7 @@ from kills import (
 from load_bench import wait_gone
 
 EPISODES = 60
-ALWAYS = ("--env", "alfworld", "--memory", "agemem", "--workers", "2")
+ALWAYS = ("--env", "alfworld", "--memory", "agemem", "--model", "scripted", "--workers", "2")
 STREAM = ("--memory-scope", "run", "--order-seeds", "0,1")
 SCOPES = {
     "episode": (*ALWAYS, "--episodes", str(EPISODES)),

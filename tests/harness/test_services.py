@@ -82,7 +82,8 @@ def test_a_model_of_its_own_is_part_of_a_memory_s_identity() -> None:
 
 
 def test_options_reach_the_memory_s_model_and_the_judge() -> None:
-    given = {"env": "alfworld", "memory": "mem0", "memory_model": "openai:n", "judge": "openai:j"}
+    given = {"env": "alfworld", "memory": "mem0", "model": "scripted", "judge": "openai:j"}
+    given["memory_model"] = "openai:n"
     resolved, execution = resolve({**given, "option": ["timeout_s=7", "profile=oss-1.0"]})
     assert execution.model_options == {"timeout_s": "7"}
     assert resolved.options == {"mem0": {"profile": "oss-1.0"}}

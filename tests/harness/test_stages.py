@@ -178,8 +178,9 @@ def test_what_was_not_scored_counts_nowhere() -> None:
 
 
 def test_the_share_within_the_cap_is_none_where_nothing_is_claimed() -> None:
-    config, _ = resolve({"envs": "alfworld", "memories": "none"})
-    capped, _ = resolve({"envs": "alfworld", "memories": "none", "max_steps": 5})
+    given = {"envs": "alfworld", "memories": "none", "model": "scripted"}
+    config, _ = resolve(given)
+    capped, _ = resolve({**given, "max_steps": 5})
     found = EnvDescription(SPEC, (), "")
     tasks = (
         Task("a", "test", oracle_steps=9),
@@ -197,7 +198,8 @@ def test_the_share_within_the_cap_is_none_where_nothing_is_claimed() -> None:
 def test_caps_that_differ_are_different_results(tmp_path: Path) -> None:
     keys = []
     for cap in ((), ("--max-steps", "30")):
-        run = ["run", "--env", "pddl", "--memory", "none", "--episodes", "1", "--json", *cap]
+        run = ["run", "--env", "pddl", "--memory", "none", "--model", "scripted", *cap]
+        run += ["--episodes", "1", "--json"]
         done = subprocess.run(
             [sys.executable, "-m", "agemem_eval", *run, "--name", f"r{len(keys)}"],
             cwd=tmp_path,
@@ -214,7 +216,7 @@ def test_what_the_oracle_is_thought_to_manage_does_not_keep_a_run_from_resuming(
     tmp_path: Path,
 ) -> None:
     command = [sys.executable, "-m", "agemem_eval", "run", "--env", "alfworld", "--memory", "none"]
-    command += ["--episodes", "2", "--name", "r"]
+    command += ["--model", "scripted", "--episodes", "2", "--name", "r"]
     assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
     path = tmp_path / "runs/r/plan.json"
     plan = json.loads(path.read_text())
@@ -233,8 +235,10 @@ def test_scores_are_kept_in_the_store_and_shown(tmp_path: Path) -> None:
     plugin = Path(__file__).parents[1] / "support" / "example_plugin"
     env = {**os.environ, "PYTHONPATH": str(plugin)}
     command = [sys.executable, "-m", "agemem_eval"]
-    run = ["run", "--env", "agemem_example:Doors", "--memory", "none", "--name", "r"]
-    done = subprocess.run([*command, *run, "--json"], cwd=tmp_path, env=env, capture_output=True)
+    run = ["run", "--env", "agemem_example:Doors", "--memory", "none", "--model", "scripted"]
+    done = subprocess.run(
+        [*command, *run, "--name", "r", "--json"], cwd=tmp_path, env=env, capture_output=True
+    )
     first = json.loads(done.stdout)
     done = subprocess.run(
         [*command, "report", "r", "--format", "json"], cwd=tmp_path, env=env, capture_output=True

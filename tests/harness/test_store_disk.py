@@ -22,7 +22,8 @@ from agemem_eval.harness.files import write_whole
 from agemem_eval.harness.store import RunStore
 from agemem_eval.harness.store.check import verify
 
-RUN = ("run", "--env", "alfworld", "--memory", "agemem", "--episodes", "20", "--name", "r")
+RUN = ("run", "--env", "alfworld", "--memory", "agemem", "--model", "scripted")
+RUN = (*RUN, "--episodes", "20", "--name", "r")
 
 
 @pytest.fixture

@@ -144,7 +144,8 @@ async def test_a_worker_nobody_uses_lives_on(pool: WorkerPool) -> None:
 def test_a_run_that_was_stopped_and_goes_on_loses_no_worker(tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "agemem_eval", "run", "--env", "agemem_fakes.envs:CountEnv",
-        "--memory", "none", "-o", "agemem_fakes.envs:CountEnv.slow=0.05", "--episodes", "8",
+        "--memory", "none", "--model", "scripted", "--episodes", "8",
+        "-o", "agemem_fakes.envs:CountEnv.slow=0.05",
         "--workers", "2", "--heartbeat", "1", "--name", "r", "--json",
     ]  # fmt: skip
     environ = {**os.environ, "PYTHONPATH": str(SUPPORT)}

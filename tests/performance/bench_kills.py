@@ -36,8 +36,9 @@ def settings(url: str) -> Iterator[tuple[str, int, tuple[str, ...]]]:
     """Name, episodes and arguments of each setting."""
     served = ("--model", "openai:m", "--base-url", url, "--max-steps", "8")
     single, stream = ("--episodes", str(EPISODES)), ("--episodes", str(EPISODES // 3))
-    yield "scripted", EPISODES, (*ALWAYS, *single)
-    yield "scripted, one memory", EPISODES, (*ALWAYS, *stream, *ONE_MEMORY)
+    rules = ("--model", "scripted")
+    yield "scripted", EPISODES, (*ALWAYS, *rules, *single)
+    yield "scripted, one memory", EPISODES, (*ALWAYS, *rules, *stream, *ONE_MEMORY)
     yield "openai:", EPISODES, (*ALWAYS, *single, *served)
     yield "openai:, one memory", EPISODES, (*ALWAYS, *stream, *served, *ONE_MEMORY)
 

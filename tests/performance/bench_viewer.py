@@ -63,6 +63,7 @@ def _played(folder: Path) -> list[Played]:
     given = {
         "env": "hotpotqa,alfworld", "memory": MEMORIES, "memory_model": "heuristic", "episodes": 8,
         "runs_dir": folder, "name": "small", "option": ["hotpotqa.form=three-stage"],
+        "model": "scripted",
     }  # fmt: skip
     asyncio.run(run(*resolve(given)))
     store = RunStore.open(folder / "small")

@@ -26,6 +26,7 @@ def start(directory: Path, *extra: str, slow: str = "0.03") -> subprocess.Popen[
     command = [
         sys.executable, "-m", "agemem_eval", "run", "--env", COUNT, "--memory", "agemem",
         "-o", f"{COUNT}.slow={slow}", "-o", f"{COUNT}.tasks={EPISODES}", "--name", "r", "--json",
+        "--model", "scripted",
         "--concurrency", "4", "--workers", "2", *extra,
     ]  # fmt: skip
     directory.mkdir(exist_ok=True)

@@ -58,7 +58,8 @@ def browser() -> Iterator[Any]:
 
 def play(runs_dir: Path, name: str, **given: Any) -> Path:
     """Plays a run; returns its directory."""
-    settings = {"memory_model": "heuristic", "runs_dir": runs_dir, "name": name, **given}
+    settings = {"model": "scripted", "memory_model": "heuristic", "runs_dir": runs_dir}
+    settings |= {"name": name, **given}
     with ThreadPoolExecutor(1) as apart:  # from the loop that a browser may keep in this one
         apart.submit(lambda: asyncio.run(run(*resolve(settings)))).result()
     return runs_dir / name
