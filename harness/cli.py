@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from .cli_claims import claims_app
 from .cli_results import add_results
 from .cli_runs import runs_app
 from .cli_train import add_train
@@ -313,6 +314,7 @@ def judge_check(
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: what there is, get it, verify it.")
 app.add_typer(data_app, name="data")
 app.add_typer(runs_app, name="runs")
+app.add_typer(claims_app, name="claims")
 add_results(app)
 add_train(app)
 DataDir = Annotated[

@@ -7,8 +7,9 @@ command goes on with what it began.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from ..config import Execution, RunConfig
 from ..errors import AgememError, MissingExtraError, UsageError
@@ -34,7 +35,6 @@ class Job:
     """A run of one cell.
 
     Attributes:
-        play: The first cell of the table that it stands for.
         config: What it measures.
         execution: How.
         cell: The plan of its one cell.
@@ -45,7 +45,6 @@ class Job:
         problem: Why it could not be finished; None while nothing went wrong.
     """
 
-    play: Play
     config: RunConfig
     execution: Execution
     cell: Cell
@@ -119,44 +118,54 @@ async def make_jobs(
             is given as an untrained one, or the other way round.
         DataError: for missing data.
     """
-    planner = _Planner(settings)
+    jobs, planner = Jobs(), Planner()
     try:
         for number, model in enumerate(models):
             for play in tables[number].plays():
                 spec = trained[number].get(play.recipe) if play.recipe else model
-                if spec is not None and play.env not in planner.jobs.missing:
-                    await planner.add(number, play, spec)
+                if spec is None or play.env in jobs.missing:
+                    continue
+                config, execution = settings.cell(play, spec)
+                check = partial(_check_training, play, spec)
+                try:
+                    jobs.of[number, play] = await planner.job(config, execution, check)
+                except MissingExtraError as error:
+                    if error.extra != play.env:  # not the environment's: a memory's, an embedder's
+                        raise
+                    jobs.missing[play.env] = str(error)
     finally:
         await planner.close()
-    if planner.jobs.missing and not skip_missing:
-        lines = "; ".join(planner.jobs.missing.values())
+    if jobs.missing and not skip_missing:
+        lines = "; ".join(jobs.missing.values())
         raise NotInstalledError(f"{lines}; or leave such columns out with --skip-missing")
-    return planner.jobs
+    return jobs
 
 
-class _Planner:
-    """Plans cells one after the other; splits are listed once."""
+class Planner:
+    """Plans runs of one cell, one after the other; splits are listed once."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.jobs = Jobs()
-        self._settings = settings
+    def __init__(self) -> None:
         self._pool: EnvPool | None = None
         self._splits: dict[str, EnvDescription] = {}
+        self._known: dict[str, Job] = {}
 
-    async def add(self, number: int, play: Play, spec: Spec) -> None:
-        """Plan a cell, unless the same run is planned already."""
-        config, execution = self._settings.cell(play, spec)
-        known = {job.name: job for job in self.jobs.of.values()}
-        job = known.get(default_name(config))
-        if job is None:
-            try:
-                job = await self._planned(play, spec, config, execution)
-            except MissingExtraError as error:
-                if error.extra != play.env:  # not the environment's: a memory's, an embedder's
-                    raise
-                self.jobs.missing[play.env] = str(error)
-                return
-        self.jobs.of[number, play] = job
+    async def job(
+        self, config: RunConfig, execution: Execution, check: Callable[[ModelInfo], None]
+    ) -> Job:
+        """Plan a run, unless the same one is planned already.
+
+        Args:
+            config: Of one environment and one memory.
+            execution: How it is carried out.
+            check: Refuses a model that is not what it should be.
+
+        Raises:
+            AgememError: as `make_jobs`, and whatever `check` raises.
+        """
+        name = default_name(config)
+        if name not in self._known:
+            self._known[name] = await self._planned(config, execution, check)
+        return self._known[name]
 
     async def close(self) -> None:
         """End the workers that listed splits."""
@@ -164,15 +173,15 @@ class _Planner:
             await self._pool.close()
 
     async def _planned(
-        self, play: Play, spec: Spec, config: RunConfig, execution: Execution
+        self, config: RunConfig, execution: Execution, check: Callable[[ModelInfo], None]
     ) -> Job:
         if self._pool is None:  # a split is listed on this machine, wherever it is played
             here = {"backend": "local", "workers": 1 if execution.workers != 0 else 0}
             self._pool = make_pool(execution.model_copy(update=here))
-        split = await self._split(config, execution, play.env)
+        split = await self._split(config, execution, self._pool)
         models = make_models(config, execution)
         try:
-            _check_training(play, spec, models.agent.info)
+            check(models.agent.info)
             (cell,) = await make_plan(config, execution, self._pool, models)
             info, writer = models.agent.info, models.memory.info.name
         finally:
@@ -180,15 +189,16 @@ class _Planner:
         own, given = split.spec.max_steps, config.agent.max_steps
         caps = sum(given or task.max_steps or own for task in cell.tasks)
         steps = caps * len(cell.keys) // len(cell.tasks)
-        return Job(play, config, execution, cell, info, writer, len(split.tasks), steps)
+        return Job(config, execution, cell, info, writer, len(split.tasks), steps)
 
-    async def _split(self, config: RunConfig, execution: Execution, env: str) -> EnvDescription:
-        if self._pool is None:
-            raise UsageError("a split is listed by a pool of workers")
+    async def _split(
+        self, config: RunConfig, execution: Execution, pool: EnvPool
+    ) -> EnvDescription:
+        (env,) = config.envs
         options = env_options(config, execution, env)
         key = json.dumps([env, config.split, sorted(options.items())])
         if key not in self._splits:
-            self._splits[key] = await self._pool.describe(env, options, config.split or "")
+            self._splits[key] = await pool.describe(env, options, config.split or "")
         return self._splits[key]
 
 

@@ -138,7 +138,7 @@ class Settings:
         if spec.base_url is not None:
             _place_others(spec, values, given)
             given["base_url"] = spec.base_url
-        options = _merged(self._common.get("options"), of_env.get("options"))
+        options = merged_options(self._common.get("options"), of_env.get("options"))
         values["options"] = self._of_cell(options, play, values, given)
         embedder = given.get("embedder") or values.get("embedder") or _default("embedder")
         provider = split_model(spec.name)[0]
@@ -212,7 +212,7 @@ def _place_others(spec: Spec, values: Mapping[str, Any], given: dict[str, Any]) 
             given[url] = common
 
 
-def _merged(common: Any, of_env: Any) -> dict[str, Any]:
+def merged_options(common: Any, of_env: Any) -> dict[str, Any]:
     """Options by owner, those of an environment's section over the others."""
     found: dict[str, Any] = {}
     for options in (common or {}, of_env or {}):

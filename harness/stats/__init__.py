@@ -5,12 +5,15 @@ docs/statistics.md. Nothing here imports scipy before it is called.
 """
 
 from .intervals import Estimate, estimate, macro_average, mean, pass_at_k, pass_hat_k, rate
+from .levels import Block, Levels, two_levels
 from .paired import Comparison, pair, paired, paired_average
 from .significance import holm
 
 __all__ = [
+    "Block",
     "Comparison",
     "Estimate",
+    "Levels",
     "estimate",
     "holm",
     "macro_average",
@@ -21,4 +24,5 @@ __all__ = [
     "pass_at_k",
     "pass_hat_k",
     "rate",
+    "two_levels",
 ]

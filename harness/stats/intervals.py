@@ -247,7 +247,7 @@ def _binary(values: FloatArray) -> bool:
     return bool(((values == 0) | (values == 1)).all())
 
 
-def t_quantile(confidence: float, df: int) -> float:
+def t_quantile(confidence: float, df: float) -> float:
     """The two-sided quantile of Student's t."""
     from scipy.special import stdtrit  # far lighter than scipy.stats
 

@@ -1,0 +1,122 @@
+"""What `agemem-eval claims play` and `claims write` do; imported when one runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import MissingExtraError
+from ..files import disk_error, writable, write_whole
+from ..observe.text import say
+from ..reproduce.playing import play_jobs, told
+from .cells import cell_runs, plan
+from .draw import draw
+from .episodes import Data, gather, read_data, write_data
+from .experiment import Experiment, read_experiment
+from .verdicts import Judged, judge
+from .write import claims_json, claims_markdown, tables_markdown
+
+
+def play_command(
+    what: str,
+    *,
+    models: list[str],
+    tables: list[str],
+    episodes: int | None,
+    dry_run: bool,
+    **given: Any,
+) -> int:
+    """`claims play`: exit code 0 if all that was planned is scored, 1 if not, 130 if stopped.
+
+    Args:
+        what: The experiment: its name or file.
+        models: NAME=SPEC; see `read_experiment`.
+        tables: Of these alone; none: of all.
+        episodes: Of each task set at most.
+        dry_run: Tell what would be played.
+        given: Settings of how runs are carried out; None where they were not given.
+
+    Raises:
+        AgememError: one line, before anything is played.
+    """
+    experiment = read_experiment(what, models, episodes)
+    cells = list(experiment.cells(tuple(tables)))
+    runs = cell_runs(experiment, cells, given)
+    jobs = asyncio.run(plan(experiment, runs))
+    if dry_run:
+        print("\n".join(told(jobs, len(cells))))
+        return 0
+    code = play_jobs(jobs)
+    if code:
+        how = "incomplete" if code == 1 else "stopped"
+        say(f"agemem-eval: {how}; the same command resumes")
+    return code
+
+
+def write_command(
+    what: str,
+    *,
+    models: list[str],
+    episodes: int | None,
+    out: Path,
+    from_data: bool,
+    **given: Any,
+) -> int:
+    """`claims write`: data, tables, figures and claims, as far as the experiment was played.
+
+    Args:
+        what: The experiment: its name or file.
+        models: NAME=SPEC; see `read_experiment`.
+        episodes: Of each task set at most.
+        out: The folder to write to.
+        from_data: Read the episodes that are kept in `out`, and no run.
+        given: Where the runs are.
+
+    Raises:
+        AgememError: one line.
+    """
+    experiment = read_experiment(what, models, episodes)
+    cells = list(experiment.cells())
+    writable(out)
+    if from_data:
+        data = read_data(out, cells)
+    else:
+        data = gather(experiment, cell_runs(experiment, cells, given))
+        write_data(data, out)
+    judged = judge(experiment, data)
+    files = {"claims.json": claims_json(experiment, data, judged).encode()}
+    drawn = _drawn(experiment, data, judged)
+    names = [*drawn]
+    files |= {
+        "claims.md": claims_markdown(experiment, judged, names).encode(),
+        "tables.md": tables_markdown(experiment, data, names).encode(),
+        **drawn,
+    }
+    _write(files, out)
+    _say(judged, sum(cell.about.scored for cell in data.values()), out)
+    return 0
+
+
+def _drawn(experiment: Experiment, data: Data, judged: Sequence[Judged]) -> dict[str, bytes]:
+    try:
+        return draw(experiment, data, judged)
+    except MissingExtraError as error:
+        say(f"agemem-eval: no figures: {error}")
+        return {}
+
+
+def _write(files: dict[str, bytes], out: Path) -> None:
+    try:
+        for name, content in files.items():
+            write_whole(out / name, content)
+    except OSError as error:
+        raise disk_error(f"the results in {out}", error) from error
+
+
+def _say(judged: Sequence[Judged], n: int, out: Path) -> None:
+    for one in judged:
+        why = f" ({one.why})" if one.why else ""
+        print(f"({one.name}) {one.verdict}: {one.claim.says}{why}")
+    say(f"{out}: {n} episodes; claims.md, tables.md, claims.json, episodes.tsv.gz, cells.tsv")

@@ -1,0 +1,1 @@
+"""agemem-nano: what was played, what was claimed of it beforehand, and what came of it."""
