@@ -14,6 +14,7 @@ from pathlib import Path
 from . import registry
 from .datasets import CATALOGUE, data_root, installed
 from .errors import AgememError
+from .models import packaged
 
 EXTRAS = {  # extra -> the modules it brings, and what it is for
     "sentence-transformers": (("sentence_transformers",), "any embedding model by name"),
@@ -40,7 +41,7 @@ class Check:
 
 def checks(runs_dir: Path) -> list[Check]:
     """Look at Python, plug-ins, extras, data, endpoint and the place for runs."""
-    fixed = [_alfworld(), _data_sets(), _endpoint(), _runs(runs_dir)]
+    fixed = [_checkpoints(), _alfworld(), _data_sets(), _endpoint(), _runs(runs_dir)]
     return [_python(), *_plugins(), *_extras(), *fixed]
 
 
@@ -83,6 +84,14 @@ def _found(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:  # of the package it lies in
         return False
+
+
+def _checkpoints() -> Check:
+    """The checkpoints of the package; a version may come without."""
+    here = [name for name, model in packaged.CHECKPOINTS.items() if model.shipped()]
+    told = ", ".join(here) or "none in this version"
+    played = f"run without --model plays {packaged.default_model()}"
+    return Check("checkpoints", bool(here), f"{told}; {played}")
 
 
 def _alfworld() -> Check:

@@ -20,13 +20,13 @@ import yaml
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from ..harness import registry
 from ..harness.config import AgentConfig
 from ..harness.errors import AgememError, DataError, UsageError, unknown_name
 from ..harness.files import read_json, write_json
 from ..harness.models import packaged
 from ..harness.models.inprocess.files import WHOLE
 from ..harness.models.numpy.weights import read_weights
+from ..harness.models.packaged import CHECKPOINTS
 from .checkpoints import CARD, HEADER, Phase, whole_folder
 from .logs import EVALUATION, METRICS, SFT, read_lines
 from .package_card import TRAINING, readme
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the folder; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m agemem_eval.policies.package")
     parser.add_argument("checkpoint", type=Path, help="TRAINING/final, TRAINING/sft, or a step's")
-    parser.add_argument("name", help=", ".join(names()))
+    parser.add_argument("name", help=", ".join(CHECKPOINTS))
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
                         help="a setting of the agent, instead of the recipe's")  # fmt: skip
     parser.add_argument("--results", type=Path, help="Markdown: what was measured with it")
@@ -61,15 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AgememError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    print(f"{folder}: {size / 1e6:.2f} MB; all checkpoints there: {rest / 1e6:.2f} of 20 MB")
+    print(f"{folder}: {size / 1e6:.2f} MB; all checkpoints there: {rest / 1e6:.2f} of "
+          f"{LARGEST / 1e6:g} MB")  # fmt: skip
     return 0
-
-
-def names() -> list[str]:
-    """The names that checkpoints of the package may have."""
-    loaded = (registry.load("models", p.name) for p in registry.plugins("models")
-              if p.target.startswith(packaged.__name__ + ":"))  # fmt: skip
-    return [model.checkpoint for model in loaded]
 
 
 def make_package(
@@ -85,7 +79,7 @@ def make_package(
 
     Args:
         checkpoint: What a training left, in the training's folder.
-        name: One of `names()`.
+        name: One of `CHECKPOINTS`.
         out: Where packaged checkpoints are.
         settings: `key=value` of `AgentConfig`, over those of the recipe.
         results: Markdown for the card.
@@ -96,8 +90,8 @@ def make_package(
         DataError: if files are missing or damaged, weights do not fit float16, or all packaged
             checkpoints together would be larger than `LARGEST`.
     """
-    if name not in names():
-        raise unknown_name("packaged checkpoint", name, names())
+    if name not in CHECKPOINTS:
+        raise unknown_name("packaged checkpoint", name, CHECKPOINTS)
     training = _training(checkpoint)
     header, card = _read(training / HEADER, "recipe"), _read(checkpoint / CARD, "training")
     _check_kind(name, card)
@@ -118,7 +112,7 @@ def make_package(
         write_json(folder / TRAINING, told)
         text = readme(name, card, told, results=results, limits=limits)
         (folder / "README.md").write_text(text, encoding="utf-8")
-        others = sum(_size(path) for path in out.iterdir() if path.name in set(names()) - {name})
+        others = sum(_size(out / other) for other in CHECKPOINTS if other != name)
         if (size := _size(folder) + others) > LARGEST:
             raise DataError(
                 f"the packaged checkpoints would be {size / 1e6:.1f} MB together, which is more "

@@ -142,6 +142,9 @@ class NanoAnswerOnly(PackagedModel):
     checkpoint, before = "nano-answer-only", "nano-sft"
 
 
+CHECKPOINTS = {model.checkpoint: model for model in (Nano, NanoSft, NanoAnswerOnly)}  # by name
+
+
 def default_model() -> str:
     """The model of a `run` that names none: `nano` where this installation has it."""
     return DEFAULT if Nano.shipped() else WEIGHTLESS

@@ -13,6 +13,7 @@ from packaged_models import SETTINGS, put
 from agemem_eval.harness.analysis import load_frames
 from agemem_eval.harness.cli import main
 from agemem_eval.harness.config import AgentConfig, Execution
+from agemem_eval.harness.doctor import checks
 from agemem_eval.harness.errors import DataError, UsageError
 from agemem_eval.harness.models import make_model, packaged
 from agemem_eval.harness.options import resolve
@@ -72,6 +73,16 @@ def test_a_checkpoint_is_shown_by_its_name_and_known_by_its_weights(
     assert len({make_model(other).info.identity["weights"] for other in NAMES}) == 3
 
 
+def test_restricted_actions_are_a_name_of_their_own_also_of_the_untrained_one(
+    shipped: Path,
+) -> None:
+    given = settings(memory="agemem,agemem-norl", option=["actions=restricted"])
+    assert given.options == {"nano": {"actions": "restricted"}}
+    made = make_models(given, Execution())
+    names = [made.of(memory).agent.info.name for memory in given.memories]
+    assert names == ["nano (restricted)", "nano-sft (restricted)"]
+
+
 def test_what_is_not_shipped_is_told_in_a_line_before_anything_is_loaded(place: Path) -> None:
     for ask in (lambda: make_model("nano"), lambda: settings(model="nano")):
         with pytest.raises(DataError, match=r"no checkpoint nano .*use --model scripted") as told:
@@ -98,6 +109,18 @@ def test_the_list_of_models_says_which_are_there(
     with pytest.raises(SystemExit):
         main(["list", "models", "--json"])
     assert capsys.readouterr().out.count("(not in this installation)") == 3
+
+
+def test_the_doctor_says_which_are_there_and_what_plays_without_a_name(
+    place: Path, tiny: Path
+) -> None:
+    def told() -> tuple[bool, str]:
+        (found,) = (check for check in checks(place.parent) if check.what == "checkpoints")
+        return found.ok, found.detail
+
+    assert told() == (False, "none in this version; run without --model plays scripted")
+    put(place, tiny, "nano-sft", "nano")
+    assert told() == (True, "nano, nano-sft; run without --model plays nano")
 
 
 # --- what holds where nothing is given ----------------------------------------------------------
