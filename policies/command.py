@@ -220,8 +220,10 @@ def _tell_plan(plan: Plan, as_json: bool) -> int:
     if as_json:
         print(json.dumps(parts))
         return 0
+    for label, told in parts.pop("sources", {}).items():
+        print(f"source {label}: {', '.join(f'{key} {value}' for key, value in told.items())}")
     for key, value in parts.items():
-        print(f"{key}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+        print(f"{key}: {', '.join(value) if isinstance(value, list) else value}")
     print("all is in order; nothing was trained (--dry-run)")
     return 0
 
@@ -232,19 +234,20 @@ def _sources(plan: Plan) -> dict[str, Any]:
     if not recipe.tasks.sources:
         return {}
     total = sum(weights(recipe))
-    return {
-        f"source {label}": [
-            f"env {part.tasks.env}",
-            f"split {part.tasks.split}",
-            f"tasks {len(learned)}",
-            f"held_out {len(evaluated)}",
-            f"task_score {part.reward.task_score}",
-            f"share {weight / total:.0%}",
-        ]
+    found = {
+        label: {
+            "env": part.tasks.env,
+            "split": part.tasks.split,
+            "tasks": len(learned),
+            "held_out": len(evaluated),
+            "task_score": part.reward.task_score,
+            "share": round(weight / total, 4),
+        }
         for label, part, learned, evaluated, weight in zip(
             recipe.labels, recipe.parts, plan.tasks, plan.held_out, weights(recipe), strict=True
         )
     }
+    return {"sources": found}
 
 
 def _tell(trained: Trained, as_json: bool) -> int:

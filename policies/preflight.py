@@ -5,9 +5,10 @@ Needs neither torch nor transformers, but for a name of the Hugging Face hub, wh
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -137,35 +138,33 @@ async def check_room(recipe: Recipe, folder: Path, tasks: Tasks, runs_dir: Path)
     player = Player(recipe, _Counting(read_tokenizer(folder / "tokenizer.json")), runs_dir)
     try:
         for number, (part, some) in enumerate(zip(recipe.parts, tasks, strict=True)):
-            heard = await player.listen(some[0], repeat=0, source=number)
+            with _of_source(recipe, number):
+                heard = await player.listen(some[0], repeat=0, source=number)
             if not heard.turns:
+                limit = f"{recipe.limits_of(number)}.context_tokens {part.agent.context_tokens}"
                 raise UsageError(
-                    f"recipe: {_agent(recipe, number)}.context_tokens {part.agent.context_tokens}: "
-                    f"what is told first in the task {some[0].id} does not fit: raise it"
+                    f"recipe: {limit}: what is told first in the task {some[0].id} does not fit: "
+                    "raise it"
                 )
     finally:
         await player.close()
 
 
-def _agent(recipe: Recipe, number: int) -> str:
-    """The section with the agent's limits in a source, which may be left out there."""
-    return f"{recipe.section(number)}.agent" if recipe.tasks.sources else "agent"
-
-
 async def _find_tasks(recipe: Recipe, runs_dir: Path) -> tuple[Tasks, Tasks, str]:
     """Tasks for training and evaluation, and the hash of their data; builds everything once."""
     execution, parts = recipe.execution(runs_dir), recipe.parts
-    for part in parts:
+    for number, part in enumerate(parts):
         # The policy takes no options: in the place of its name stands one that is there anyway.
         config = part.run_config(split=part.tasks.split, episodes=None)
-        check_options(config.model_copy(update={"model": part.tasks.memory_model}))
+        with _of_source(recipe, number):
+            check_options(config.model_copy(update={"model": part.tasks.memory_model}))
     models = make_models(config, execution, _Nobody())
     pool = make_pool(execution)
     try:
-        found = [
-            await _tasks_of(part, recipe.section(number), execution, pool, models)
-            for number, part in enumerate(parts)
-        ]
+        found = []
+        for number in range(len(parts)):
+            with _of_source(recipe, number):
+                found.append(await _tasks_of(recipe, number, execution, pool, models))
         tasks, held_out, hashes = zip(*found, strict=True)
         _check_held_out(recipe, tasks, held_out)
         await _check_demonstrations(recipe, pool, execution, held_out)
@@ -175,15 +174,27 @@ async def _find_tasks(recipe: Recipe, runs_dir: Path) -> tuple[Tasks, Tasks, str
     return tasks, held_out, "+".join(dict.fromkeys(hash_ for some in hashes for hash_ in some))
 
 
+@contextlib.contextmanager
+def _of_source(recipe: Recipe, number: int) -> Iterator[None]:
+    """Say of which of several sources something is refused."""
+    try:
+        yield
+    except UsageError as error:
+        section = recipe.section(number)
+        if not recipe.tasks.sources or section in str(error):
+            raise
+        raise UsageError(f"recipe: {section}: {error}") from error
+
+
 async def _tasks_of(
-    part: Recipe, section: str, execution: Execution, pool: EnvPool, models: Models
+    recipe: Recipe, number: int, execution: Execution, pool: EnvPool, models: Models
 ) -> tuple[tuple[Task, ...], tuple[Task, ...], list[str]]:
-    """Tasks of a source, those of them that are held out, and hashes of their data."""
+    """Tasks of a source, those that are held out, and hashes of their data."""
+    part = recipe.parts[number]
     own, evaluation = part.tasks, part.evaluation
-    held_out = f"{section}.evaluation" if section != "tasks" else "evaluation"
     wanted = (
-        (section, own.split, own.first, own.episodes),
-        (held_out, evaluation.split, evaluation.first, evaluation.episodes),
+        (recipe.section(number), own.split, own.first, own.episodes),
+        (recipe.held_out_of(number), evaluation.split, evaluation.first, evaluation.episodes),
     )
     cells = {}
     for split in dict.fromkeys(split for _, split, _, _ in wanted):
@@ -199,7 +210,8 @@ def _check_held_out(recipe: Recipe, tasks: Tasks, held_out: Tasks) -> None:
     for number, learned in enumerate(tasks):
         for other, evaluated in enumerate(held_out):
             if envs[number] == envs[other]:
-                _check_overlap(recipe.section(number), learned, evaluated)
+                held = recipe.held_out_of(other)
+                _check_overlap(recipe.section(number), learned, evaluated, held)
 
 
 def _part(
@@ -214,13 +226,15 @@ def _part(
     return tuple(tasks[first:last])
 
 
-def _check_overlap(section: str, learned: Sequence[Task], held_out: Sequence[Task]) -> None:
+def _check_overlap(
+    section: str, learned: Sequence[Task], held_out: Sequence[Task], held: str
+) -> None:
     known = {(task.split, task.id) for task in learned}
     both = [task.id for task in held_out if (task.split, task.id) in known]
     if both:
         raise UsageError(
-            f"recipe: {len(both)} tasks of {section} are also tasks of evaluation, {both[0]} for "
-            f"one: choose another evaluation.first, or lower {section}.episodes"
+            f"recipe: {len(both)} tasks of {section} are also tasks of {held}, {both[0]} for one: "
+            f"choose another {held}.first, or lower {section}.episodes"
         )
 
 
@@ -257,9 +271,9 @@ async def _check_demonstrations(
         options = env_options(config, execution, tasks.env)
         found = await pool.describe(tasks.env, options, tasks.split)
         shown = _part(section, tasks.split, tasks.first, source.episodes, found.tasks)
-        for part, evaluated in zip(recipe.parts, held_out, strict=True):
+        for other, part in enumerate(recipe.parts):
             if tasks.played == part.tasks.played:
-                _check_overlap(section, shown, evaluated)
+                _check_overlap(section, shown, held_out[other], recipe.held_out_of(other))
         if source.expert not in found.spec.experts:
             raise unknown_name(
                 f"recipe value {section}.expert: of {tasks.env},", source.expert,
@@ -287,7 +301,7 @@ def _check_positions(recipe: Recipe, config: dict[str, Any], folder: Path) -> No
     most = config.get("max_position_embeddings")
     for number, agent in enumerate(part.agent for part in recipe.parts):
         if isinstance(most, int) and agent.context_tokens + agent.max_tokens > most:
-            where = _agent(recipe, number)
+            where = recipe.limits_of(number)
             raise UsageError(
                 f"recipe: {where}.context_tokens {agent.context_tokens} and {where}.max_tokens "
                 f"{agent.max_tokens} exceed the {most} positions of {folder}"

@@ -216,11 +216,12 @@ class Recipe(Strict):
                     "model.fresh: what is made from nothing must learn to speak first: add sft"
                 )
             room = self.model.fresh.positions
-            shown = [self.of(source) for source in self.sft.sources]
-            for agent in (recipe.agent for recipe in (*self.parts, *shown)):
+            limits = [(self.limits_of(n), part.agent) for n, part in enumerate(self.parts)]
+            limits += [("agent", self.of(source).agent) for source in self.sft.sources]
+            for where, agent in limits:
                 if agent.context_tokens + agent.max_tokens > room:
                     raise ValueError(
-                        f"agent.context_tokens {agent.context_tokens} and agent.max_tokens "
+                        f"{where}.context_tokens {agent.context_tokens} and {where}.max_tokens "
                         f"{agent.max_tokens} exceed the model's {room} positions"
                     )
         self._check_scores()
@@ -266,6 +267,14 @@ class Recipe(Strict):
     def section(self, number: int) -> str:
         """The section of a source of tasks, for what is wrong there."""
         return f"tasks.sources.{number}" if self.tasks.sources else "tasks"
+
+    def held_out_of(self, number: int) -> str:
+        """The section of a source's held-out tasks."""
+        return f"{self.section(number)}.evaluation" if self.tasks.sources else "evaluation"
+
+    def limits_of(self, number: int) -> str:
+        """The section with the agent's limits in a source of tasks."""
+        return f"{self.section(number)}.agent" if self.tasks.sources else "agent"
 
     @property
     def series(self) -> str:

@@ -15,6 +15,10 @@ from ...harness.trace import Event
 from .story import Story, is_message
 
 _TOOLS = ("filter", "summary")  # reasons of a removal that the agent asked for
+_ACTS = (
+    "put place go open close pick take drop look examine find heat cool clean wash use move make "
+    "turn focus bring get grow boil melt freeze measure determine create next"
+)
 _OWN = ("system", "goal", "assistant", "error")  # kinds of messages that tell nothing of the task
 
 
@@ -107,14 +111,27 @@ def preservation(story: Story) -> float | None:
 def key_phrases(question: str) -> tuple[frozenset[str], ...]:
     """K_q of equation 21: names (of people, places, works, months) and numbers (years, counts).
 
-    Each as the stems of its words: a name is a run of capitalised words without stop words. Where
-    a question has neither, as a goal in a household game has none, each of its words that carries
-    meaning is a phrase.
+    Each as the stems of its words: a name is a run of capitalised words without stop words. A goal
+    of a game has no names. There a numbered thing is one (`ball1`, `mug 2`: the noun with its
+    number, not the number alone, which everything has); and where nothing is numbered, each word
+    that carries meaning but those that say what to do (`put`, `open`), which no context loses.
     """
     said = texts.statement(question)
-    found = (*said.names, *(frozenset({number}) for number in sorted(said.numbers)))
-    phrases = found or tuple(frozenset({stem}) for stem in sorted(said.content))
-    return tuple(dict.fromkeys(phrases))
+    if said.names:
+        found = (*said.names, *(frozenset({number}) for number in sorted(said.numbers)))
+    elif said.numbered:
+        things = ((noun, n) for noun in sorted(said.numbered) for n in sorted(said.numbered[noun]))
+        found = tuple(frozenset(thing) for thing in things)
+    else:
+        stems = said.numbers or said.content - _acts() or said.content
+        found = tuple(frozenset({stem}) for stem in sorted(stems))
+    return tuple(dict.fromkeys(found))
+
+
+@lru_cache(maxsize=1)
+def _acts() -> frozenset[str]:
+    """Stems of what a goal tells to do."""
+    return texts.statement(_ACTS).content
 
 
 def says(text: str, phrase: frozenset[str]) -> bool:

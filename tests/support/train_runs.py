@@ -111,3 +111,12 @@ def lines(path: Path) -> list[dict[str, Any]]:
     for line in found:
         line.pop("seconds", None)
     return found
+
+
+def sources(**overrides: Any) -> dict[str, Any]:
+    """Values for `recipe`: questions, and puzzles with half as many tasks, cut after 3 steps."""
+    puzzles = {
+        "env": "pddl", "episodes": 20, "agent": {"max_steps": 3, "context_tokens": 3500},
+        "evaluation": {"first": 900, "episodes": 3}, "weight": 0.5,
+    }  # fmt: skip
+    return {"tasks__sources": [{"weight": 1}, {**puzzles, **overrides}], "grpo__tasks_per_step": 3}
