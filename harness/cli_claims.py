@@ -35,6 +35,9 @@ def play(
     ] = None,
     episodes: Episodes = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would run.")] = False,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave environments out that lack their extra.")
+    ] = False,
     concurrency: Annotated[int | None, typer.Option(help="Episodes at once [8].")] = None,
     workers: Annotated[
         int | None, typer.Option(help="Environment processes; default: one a core; 0: none.")
@@ -47,7 +50,8 @@ def play(
 
     code = play_command(
         experiment, models=model or [], tables=table or [], episodes=episodes, dry_run=dry_run,
-        concurrency=concurrency, workers=workers, data=data, runs_dir=runs_dir,
+        skip_missing=skip_missing, concurrency=concurrency, workers=workers, data=data,
+        runs_dir=runs_dir,
     )  # fmt: skip
     sys.exit(code)  # past `main`, to which 130 would be an interruption
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from .. import registry
 from ..config import Execution, RunConfig, split_model
-from ..errors import UsageError
+from ..errors import MissingExtraError, UsageError
 from ..options import resolve
-from ..reproduce.jobs import Job, Planner
+from ..reproduce.jobs import Job, NotInstalledError, Planner
 from ..reproduce.settings import merged_options, read_spec
 from ..runner import default_name
 from ..types import ModelInfo
@@ -80,22 +81,41 @@ def _run(experiment: Experiment, cell: CellId, given: Mapping[str, Any]) -> Cell
     return CellRun(cell, config, execution)
 
 
-async def plan(experiment: Experiment, runs: Sequence[CellRun]) -> list[Job]:
-    """The runs as jobs, each once, in their order.
+async def plan(
+    experiment: Experiment, runs: Sequence[CellRun], *, skip_missing: bool = False
+) -> tuple[list[Job], dict[str, str]]:
+    """The runs as jobs, each once, in their order; and the task sets left out, and why.
+
+    Args:
+        experiment: What they are of.
+        runs: Of its cells.
+        skip_missing: Leave task sets out whose environment is not installed, instead of refusing.
 
     Raises:
+        NotInstalledError: naming the extras of all environments that lack one.
         AgememError: for missing data and extras, more episodes than a split has, a checkpoint
             whose card says that it is trained where it must not be, or the other way round.
     """
-    planner, jobs = Planner(), dict[str, Job]()
+    planner, jobs, missing = Planner(), dict[str, Job](), dict[str, str]()
+    environments = {plugin.name for plugin in registry.plugins("envs")}
     try:
         for run in runs:
             model = experiment.models[experiment.players[run.id.player].model]
             check = partial(_check_training, model, model.specs[run.id.seed])
-            jobs[run.name] = await planner.job(run.config, run.execution, check)
+            if run.id.task in missing:
+                continue
+            try:
+                jobs[run.name] = await planner.job(run.config, run.execution, check)
+            except MissingExtraError as error:
+                if error.extra not in environments:  # a memory's, an embedder's
+                    raise
+                missing[run.id.task] = str(error)
     finally:
         await planner.close()
-    return list(jobs.values())
+    if missing and not skip_missing:
+        lines = "; ".join(dict.fromkeys(missing.values()))
+        raise NotInstalledError(f"{lines}; or leave such tasks out with --skip-missing")
+    return list(jobs.values()), missing
 
 
 def _check_training(model: Checkpoints, spec: str, info: ModelInfo) -> None:

@@ -26,6 +26,7 @@ def play_command(
     tables: list[str],
     episodes: int | None,
     dry_run: bool,
+    skip_missing: bool,
     **given: Any,
 ) -> int:
     """`claims play`: exit code 0 if all that was planned is scored, 1 if not, 130 if stopped.
@@ -36,6 +37,7 @@ def play_command(
         tables: Of these alone; none: of all.
         episodes: Of each task set at most.
         dry_run: Tell what would be played.
+        skip_missing: Leave out task sets whose environment is not installed.
         given: Settings of how runs are carried out; None where they were not given.
 
     Raises:
@@ -44,10 +46,14 @@ def play_command(
     experiment = read_experiment(what, models, episodes)
     cells = list(experiment.cells(tuple(tables)))
     runs = cell_runs(experiment, cells, given)
-    jobs = asyncio.run(plan(experiment, runs))
+    jobs, missing = asyncio.run(plan(experiment, runs, skip_missing=skip_missing))
+    left_out = [f"left out: {task}: {why}" for task, why in missing.items()]
     if dry_run:
-        print("\n".join(told(jobs, len(cells))))
+        n_cells = sum(cell.task not in missing for cell in cells)
+        print("\n".join([*told(jobs, n_cells), *left_out]))
         return 0
+    for line in left_out:
+        say(f"agemem-eval: {line}")
     code = play_jobs(jobs)
     if code:
         how = "incomplete" if code == 1 else "stopped"

@@ -14,6 +14,7 @@ from .tables import SCORES, Shown, bounds
 from .verdicts import Judged, cell_estimate
 
 COLUMNS = 3  # panels beside each other
+SERIES = "mean, 95% interval"
 
 
 def draw(experiment: Experiment, data: Data, judged: Sequence[Judged]) -> dict[str, bytes]:
@@ -64,7 +65,7 @@ def _panel(
         if found is not None:
             low, high = bounds(found, bounded=shown.bounded)
             at = replace(found, low=low, high=high)
-            bars.append(Bar(player, experiment.players[player].model, at))
+            bars.append(Bar(player, SERIES, at))
     return BarPanel(title, shown.title, tuple(bars), percent=shown.percent)
 
 
@@ -75,7 +76,13 @@ def _users(panels: Sequence[BarPanel]) -> set[str]:
 def _sheet(experiment: Experiment, title: str, panels: Sequence[BarPanel]) -> BarSheet:
     kept = [panel for panel in panels if panel.bars]
     grid = tuple(tuple(kept[i : i + COLUMNS]) for i in range(0, len(kept), COLUMNS))
-    return BarSheet(title, grid, tuple(experiment.models))
+    models = {name: experiment.players[name].model for p in kept for name in _rows(p)}
+    played = ", ".join(f"{who} {model}" for who, model in models.items())
+    return BarSheet(title, grid, (SERIES,), (f"Played by: {played}.",) if played else ())
+
+
+def _rows(panel: BarPanel) -> list[str]:
+    return [bar.row for bar in panel.bars]
 
 
 def _claims(judged: Sequence[Judged]) -> BarSheet:
@@ -84,18 +91,17 @@ def _claims(judged: Sequence[Judged]) -> BarSheet:
     for claim in judged:
         for found in claim.parts:
             if found.difference is not None:
-                bar = Bar(f"{found.id} {found.verdict}", _direction(found.part), found.difference)
-                panels.setdefault(_unit(found.part), []).append(bar)
+                row = f"{found.id} {found.part.direction}: {found.verdict}"
+                change = replace(found.difference, n=found.difference.n_tasks)
+                panels.setdefault(_unit(found.part), []).append(Bar(row, SERIES, change))
     grid = tuple(
         (BarPanel("", label, tuple(bars), percent=label == "score"),)
         for label, bars in panels.items()
     )
-    said = "What each part says is in claims.md. New minus base, with the 95% interval."
-    return BarSheet("Claims: the differences tested", grid, ("up", "down"), (said,))
-
-
-def _direction(part: Part) -> str:
-    return part.direction
+    said = (
+        "claims.md says what each part is. New minus base; up or down: what is claimed; n: tasks."
+    )
+    return BarSheet("Claims: the differences tested", grid, (SERIES,), (said,))
 
 
 def _unit(part: Part) -> str:

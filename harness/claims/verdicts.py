@@ -106,7 +106,11 @@ def judge(experiment: Experiment, data: Data) -> list[Judged]:
 
 
 def _of_claim(parts: Sequence[Found]) -> tuple[Verdict, str]:
-    whys = "; ".join(dict.fromkeys(part.why for part in parts if part.why))
+    by_why: dict[str, list[str]] = {}
+    for part in parts:
+        if part.why:
+            by_why.setdefault(part.why, []).append(part.id)
+    whys = "; ".join(f"{', '.join(ids)}: {why}" for why, ids in by_why.items())
     verdicts = {part.verdict for part in parts}
     if "refuted" in verdicts:
         return "refuted", ""

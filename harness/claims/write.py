@@ -109,7 +109,8 @@ def claims_markdown(experiment: Experiment, judged: Sequence[Judged], figures: l
         markdown_text(_NOTHING_INFERRED),
         "\n".join([_HEAD, "|---|---|---|---|---|", *map(_row, rows)]),
         "\n".join(f"- {markdown_text(line)}" for line in (RULE, _INTERVAL, HOLM)),
-        f"- the paper's: {SOURCE}, {SET_APART}; its own differences, of its two models, untested",
+        f"- the paper's: {SOURCE}, {SET_APART}; its own differences, of its two models, untested\n"
+        "- differences of scores are in points of 100",
     ]
     for one in judged:
         blocks += _of_claim(one)
@@ -143,12 +144,12 @@ def _grid(parts: Sequence[Found], title: str) -> Grid:
             found.part.says,
             _shown(found.new, found.part),
             _shown(found.base, found.part),
-            "–" if change is None else _interval(change, found.part),
+            "–" if change is None else _change(change, found.part),
             "0" if change is None else f"{change.n_tasks}",
             _p(found.p),
             _p(found.p_holm),
             found.verdict + (f": {found.why}" if found.why else ""),
-            "; ".join(f"{_shown(v, found.part)} ({m})" for m, v in (found.paper or {}).items()),
+            "; ".join(f"{_points(v, found.part)} ({m})" for m, v in (found.paper or {}).items()),
         ))  # fmt: skip
     return Grid(title, names, rows)
 
@@ -161,7 +162,7 @@ def _details(found: Found) -> Iterator[str]:
     )
     for task, change in (found.by_task or {}).items():
         if len(found.by_task or {}) > 1:
-            yield f"{found.id} in {task}: {_interval(change, part)}, {change.n_tasks} tasks"
+            yield f"{found.id} in {task}: {_change(change, part)}, {change.n_tasks} tasks"
     for player, means in (found.by_seed or {}).items():
         told = ", ".join(_shown(mean, part) for mean in means)
         yield f"{found.id}, each seed of {player}: {told}"
@@ -175,11 +176,18 @@ def _shown(value: float, part: Part) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _interval(found: Estimate, part: Part) -> str:
-    value = _shown(found.value, part)
+def _change(found: Estimate, part: Part) -> str:
+    value = _points(found.value, part)
     if math.isnan(found.low):
         return value
-    return f"{value} [{_shown(found.low, part)}, {_shown(found.high, part)}]"
+    return f"{value} [{_points(found.low, part)}, {_points(found.high, part)}]"
+
+
+def _points(change: float, part: Part) -> str:
+    """A difference: of scores, in points of 100."""
+    if part.measure == SCORE:
+        return f"{100 * change:+.1f}"
+    return f"{change:+,.0f}" if abs(change) >= 100 else f"{change:+.3g}"
 
 
 def _p(p: float) -> str:

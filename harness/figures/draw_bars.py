@@ -175,7 +175,7 @@ def _scale(axes: Axes, panel: BarPanel, top: float, room: float) -> None:
     top = top or 1.0
     longest = max((len(_told(bar, panel)) for bar in panel.bars), default=1)
     words = min(0.62 * room, 0.1 + longest * 0.062)
-    bottom = min(0.0, *(_low(bar.estimate) for bar in panel.bars), 0.0)
+    bottom = 1.04 * min(0.0, *(_low(bar.estimate) for bar in panel.bars), 0.0)
     axes.set_xlim(bottom, bottom + (top - bottom) * room / (room - words))
     wanted = 4 if room > 1.6 else 2
     ticks = MaxNLocator(wanted, steps=[1, 2, 2.5, 5, 10]).tick_values(bottom, top)

@@ -88,7 +88,7 @@ def test_an_experiment_is_played_kept_and_judged(
     assert all(line["quality.mq"] == "" for line in lines), "no judge: no score, not 0"
     claims = json.loads((played / "out/claims.json").read_text())["claims"]
     assert [(one["claim"], one["verdict"], one["why"]) for one in claims] == [
-        ("a", "undecided", CHECK), ("e", "undecided", CHECK)
+        ("a", "undecided", f"a1: {CHECK}"), ("e", "undecided", f"e1: {CHECK}")
     ]  # fmt: skip
     score, calls_ = (one["parts"][0] for one in claims)
     assert (score["new_mean"], score["base_mean"]) == (1, 1)
@@ -115,7 +115,7 @@ def test_the_same_command_plays_nothing_again_and_the_data_alone_give_the_same(
     assert call("write", "--out", "empty") == 0
     nothing = json.loads((played / "empty/claims.json").read_text())["claims"]
     assert [one["why"] for one in nothing] == [
-        "not measured: one/rl/0 and 3 more cells", "not measured: one/rl/0 and 1 more cells"
+        "a1: not measured: one/rl/0 and 3 more cells", "e1: not measured: one/rl/0 and 1 more cells"
     ]  # fmt: skip
     assert len(episodes(played / "empty")) == 0
 
@@ -130,6 +130,27 @@ def test_a_dry_run_tells_cells_and_episodes_and_plays_nothing(
     # Both task sets are alike but for the score that counts, which is no other run.
     assert "3 runs for 6 cells, 6 episodes to play" in capsys.readouterr().out
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_environment_that_is_not_installed_is_refused_or_left_out(
+    tmp_path: Path, definition: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("agemem_eval.envs.babyai.env.find_spec", lambda *_: None)
+    definition["tasks"]["two"] = {
+        "env": "three-stage", "episodes": 2,
+        "settings": {"options": {"three-stage": {"env": "babyai"}}},
+    }  # fmt: skip
+    written(tmp_path, definition)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as refused:
+        main(["claims", "play", "experiment.yaml", "--dry-run"])
+    assert refused.value.code == 3
+    assert "agemem-eval[babyai]" in capsys.readouterr().err
+    assert call("play", "--dry-run", "--skip-missing") == 0
+    said = capsys.readouterr().out
+    assert "3 runs for 3 cells, 9 episodes to play" in said
+    assert "left out: two: " in said
 
 
 def test_an_untrained_model_is_refused_where_a_trained_one_is_meant(

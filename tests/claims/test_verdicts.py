@@ -43,7 +43,7 @@ def test_a_difference_in_the_other_direction_refutes(experiment, definition) -> 
 def test_an_interval_that_holds_0_is_undecided(experiment) -> None:
     new, base = [1, 0] * 6, [0, 1] * 5 + [1, 0]  # one more of twelve
     one = only(experiment, cell("one", "rl", new) | cell("one", "norl", base))
-    assert (one.verdict, one.why) == ("undecided", "the interval holds 0")
+    assert (one.verdict, one.why) == ("undecided", "a1: the interval holds 0")
     assert one.parts[0].difference.value == pytest.approx(0)
     assert one.holds is None
 
@@ -52,30 +52,30 @@ def test_what_was_not_measured_is_undecided_and_says_which_cell(experiment, defi
     definition["models"]["trained"]["specs"] = ["scripted:a", "scripted:b"]
     data = cell("one", "rl", SOLVED) | cell("one", "norl", [0.0] * 12)
     one = only(experiment, data)
-    assert (one.verdict, one.why) == ("undecided", "not measured: one/rl/1")
+    assert (one.verdict, one.why) == ("undecided", "a1: not measured: one/rl/1")
     assert one.parts[0].difference is None
     none = only(experiment, {})
-    assert none.why == "not measured: one/rl/0 and 2 more cells"
+    assert none.why == "a1: not measured: one/rl/0 and 2 more cells"
 
 
 def test_a_cell_of_which_too_little_is_scored_is_not_measured(experiment) -> None:
     data = cell("one", "rl", SOLVED, planned=13) | cell("one", "norl", [0.0] * 12)
-    assert only(experiment, data).why == "one/rl/0: 12 of 13 episodes scored"
+    assert only(experiment, data).why == "a1: one/rl/0: 12 of 13 episodes scored"
 
 
 def test_a_score_that_no_episode_has_is_not_measured(experiment, definition) -> None:
     definition["claims"]["a"]["parts"][0]["measure"] = "quality.mq"
     data = cell("one", "rl", SOLVED) | cell("one", "norl", SOLVED)
-    assert only(experiment, data).why == "not measured: quality.mq of one"
+    assert only(experiment, data).why == "a1: not measured: quality.mq of one"
 
 
 def test_experts_and_few_tasks_decide_nothing_however_large_the_difference(experiment) -> None:
     new, base = cell("one", "rl", [1.0] * 12, oracle=True), cell("one", "norl", [0.0] * 12)
     one = only(experiment, new | base)
-    assert (one.verdict, one.why) == ("undecided", CHECK)
+    assert (one.verdict, one.why) == ("undecided", f"a1: {CHECK}")
     assert one.parts[0].difference.value == 1
     few = only(experiment, cell("one", "rl", [1.0] * 5) | cell("one", "norl", [0.0] * 5))
-    assert (few.verdict, few.why) == ("undecided", "too few tasks: 5")
+    assert (few.verdict, few.why) == ("undecided", "a1: too few tasks: 5")
     six = only(experiment, cell("one", "rl", [1.0] * 6) | cell("one", "norl", [0.0] * 6))
     assert six.verdict == "confirmed"
 
@@ -84,13 +84,15 @@ def test_cells_of_other_protocols_and_seeds_of_the_same_weights_are_not_compared
     experiment, definition
 ) -> None:
     new, base = cell("one", "rl", SOLVED), cell("one", "norl", [0.0] * 12, protocol_hash="other")
-    assert only(experiment, new | base).why == "one was played under different protocols"
+    assert only(experiment, new | base).why == "a1: one was played under different protocols"
     definition["models"]["trained"]["specs"] = ["scripted:a", "scripted:b"]
     twice = cell("one", "rl", SOLVED, 0, model_hash="w") | cell(
         "one", "rl", SOLVED, 1, model_hash="w"
     )
     base = cell("one", "norl", [0.0] * 12)
-    assert only(experiment, twice | base).why == "one/rl/0 and one/rl/1 are of the same checkpoint"
+    assert (
+        only(experiment, twice | base).why == "a1: one/rl/0 and one/rl/1 are of the same checkpoint"
+    )
 
 
 def test_pairs_are_the_tasks_that_both_have_a_value_for(experiment) -> None:
