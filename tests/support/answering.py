@@ -11,14 +11,14 @@ from tiny_model import make_model
 TAGS = ("<answer>", "</answer>")  # a token each
 
 
-def make_answering(folder: Path, seed: int = 0, kind: str = "qwen2") -> Path:
+def make_answering(folder: Path, seed: int = 0) -> Path:
     """Write a model that begins each reply with `<answer>` and ends it after `</answer>`."""
     from safetensors.numpy import load_file, save_file
     from tokenizers import AddedToken, Tokenizer
 
-    make_model(folder, seed=seed, hidden=64, kind=kind)
+    make_model(folder, seed=seed, hidden=64, kind="llama")  # whose tokenizer is its file
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    newline = tokenizer.encode("\n").ids[-1]  # the last token of the prompt
+    newline, bracket = (tokenizer.encode(text).ids[-1] for text in "\n>")  # the former: of prompts
     end = tokenizer.token_to_id("<|im_end|>")
     tokenizer.add_tokens([AddedToken(tag, normalized=False) for tag in TAGS])
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -30,7 +30,7 @@ def make_answering(folder: Path, seed: int = 0, kind: str = "qwen2") -> Path:
         weights[name] = np.concatenate([weights[name], more])
     # A long embedding outweighs what the layers add to it, so the head knows the last token.
     embedding, head = weights["model.embed_tokens.weight"], weights["lm_head.weight"]
-    for last, following in ((newline, opening), (closing, end)):
+    for last, following in ((newline, opening), (closing, end), (bracket, end)):
         embedding[last] *= 200
         head[following] += 10 * embedding[last] / np.linalg.norm(embedding[last])
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
