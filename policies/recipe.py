@@ -302,6 +302,8 @@ class Recipe(Strict):
             values["tasks"]["sources"] = [source.given for source in self.tasks.sources]
         values["reward"].pop("judge_base_url")
         values["sampler"] = {"engine": self.sampler.engine}
+        if self.sft is not None and not self.sft.prompts:
+            del values["sft"]["prompts"]
         shown = values["sft"]["demonstrations"] if values["sft"] is not None else []
         for source in shown if isinstance(shown, list) else [shown]:
             limits = {k: v for k, v in source["agent"].items() if v is not None}

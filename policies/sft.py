@@ -10,7 +10,7 @@ import math
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain, groupby
 from typing import Any
@@ -85,6 +85,9 @@ def sft(
     every = max(1, len(batches) // LOOKS)
     for update in range(start, len(batches)):
         steps = [step for number in batches[update] for step in learned[number].steps]
+        if share := max(0.0, recipe.sft.prompts * (1 - 2 * update / len(batches))):
+            draws = random.Random(f"prompts {recipe.seed} {update}")
+            steps = [with_prompt(step, share, draws) for step in steps]
         numbers = learner.sft_update(
             steps,
             learning_rate(recipe.sft, update, len(batches)),
@@ -107,6 +110,20 @@ def learning_rate(recipe: SftRecipe, update: int, updates: int) -> float:
         return recipe.learning_rate
     done = (update - warm + 1) / (updates - warm + 1)
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def with_prompt(step: Step, share: float, draws: random.Random) -> Step:
+    """A step of which, beside what is replied, some of what is shown is learned.
+
+    Args:
+        step: Its prompt's first token stays a prompt, since nothing foretells it.
+        share: Chance of each token that is shown.
+        draws: Say which.
+    """
+    ids = step.prompt_ids + step.completion_ids
+    shown = (False,) * (len(step.prompt_ids) - 1) + step.mask
+    mask = tuple(replied or draws.random() < share for replied in shown)
+    return replace(step, prompt_ids=ids[:1], completion_ids=ids[1:], mask=mask)
 
 
 def batches_of(lessons: Sequence[Lesson], recipe: SftRecipe, seed: int) -> Iterator[list[int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from agemem_eval.policies.sft import (  # noqa: E402
     learning_rate,
     lessons_of,
     sft,
+    with_prompt,
 )
 from agemem_eval.policies.trajectory import Step  # noqa: E402
 
@@ -148,8 +150,45 @@ def test_the_loss_falls_and_held_out_accuracy_rises(learner: Learner) -> None:
     assert looks[-1]["accuracy"] > looks[0]["accuracy"]
 
 
-def test_it_goes_on_from_an_update_as_if_it_had_never_stopped(folder: Path, tmp_path: Path) -> None:
-    wanted = recipe(epochs=4)
+def test_what_is_shown_is_learned_too_by_its_share() -> None:
+    step = Step((1, 2, 3), (4, 5, 6), None, (True, False, True), 2)
+    whole = with_prompt(step, 1.0, Random(0))
+    assert (whole.prompt_ids, whole.completion_ids) == ((1,), (2, 3, 4, 5, 6))
+    assert whole.mask == (True,) * 5
+    assert with_prompt(step, 0.0, Random(0)).mask == (False, False, True, False, True)
+    long = Step(tuple(range(4001)), (1,), None, (True,), 1)
+    assert 1100 < sum(with_prompt(long, 0.3, Random(0)).mask) < 1300
+
+
+def test_prompts_are_learned_less_and_less_until_half_of_the_updates(folder: Path) -> None:
+    told: dict[float, list[float]] = {}
+    for share in (0.0, 1.0):
+        learner = Learner.open(recipe().model, folder, 0)
+        lines: list[dict[str, float]] = []
+        sft(
+            recipe(prompts=share),
+            learner,
+            SHOWN,
+            lambda _u, _n, line, lines=lines: lines.append(line),
+        )
+        told[share] = [line["tokens"] for line in lines]
+    more = [one - none for none, one in zip(told[0.0], told[1.0], strict=True)]
+    half = len(more) // 2
+    assert min(more[: half - 1]) > 0
+    assert more[0] > more[half - 1]
+    assert set(more[half + 1 :]) == {0}
+
+
+def test_a_recipe_that_learns_no_prompts_is_the_recipe_it_was() -> None:
+    assert recipe().hash == recipe(prompts=0.0).hash != recipe(prompts=0.5).hash
+    assert "prompts" not in recipe().identity["sft"]
+
+
+@pytest.mark.parametrize("prompts", [0.0, 0.7])
+def test_it_goes_on_from_an_update_as_if_it_had_never_stopped(
+    folder: Path, tmp_path: Path, prompts: float
+) -> None:
+    wanted = recipe(epochs=4, prompts=prompts)
     whole: list[float] = []
     learner = Learner.open(wanted.model, folder, 0)
 
