@@ -122,7 +122,10 @@ def test_a_configuration_file_gives_way_to_the_command_line(tmp_path: Path) -> N
         ((*RUN, "--split", "valid_seen", "--data", "nowhere"), 2, "nowhere"),
         ((*RUN, "--config", "nowhere.yaml"), 2, "nowhere.yaml"),
         (
-            ("run", "--env", "alfworld", "--memory", "agemem,agemem_eval.baselines.agemem:AgeMem"),
+            (
+                *("run", "--env", "alfworld", "--model", "scripted"),
+                *("--memory", "agemem,agemem_eval.baselines.agemem:AgeMem"),
+            ),
             2,
             "agemem-norl twice",
         ),
