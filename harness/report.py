@@ -210,6 +210,11 @@ def notes(rows: Sequence[Row]) -> list[str]:
             "scripted: the environment's expert acts and a fixed rule uses the tools; "
             "a check of the whole path, not a measure of the memory"
         )
+    if any(row.model.removeprefix("replay of ").startswith("nano") for row in rows):
+        said.append(
+            "nano: a checkpoint of this package, a few million weights at most; nothing about "
+            "larger models follows from its results"
+        )
     if any(row.labels.get("memory_model", "").startswith("heuristic") for row in rows):
         said.append(
             "heuristic: fixed rules write for the memory; a check of its mechanism, not a measure"

@@ -17,6 +17,7 @@ from agemem_eval.harness.doctor import checks
 from agemem_eval.harness.errors import DataError, UsageError
 from agemem_eval.harness.models import make_model, packaged
 from agemem_eval.harness.options import resolve
+from agemem_eval.harness.report import notes
 from agemem_eval.harness.runner import RunResult, run
 from agemem_eval.harness.services import make_models
 from agemem_eval.harness.store import RunStore
@@ -205,6 +206,7 @@ def test_agemem_norl_is_played_by_what_was_there_before_reinforcement_learning(
     assert [models(row) for row in first.rows] == [
         ("none", "nano"), ("agemem", "nano"), ("agemem-norl", "nano-sft"), ("agemem-rag", "nano"),
     ]  # fmt: skip
+    assert [note for note in notes(first.rows) if note.startswith("nano: a checkpoint")]
     hashes = {frame.base.memory: frame.base.model_hash for frame in load_frames(first.directory)}
     assert hashes["none"] == hashes["agemem"] == hashes["agemem-rag"] != hashes["agemem-norl"]
     again = play(tmp_path, **given)
