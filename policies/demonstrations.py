@@ -28,7 +28,7 @@ from .trajectory import Stage, stages_of
 FILE = "demonstrations.jsonl"  # of one source
 VERSION = 1  # of the file
 _AT_ONCE = 32  # episodes
-_NO_MATTER = {"data", "memory_base_url", "first", "episodes"}  # of the tasks
+_NO_MATTER = {"data", "memory_base_url", "first", "episodes", "sources"}  # of the tasks
 _Turn = tuple[tuple[ChatMessage, ...], str, Stage]
 
 
