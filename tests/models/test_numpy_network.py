@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_requests import changed_copy
 from safetensors.numpy import load_file, save_file
 from scipy.stats import chisquare
 from tiny_model import HEADS, KV_HEADS, LAYERS, make_model
@@ -102,17 +103,19 @@ def test_logits_are_those_of_the_formulas_however_they_are_computed(
     assert np.abs(moved - expected[-1]).max() < 1e-5
 
 
-@pytest.mark.parametrize(("dtype", "exact"), [("BF16", False), ("F16", False), ("F64", True)])
+@pytest.mark.parametrize("dtype", ["BF16", "F16", "F64"])
 def test_weights_of_other_types_are_those_numbers_in_float32(
-    dtype: str, exact: bool, tiny: Path, tmp_path: Path
+    dtype: str, tiny: Path, tmp_path: Path
 ) -> None:
     before = read_weights(tiny)
-    entries, content = {}, b""
+    entries, content, expected = {}, b"", {}
     for name, weight in before.items():
         if dtype == "BF16":
-            raw = (weight.view(np.uint32) >> 16).astype(np.uint16).tobytes()
+            upper = weight.view(np.uint32) >> 16
+            raw, expected[name] = upper.astype("<u2").tobytes(), (upper << 16).view(np.float32)
         else:
-            raw = weight.astype({"F16": np.float16, "F64": np.float64}[dtype]).tobytes()
+            stored = weight.astype({"F16": "<f2", "F64": "<f8"}[dtype])
+            raw, expected[name] = stored.tobytes(), stored.astype(np.float32)
         place = [len(content), len(content) + len(raw)]
         entries[name] = {"dtype": dtype, "shape": list(weight.shape), "data_offsets": place}
         content += raw
@@ -120,9 +123,27 @@ def test_weights_of_other_types_are_those_numbers_in_float32(
     whole = len(header).to_bytes(8, "little") + header + content
     (tmp_path / "model.safetensors").write_bytes(whole)
     after = read_weights(tmp_path)
-    for name, weight in before.items():
+    assert set(after) == set(before)
+    for name, weight in expected.items():
         assert after[name].dtype == np.float32
-        assert np.allclose(after[name], weight, rtol=0 if exact else 2**-7, atol=1e-7)
+        assert np.array_equal(after[name], weight)
+        assert np.allclose(after[name], before[name], rtol=2**-7, atol=1e-7)
+
+
+def test_a_checkpoint_in_float16_computes_as_its_rounded_numbers_in_float32(
+    tiny: Path, tmp_path: Path
+) -> None:
+    half = {name: weight.astype(np.float16) for name, weight in read_weights(tiny).items()}
+    logits = []
+    for dtype in ("float16", "float32"):
+        folder = changed_copy(tiny, tmp_path / dtype, config={"torch_dtype": dtype})
+        save_file({n: w.astype(dtype) for n, w in half.items()}, folder / "model.safetensors")
+        network = load_network(folder)
+        cache = SlotCache(network.sizes)
+        cache.resize(1, 128, [], 0)
+        logits.append(network.forward(cache, [0], [0], [list(range(3, 90))]))
+    assert logits[0].dtype == np.float32
+    assert np.array_equal(*logits)
 
 
 # --- the batch ---------------------------------------------------------------------------------
