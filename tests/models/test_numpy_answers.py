@@ -268,6 +268,19 @@ def tinies(tmp_path_factory: pytest.TempPathFactory) -> list[Tiny]:
     return [Tiny(folder / str(seed), seed) for seed in range(3)]
 
 
+def test_what_tokens_spell_is_what_the_tokenizer_decodes(tinies: list[Tiny]) -> None:
+    (tiny, *_) = tinies
+    pieces, draws = tiny.spelling.pieces, np.random.default_rng(0)
+    assert pieces[2] == b""  # it ends a reply
+    for _ in range(200):
+        ids = draws.integers(len(pieces), size=30)
+        spelt = b"".join(pieces[token] for token in ids).decode(errors="replace")
+        assert spelt == tiny.text(Generated(tuple(ids.tolist()), "length"))
+    text = "\u00f6ffne <think>T\u00fcr 1</answer> <tool_call>\u6f22"
+    ids = tiny.tokenizer.encode(text, add_special_tokens=False)
+    assert b"".join(pieces[token] for token in ids) == text.encode()
+
+
 ACTIONS = st.one_of(
     st.integers(1, 12).map("open drawer {}".format),
     st.sampled_from(["go", "go to", "look", "inventory", "\u00f6ffne T\u00fcr 1", "\u6f22\u5b57"]),
