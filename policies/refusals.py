@@ -14,20 +14,29 @@ ONE, SEVERAL = "<one>", "<several>"  # of a section that may be a list; in no ke
 
 
 def set_value(values: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set a value by its dotted key, making the sections on the way.
+    """Set a value by its dotted key, making the sections on the way; a number is a list's, from 0.
 
     Raises:
-        UsageError: if a part of the key holds a value, not keys.
+        UsageError: if a part of the key holds a value, not keys, or a list has no such place.
     """
+    inside: Any = values
     *sections, last = dotted.split(".")
     for section in sections:
-        inner = values.get(section)
-        if inner is None:
-            inner = values[section] = {}
-        if not isinstance(inner, dict):
+        if isinstance(inside, list):
+            inside = inside[_place(inside, section, dotted)]
+        else:
+            if inside.get(section) is None:
+                inside[section] = {}
+            inside = inside[section]
+        if not isinstance(inside, dict | list):
             raise UsageError(f"recipe: {dotted}: {section} is no section")
-        values = inner
-    values[last] = value
+    inside[_place(inside, last, dotted) if isinstance(inside, list) else last] = value
+
+
+def _place(some: list[Any], section: str, dotted: str) -> int:
+    if not section.isdecimal() or int(section) >= len(some):
+        raise UsageError(f"recipe: {dotted}: {section} is none of the {len(some)} there, from 0")
+    return int(section)
 
 
 def texts(options: Any) -> Any:

@@ -19,6 +19,7 @@ from agemem_eval.policies.logs import evaluation_line, step_line
 from agemem_eval.policies.mixture import Pick
 from agemem_eval.policies.progress import evaluation_text, numbers
 from agemem_eval.policies.recipe import read_recipe
+from agemem_eval.policies.refusals import set_value
 from agemem_eval.policies.rollout import Player
 from agemem_eval.policies.trajectory import Group, Reward
 
@@ -139,6 +140,18 @@ def test_demonstrations_of_what_any_source_holds_out_are_refused(tmp_path):
     recipe = train_runs.recipe(**train_runs.sources(), sft__demonstrations=shown)
     with pytest.raises(UsageError, match=r"also tasks of tasks\.sources\.1\.evaluation"):
         train_runs.plan(recipe, tmp_path / "run")
+
+
+def test_a_value_of_one_source_is_set_by_its_number():
+    values = {"tasks": {"sources": [{}, {"env": "pddl"}]}}
+    set_value(values, "tasks.sources.1.agent.max_steps", 5)
+    set_value(values, "tasks.sources.0", {"weight": 2})
+    assert values["tasks"]["sources"] == [{"weight": 2}, {"env": "pddl", "agent": {"max_steps": 5}}]
+    for key in ("tasks.sources.2.weight", "tasks.sources.one", "tasks.sources.-1"):
+        with pytest.raises(UsageError, match="is none of the 2 there, from 0"):
+            set_value(values, key, 1)
+    with pytest.raises(UsageError, match="env is no section"):
+        set_value(values, "tasks.sources.1.env.name", 1)
 
 
 def test_each_source_has_a_command_that_plays_it():
