@@ -129,8 +129,8 @@ def told(found: Estimate, shown: Shown) -> str:
 
 def bounds(found: Estimate, *, bounded: bool) -> tuple[float, float]:
     """The interval; of a share within 0 and 1, where it is of one."""
-    if not bounded or math.isnan(found.low):
-        return found.low, found.high
+    if not bounded or math.isnan(found.low) or not 0 <= found.value <= 1:  # a score may be more
+        return min(found.low, found.value), max(found.high, found.value)
     return max(0.0, found.low), min(1.0, found.high)
 
 
