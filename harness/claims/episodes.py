@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import io
 import math
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -248,7 +249,7 @@ def read_data(folder: Path, cells: Iterable[CellId]) -> Data:
         known = {about.cell: about for about in abouts}
         return {id_: _cell(known[_name(id_)], by_cell.get(_name(id_), [])) for id_ in cells
                 if _name(id_) in known}  # fmt: skip
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         raise DataError(f"cannot read the data of {folder}: {error!r}") from error
 
 
