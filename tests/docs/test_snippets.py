@@ -13,6 +13,7 @@ import pytest
 from doc_pages import DOCS, Fence, command_lines, fences, name_of
 
 from agemem_eval.harness.cli import main
+from agemem_eval.harness.models import packaged
 
 WITH_BLOCKS = [page for page in sorted(DOCS.rglob("*.md")) if any(f.mark for f in fences(page))]
 _SHELL = re.compile(r"[|&;<>$]")
@@ -28,6 +29,7 @@ def test_the_blocks_of_a_page_do_what_it_says(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setattr(packaged, "FOLDER", tmp_path / "none")  # what no page names plays by rules
     printed = ""
     for fence in fences(page):
         if fence.mark == "run":
