@@ -112,7 +112,8 @@ def inventory(game: GeneratedGame) -> tuple[tuple[str, int], ...]:
 def test_no_scene_is_both_for_testing_and_for_training(games: list[GeneratedGame]) -> None:
     testing = {inventory(game) for game in games}
     training = {
-        inventory(generate("generated-train", index)) for index in range(SIZES["generated-train"])
+        inventory(generate("generated-train", index))
+        for index in range(0, SIZES["generated-train"], 5)
     }
     assert len(testing) > 30
     assert len(training) > 300
