@@ -22,7 +22,7 @@ from ..harness.types import ChatMessage, Task
 from ..harness.viewer.reconstruct import State, reconstruct
 from .recipe import Demonstrations, Recipe
 from .rollout import Player
-from .teacher import Teacher, rule_of
+from .teacher import Slip, Teacher, rule_of
 from .trajectory import Stage, stages_of
 
 FILE = "demonstrations.jsonl"  # of one source
@@ -142,7 +142,8 @@ async def _played(
     """
     if done >= source.episodes:
         return
-    player = Player(own, Teacher(source.expert, source.noise, recipe.seed), runs_dir)
+    teacher = Teacher(source.expert, source.noise, recipe.seed, source.slips)
+    player = Player(own, teacher, runs_dir)
     try:
         tasks = await player.tasks(own.tasks.split, own.tasks.first, source.episodes)
         held_out = await _held_out(recipe, runs_dir, own.tasks.played)
@@ -159,6 +160,7 @@ async def _episode(player: Player, task: Task, keep: str) -> dict[str, Any]:
     turns: list[_Turn] = [
         (messages, completion.text, stage)
         for (messages, completion), stage in zip(heard.turns, heard.stages, strict=True)
+        if not isinstance(completion, Slip)
     ]
     return _line(task.id, turns if _is_kept(heard.episode, keep) else [])
 
@@ -287,7 +289,15 @@ def _identity(own: Recipe, source: Demonstrations) -> dict[str, Any]:
         own: The recipe as it holds for the source.
         source: How they are played.
     """
-    said = source.model_dump(mode="json", exclude={"episodes", "env", "options", "split", "agent"})
+    left_out = {
+        "episodes",
+        "env",
+        "options",
+        "split",
+        "agent",
+        *(() if source.slips else ("slips",)),
+    }
+    said = source.model_dump(mode="json", exclude=left_out)
     tasks = own.tasks.model_dump(mode="json", exclude=_NO_MATTER)
     agent = own.agent.model_dump(mode="json")
     said |= {"first": own.tasks.first}

@@ -161,7 +161,7 @@ class Sampler(Strict):
     options: Texts = Field({})  # of the engine
 
 
-_AS_ELSEWHERE = ("env", "options", "split", "agent")  # of a source: where they are left out
+_LEFT_OUT = ("env", "options", "split", "agent", "slips")  # of a source, where they say nothing
 _AGENT: dict[str, Any] = {"shots": 0, "context_tokens": 2048, "max_tokens": 256}  # if not given
 
 
@@ -307,7 +307,7 @@ class Recipe(Strict):
         shown = values["sft"]["demonstrations"] if values["sft"] is not None else []
         for source in shown if isinstance(shown, list) else [shown]:
             limits = {k: v for k, v in source["agent"].items() if v is not None}
-            for key in _AS_ELSEWHERE:
+            for key in _LEFT_OUT:
                 if not (limits if key == "agent" else source[key]):
                     del source[key]  # a key that was left out changes no hash
         return values

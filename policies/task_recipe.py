@@ -152,6 +152,9 @@ class Demonstrations(Strict):
     expert: str = "reader"  # an expert of the environment that knows only what was shown
     teacher: Literal["notes"] = "notes"
     noise: Share = 0.0  # how often the teacher leaves a sensible tool call out
+    slips: Share = (
+        0.0  # how often its action is wrong on purpose: never learned, but what follows is
+    )
     keep: Literal["success", "all"] = "success"  # which episodes are examples
     runs: Path | None = None  # or: a run directory of `agemem-eval run` whose turns are learned
 

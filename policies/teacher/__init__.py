@@ -19,9 +19,11 @@ from ...harness.types import EpisodeView, Model, ModelInfo
 from .minds import KNOWN, known
 from .questions import UNKNOWN as UNKNOWN
 from .questions import Questions
+from .slips import Slip as Slip
+from .slips import Slipping
 from .world import World
 
-RULES = {"questions": "1", "worlds": "2"}  # change whenever what the teacher writes does
+RULES = {"questions": "1", "worlds": "3"}  # change whenever what the teacher writes does
 
 
 def rule_of(env: str, expert: str) -> str:
@@ -37,16 +39,20 @@ class Teacher(ModelBase):
         expert: Of the environment; one that knows only what was shown.
         noise: How often a sensible tool call is left out.
         seed: Of what is left out.
+        slips: How often an action is wrong on purpose; see `slips`.
     """
 
-    def __init__(self, expert: str, noise: float = 0.0, seed: int = 0) -> None:
+    def __init__(self, expert: str, noise: float = 0.0, seed: int = 0, slips: float = 0.0) -> None:
         self.info = ModelInfo(
             f"teacher ({expert})",
             oracle=True,
             writes=False,
-            identity={"provider": "teacher", "expert": expert, "rule": RULES, "noise": noise},
-        )
-        self._expert, self._noise, self._seed = expert, noise, seed
+            identity={
+                "provider": "teacher", "expert": expert, "rule": RULES, "noise": noise,
+                **({"slips": slips} if slips else {}),
+            },
+        )  # fmt: skip
+        self._expert, self._noise, self._seed, self._slips = expert, noise, seed, slips
 
     def bind(self, episode: EpisodeView) -> Model:
         """The teacher for one episode.
@@ -63,4 +69,8 @@ class Teacher(ModelBase):
         world = known(spec)
         if world is None or world.expert != self._expert:
             return Questions(self.info, self._expert, self._noise, draws, episode)
-        return World(self.info, world.make_mind, world.told, self._noise, draws, episode)
+        teacher = World(self.info, world.make_mind, world.told, self._noise, draws, episode)
+        if not self._slips or not spec.has_valid_actions:
+            return teacher
+        wrong = random.Random(f"slips {self._seed} {key.task} {key.seed} {key.repeat}")
+        return Slipping(teacher, self._slips, wrong, episode)

@@ -90,7 +90,7 @@ def view(messages: Sequence[ChatMessage]) -> View:
             _result(shown, call, text)
         elif message.role == "user":
             _said(shown, text, action)
-            action = "" if not text.startswith(_GOAL) else action
+            action = ""
     return shown
 
 

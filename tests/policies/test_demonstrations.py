@@ -200,3 +200,14 @@ def test_keys_of_sources_that_are_left_out_change_no_hash() -> None:
         mixed({"agent": {"x": 1}})
     with pytest.raises(UsageError, match=r"context_tokens 9000 .* exceed the model's"):
         mixed({"agent": {"context_tokens": 9000}})
+
+
+def test_a_mistake_on_purpose_is_in_the_context_and_no_demonstration(tmp_path: Path) -> None:
+    slipping = mixed({"episodes": 1}, ALFWORLD | {"slips": 0.5, "keep": "all"})
+    found = asyncio.run(demonstrations_of(slipping, tmp_path))
+    shown_ = [one for one in found if one.episode.startswith("2")]
+    said = {one.text for one in shown_}
+    context = {m.content for one in shown_ for m in one.messages if m.role == "assistant"}
+    assert context - said, "mistakes are seen"
+    assert context & said, "and not everything is one"
+    assert mixed(ALFWORLD | {"slips": 0.0}).hash == mixed(ALFWORLD).hash != slipping.hash

@@ -7,21 +7,26 @@ import random
 import re
 from collections import Counter
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import pytest
 
+from agemem_eval.harness.ledger import Usage
+from agemem_eval.harness.models import ModelBase
+from agemem_eval.harness.prompts import goal_message
 from agemem_eval.harness.protocol import parse_text
 from agemem_eval.harness.tools import find_tool
-from agemem_eval.harness.types import ChatMessage, EpisodeView, Request, Sampling
+from agemem_eval.harness.types import ChatMessage, Completion, EpisodeView, Request, Sampling
 from agemem_eval.policies.recipe import Recipe, make_recipe
 from agemem_eval.policies.rollout import Heard, Player
-from agemem_eval.policies.teacher import Teacher
+from agemem_eval.policies.teacher import Slip, Teacher
 from agemem_eval.policies.teacher.grid import Grid
 from agemem_eval.policies.teacher.house import House
 from agemem_eval.policies.teacher.house import told as told_of_house
 from agemem_eval.policies.teacher.lab import Lab
 from agemem_eval.policies.teacher.minds import KNOWN
 from agemem_eval.policies.teacher.prompt import view
+from agemem_eval.policies.teacher.slips import Slipping
 
 BABYAI = pytest.param(
     "babyai", 3600,
@@ -270,3 +275,78 @@ def test_the_notes_in_a_prompt_are_those_whose_ids_it_shows() -> None:
     assert [(e.head, e.text) for e in seen.seen] == [("", "You are here."), ("go", "You went.")]
     assert seen.since == ["Retrieve_memory"]
     assert seen.looked
+
+
+@pytest.mark.parametrize("env", ["alfworld", "pddl"])
+def test_mistakes_on_purpose_are_gone_on_from_and_are_no_examples(env: str) -> None:
+    chosen = recipe(env, 8192)
+    expert = KNOWN[env].expert
+
+    async def play(slips: float) -> list[Heard]:
+        player = Player(chosen, Teacher(expert, slips=slips))
+        try:
+            tasks = await player.tasks("generated-train", 40, 8)
+            return [await player.listen(task, repeat=0) for task in tasks]
+        finally:
+            await player.close()
+
+    whole, slipped = asyncio.run(play(0.0)), asyncio.run(play(0.3))
+    assert not any(isinstance(c, Slip) for h in whole for _, c in h.turns)
+    kinds = Counter(isinstance(c, Slip) for h in slipped for _, c in h.turns)
+    assert 0.15 < kinds[True] / kinds.total() < 0.45
+    assert sum(bool(h.episode.success) for h in slipped) >= 7
+    assert sum(h.episode.steps for h in slipped) > sum(h.episode.steps for h in whole)
+    assert any(h.episode.invalid_actions for h in slipped), "some are not admissible"
+    for h in slipped:
+        for at, (_, completion) in enumerate(h.turns[:-1]):
+            if isinstance(completion, Slip):  # the context tells of it as of any other action
+                assert completion.text in [m.content for m in h.turns[at + 1][0]]
+
+
+def test_a_mistake_is_the_teachers_reply_but_for_its_action() -> None:
+    asked: list[list[str]] = []
+
+    class Env:
+        async def valid_actions(self) -> list[str]:
+            asked.append(["look", "go to desk 1"])
+            return asked[-1]
+
+    said = "<think>Look for mug at desk 1.</think><answer>go to desk 1</answer>"
+
+    class Said(ModelBase):
+        info = Teacher("explorer").info
+
+        async def generate(self, request: Request) -> Completion:
+            return Completion(self.text, Usage(1, 1))
+
+        text = said
+
+    episode = SimpleNamespace(env=Env())
+    inner = Said()
+    request = Request((ChatMessage("user", "You see a desk 1."),), Sampling())
+
+    def drawn(rate: float, seed: int) -> Completion:
+        model = Slipping(inner, rate, random.Random(seed), episode)  # type: ignore[arg-type]
+        return asyncio.run(model.generate(request))
+
+    assert drawn(0.0, 1).text == said
+    assert not asked
+    found = {drawn(1.0, seed).text for seed in range(40)}
+    head = "<think>Look for mug at desk 1.</think><answer>"
+    assert found <= {
+        f"{head}{wrong}</answer>" for wrong in ("look", *(f"go to desk {n}" for n in range(2, 6)))
+    }
+    assert len(found) > 2
+    inner.text = "<think>Nothing to note.</think><answer>ok</answer>"
+    assert not isinstance(drawn(1.0, 1), Slip), "what is told before the task is answered rightly"
+
+
+def test_the_start_of_a_task_that_was_told_of_before_is_whole() -> None:
+    told = [
+        ChatMessage("user", goal_message("keep in mind what you are told")),
+        ChatMessage("user", "I took a walk."),
+        ChatMessage("assistant", "<think>Done.</think><answer>ok</answer>"),
+        ChatMessage("user", goal_message("go to the red ball")),
+        ChatMessage("user", "You see red ball 1, 2 steps ahead. You carry nothing."),
+    ]
+    assert [event.head for event in view(told).seen] == [""]

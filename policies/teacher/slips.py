@@ -1,0 +1,69 @@
+"""Mistakes made on purpose: what follows on them is an example, they themselves are none.
+
+Who learns from faultless play alone has never seen where its own first mistake leads, and fails
+from there on. So some actions are replaced by wrong ones, and the teacher goes on from what comes
+of them (noise in the demonstrator's place: Laskey et al., DART, arXiv 1703.09327).
+"""
+
+from __future__ import annotations
+
+import random
+import re
+
+from ...harness.models import ModelBase
+from ...harness.protocol import parse_text
+from ...harness.types import Completion, EpisodeView, Model, Request
+from .lesson import OK
+from .prompt import view
+
+_NUMBER = re.compile(r"\d+(?!.*\d)")  # the last one
+_MISREAD, _AGAIN = 0.3, 0.2  # of the mistakes; the rest are other admissible actions
+_OFF_BY = 4  # how far a number is misread, at most
+
+
+class Slip(Completion):
+    """A reply whose action is a mistake."""
+
+    __slots__ = ()
+
+
+class Slipping(ModelBase):
+    """A teacher some of whose actions are wrong.
+
+    Args:
+        teacher: For one episode; what it says follows from the prompt alone, so also after a slip.
+        rate: How often an action is wrong.
+        draws: Say which, and how.
+        episode: What is played.
+    """
+
+    def __init__(
+        self, teacher: Model, rate: float, draws: random.Random, episode: EpisodeView
+    ) -> None:
+        self.info = teacher.info
+        self._teacher, self._rate, self._draws, self._episode = teacher, rate, draws, episode
+
+    async def generate(self, request: Request) -> Completion:
+        """The teacher's reply, or a `Slip`."""
+        reply = await self._teacher.generate(request)
+        action = parse_text(reply.text).answer
+        if reply.tool_calls or not action or action == OK or self._draws.random() >= self._rate:
+            return reply
+        admissible = await self._episode.env.valid_actions() or []
+        wrong = self._wrong(action, request, [one for one in admissible if one != action])
+        if wrong is None:
+            return reply
+        text = reply.text.replace(f"<answer>{action}</answer>", f"<answer>{wrong}</answer>")
+        return Slip(text, reply.usage, finish=reply.finish)
+
+    def _wrong(self, action: str, request: Request, others: list[str]) -> str | None:
+        """Another action; None where there is none."""
+        kind, seen = self._draws.random(), view(request.messages).seen
+        number = _NUMBER.search(action)
+        if kind < _MISREAD and number:
+            read = str(int(number[0]) + self._draws.randint(1, _OFF_BY))
+            return action[: number.start()] + read + action[number.end() :]
+        before = seen[-1].head if seen else ""
+        if _MISREAD <= kind < _MISREAD + _AGAIN and before in others:
+            return before
+        return self._draws.choice(others) if others else None
