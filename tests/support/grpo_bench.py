@@ -268,10 +268,10 @@ class Voice(ModelBase):
         return _Spoken(self, self._teacher.bind(episode))
 
     def draw(
-        self, logits: Any, prompts: Sequence[Prompt], generators: Sequence[Any]
+        self, logits: Any, prompts: Sequence[Prompt], generators: Sequence[Any], barred: Any = None
     ) -> tuple[list[int], list[float]]:
         """In place of the decoder's draw."""
-        _, logprobs = draw.draw(logits, prompts, generators)
+        _, logprobs = draw.draw(logits, prompts, generators, barred)
         return [next(self.words[prompt.tokens, prompt.seed]) for prompt in prompts], logprobs
 
 
