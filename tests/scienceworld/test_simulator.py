@@ -22,6 +22,8 @@ from agemem_eval.harness.workers.pool import WorkerPool
 
 pytestmark = pytest.mark.scienceworld
 MEGABYTES = 512
+RUN = ("-m", "agemem_eval", "run", "--env", "scienceworld", "--memory", "none", "--model",
+       "scripted")  # fmt: skip
 
 
 def gone(pid: int) -> bool:
@@ -350,8 +352,7 @@ async def test_java_ends_with_a_killed_worker_and_the_next_worker_plays() -> Non
 
 
 def test_java_ends_with_a_killed_run(tmp_path: Path) -> None:
-    command = ["-m", "agemem_eval", "run", "--env", "scienceworld", "--memory", "none"]
-    command += ["--model", "scripted"]
+    command = RUN
     process = subprocess.Popen(
         [sys.executable, *command, "--workers", "2", "--episodes", "20"],
         cwd=tmp_path,
@@ -374,8 +375,7 @@ def test_java_ends_with_a_killed_run(tmp_path: Path) -> None:
 
 
 def test_a_run_survives_the_death_of_its_java(tmp_path: Path) -> None:
-    command = ["-m", "agemem_eval", "run", "--env", "scienceworld", "--memory", "none", "--json"]
-    command += ["--model", "scripted"]
+    command = [*RUN, "--json"]
     with subprocess.Popen(
         [sys.executable, *command, "--workers", "1", "--concurrency", "1", "--episodes", "2"],
         cwd=tmp_path,
