@@ -289,15 +289,9 @@ def _identity(own: Recipe, source: Demonstrations) -> dict[str, Any]:
         own: The recipe as it holds for the source.
         source: How they are played.
     """
-    left_out = {
-        "episodes",
-        "env",
-        "options",
-        "split",
-        "agent",
-        *(() if source.slips else ("slips",)),
-    }
-    said = source.model_dump(mode="json", exclude=left_out)
+    said = source.model_dump(mode="json", exclude={"episodes", "env", "options", "split", "agent"})
+    if not source.slips:
+        del said["slips"]  # a key that was left out makes no other demonstrations
     tasks = own.tasks.model_dump(mode="json", exclude=_NO_MATTER)
     agent = own.agent.model_dump(mode="json")
     said |= {"first": own.tasks.first}
