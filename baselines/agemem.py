@@ -42,9 +42,7 @@ class _AgeMemTools(LongTermMemory):
         theta_f: float | None,
         summary_tokens: int,
     ) -> None:
-        self._short = ShortTerm(
-            services, self._find, self._embed, theta_f=theta_f, summary_tokens=summary_tokens
-        )
+        self._short = ShortTerm(services, theta_f=theta_f, summary_tokens=summary_tokens)
         options = {"top_k": top_k, "lt_tools": lt_tools, "st_tools": st_tools}
         super().__init__(
             services,
@@ -71,7 +69,7 @@ class _AgeMemTools(LongTermMemory):
                 return await self._update_memory(args)
             case tools.DeleteArguments():
                 return self._delete_memory(args)
-        answer = await self._short.run(args, context, self._trace)
+        answer = await self._short.run(args, context, self._trace, self._find, self._embed)
         return answer if answer is not None else await super()._run(args, context)
 
     async def _add_memory(self, args: tools.AddArguments) -> Answer:

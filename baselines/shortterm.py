@@ -31,10 +31,11 @@ _HIDDEN = {"tags": [], "source": "agent", "memory_type": "general"}  # labels th
 class ShortTerm:
     """The three tools.
 
+    It does not hold the memory that it serves, which would be a cycle: what an episode leaves, its
+    trace first of all, would then stay until Python looks for cycles.
+
     Args:
         services: For the model that writes summaries, and the embedder's threshold.
-        look_up: Finds entries for Retrieve_memory, and writes that to the trace.
-        embed: Gives vectors of texts for Filter_context.
         theta_f: Similarity from which Filter_context removes a message; None: the embedder's.
         summary_tokens: Length a summary may have.
     """
@@ -42,31 +43,38 @@ class ShortTerm:
     def __init__(
         self,
         services: Services,
-        look_up: LookUp,
-        embed: Embed,
         *,
         theta_f: float | None = None,
         summary_tokens: int = SUMMARY_TOKENS,
     ) -> None:
         self._writer = services.model.as_role(Role.MEMORY_WRITE)
-        self._look_up, self._embed = look_up, embed
         self._theta_f = services.embedder.theta_f if theta_f is None else theta_f
         self._summary_tokens = summary_tokens
         self.identity: Json = {"theta_f": self._theta_f, "summary_tokens": summary_tokens}
 
-    async def run(self, args: ToolArguments, context: Context, trace: Trace) -> Answer | None:
-        """Carry out a call; None if it is of another tool."""
+    async def run(
+        self, args: ToolArguments, context: Context, trace: Trace, look_up: LookUp, embed: Embed
+    ) -> Answer | None:
+        """Carry out a call; None if it is of another tool.
+
+        Args:
+            args: Of the call.
+            context: What Summary_context and Filter_context change.
+            trace: Is told of a summary.
+            look_up: Finds entries for Retrieve_memory, and writes that to the trace.
+            embed: Gives vectors of texts for Filter_context.
+        """
         match args:
             case tools.RetrieveArguments():
-                return await self._retrieve(args)
+                return await self._retrieve(args, look_up)
             case tools.SummaryArguments():
                 return await self._summary(args, context, trace)
             case tools.FilterArguments():
-                return await self._filter(args, context)
+                return await self._filter(args, context, embed)
         return None
 
-    async def _retrieve(self, args: tools.RetrieveArguments) -> Answer:
-        found = await self._look_up(args.query, args.top_k, args.metadata_filter)
+    async def _retrieve(self, args: tools.RetrieveArguments, look_up: LookUp) -> Answer:
+        found = await look_up(args.query, args.top_k, args.metadata_filter)
         content = "\n".join(shown(entry) for entry, _ in found)
         if not found:
             content = "No memories found" + (" that pass the filter." * bool(args.metadata_filter))
@@ -94,10 +102,12 @@ class ShortTerm:
         trace.emit("memory", op="summary", ids=ids, changed=changed, content=text, writer=writer)
         return f"Replaced {len(ids)} messages by one summary.", data
 
-    async def _filter(self, args: tools.FilterArguments, context: Context) -> Answer:
+    async def _filter(
+        self, args: tools.FilterArguments, context: Context, embed: Embed
+    ) -> Answer:
         candidates = _removable(context)
         texts = [args.criteria, *(m.content for m in candidates)]
-        criteria, *vectors = await self._embed(texts)
+        criteria, *vectors = await embed(texts)
         threshold = self._theta_f - ROUNDING  # "at or above", in float32
         similar = [
             message.id
@@ -128,7 +138,7 @@ class WithShortTerm:
         help_ = tools.make_instructions(lt_tools=False, st_tools=True)
         self.instructions = "\n".join(part for part in (memory.instructions, help_) if part)
         self._vectors = EpisodeVectors(services.embedder.aembed)
-        self._short = ShortTerm(services, self._look_up, self._vectors.of)
+        self._short = ShortTerm(services)
         self.identity: Json = {"of": memory.identity, "st": [*VERSIONS, self._short.identity]}
         self.uses_model = True
         self.told = getattr(memory, "told", "nothing")
@@ -161,7 +171,9 @@ class WithShortTerm:
                 return ToolResult(call.name, ToolStatus.UNKNOWN_TOOL, problem, call.id)
             return await self._memory.call(call, context)
         try:
-            answer = await self._short.run(checked(tool, call.arguments), context, self._trace)
+            args = checked(tool, call.arguments)
+            look_up, embed = self._look_up, self._vectors.of
+            answer = await self._short.run(args, context, self._trace, look_up, embed)
         except ToolFailure as failure:
             return ToolResult(tool.name, failure.status, str(failure), call.id)
         if answer is None:
