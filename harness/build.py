@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from . import registry
@@ -37,5 +38,6 @@ def takes(group: registry.Group, name: str, option: str) -> bool:
     return any(p.name == option for p in _parameters(registry.load(group, name)))
 
 
-def _parameters(factory: Any) -> list[inspect.Parameter]:
-    return list(inspect.signature(factory).parameters.values())
+@lru_cache(maxsize=256)  # asked for each memory of each episode
+def _parameters(factory: Any) -> tuple[inspect.Parameter, ...]:
+    return tuple(inspect.signature(factory).parameters.values())

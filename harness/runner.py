@@ -29,7 +29,7 @@ from .workers.pool import EnvPool, make_pool
 
 MAX_PASSES = 3  # over what failures that may pass left owed, once the outage is over
 MAX_OPEN_STREAMS = 64  # whose memories stay open between their episodes
-WRITERS = 8  # threads that commit episodes
+WRITERS = 2  # threads that commit; with more of them the event loop waits for Python
 
 log = logging.getLogger("agemem_eval.run")
 
@@ -175,6 +175,8 @@ class _Part:
             config, execution, store, pool, models, scoring, watchers, self._commit, self._ending
         )
         self._writing: set[asyncio.Task[None]] = set()
+        # What is not written yet takes memory: so many episodes at most.
+        self._unwritten = asyncio.Semaphore(execution.concurrency)
         self._broken: BaseException | None = None  # the first write that failed: it ends the run
         self._passing_faults = 0  # of this pass: what an outage left owed
         self._scored = 0  # in this part
@@ -264,8 +266,7 @@ class _Part:
         self._breaker.record(episode)
         self._scored += episode.scored
         self._passing_faults += episode.fault in PASSING
-        while len(self._writing) >= self._concurrency:  # what is not written yet takes memory
-            await asyncio.wait(self._writing, return_when=asyncio.FIRST_COMPLETED)
+        await self._unwritten.acquire()
         writing = asyncio.create_task(self._write(episode, events, snapshot))
         self._writing.add(writing)
         writing.add_done_callback(self._written)
@@ -281,6 +282,7 @@ class _Part:
 
     def _written(self, writing: asyncio.Task[None]) -> None:
         self._writing.discard(writing)
+        self._unwritten.release()
         if not writing.cancelled() and (error := writing.exception()) is not None:
             self._broken = self._broken or error
 

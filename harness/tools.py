@@ -65,11 +65,14 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call as parsed from the model's output."""
+    """A call as parsed from the model's output; nobody changes its arguments."""
 
     name: str
     arguments: dict[str, Any]
     id: str = ""  # the provider's call id in the native transport
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.id))  # calls that are equal in all have these equal
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,13 +69,13 @@ def request_json(
 
 
 def _message_json(message: ChatMessage) -> str:
-    if message.tool_calls or len(message.content) > _CACHED_LENGTH:
+    if len(message.content) > _CACHED_LENGTH:
         return json.dumps(wire_message(message))
-    return _plain_json(message)
+    return _short_json(message)
 
 
 @lru_cache(maxsize=8192)
-def _plain_json(message: ChatMessage) -> str:
+def _short_json(message: ChatMessage) -> str:
     return json.dumps(wire_message(message))
 
 

@@ -24,6 +24,7 @@ class WorkerProcess(Worker, asyncio.SubprocessProtocol):
         self._stderr = b""
         self._lifeline: int | None = None  # open as long as this process wants the worker alive
         self._transport: asyncio.SubprocessTransport | None = None
+        self._leaving: list[bytes] = []  # frames that are written at the end of this round
 
     async def start(self) -> None:
         """See `Worker.start`."""
@@ -89,10 +90,17 @@ class WorkerProcess(Worker, asyncio.SubprocessProtocol):
     # --- inside -----------------------------------------------------------------------------
 
     def _send(self, frame: bytes) -> None:
+        """Frames of one round of the event loop leave together: a write is dear."""
+        if not self._leaving:
+            self._loop.call_soon(self._write)
+        self._leaving.append(frame)
+
+    def _write(self) -> None:
+        frames, self._leaving = b"".join(self._leaving), []
         assert self._transport is not None
         pipe = self._transport.get_pipe_transport(0)
         assert isinstance(pipe, asyncio.WriteTransport)
-        pipe.write(frame)
+        pipe.write(frames)
 
     def _stopped(self) -> bool:
         """What the kernel says of it (Linux: proc(5), /proc/PID/stat)."""
