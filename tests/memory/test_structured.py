@@ -155,7 +155,8 @@ JSON = st.recursive(
     max_leaves=8,
 )
 WORDS = st.text(st.characters(exclude_characters='{}[]"<', codec="utf-8"), max_size=12)
-DECOY = st.recursive(WORDS, lambda inner: inner.map(lambda s: f"{{the {s}}}"), max_leaves=3)
+# Two words at least: `{the :}` begins as an object whose key lacks its quotes.
+DECOY = st.recursive(WORDS, lambda inner: inner.map(lambda s: f"{{the one {s}}}"), max_leaves=3)
 PROSE = st.lists(WORDS | DECOY | st.sampled_from(["{x}", "[1]", "{ }"]), max_size=6).map(" ".join)
 
 
