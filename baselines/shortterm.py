@@ -102,9 +102,7 @@ class ShortTerm:
         trace.emit("memory", op="summary", ids=ids, changed=changed, content=text, writer=writer)
         return f"Replaced {len(ids)} messages by one summary.", data
 
-    async def _filter(
-        self, args: tools.FilterArguments, context: Context, embed: Embed
-    ) -> Answer:
+    async def _filter(self, args: tools.FilterArguments, context: Context, embed: Embed) -> Answer:
         candidates = _removable(context)
         texts = [args.criteria, *(m.content for m in candidates)]
         criteria, *vectors = await embed(texts)
