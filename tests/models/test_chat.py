@@ -262,3 +262,12 @@ def test_what_is_sent_is_what_was_asked_whether_or_not_it_was_sent_before(messag
     wire = [wire_message(message) for message in messages]
     expected["messages"] = json.loads(json.dumps(wire))
     assert json.dumps(body, sort_keys=True) == json.dumps(expected, sort_keys=True)
+
+
+def test_calls_that_python_takes_for_equal_are_sent_as_they_are():
+    """What is kept of one message is not sent for another: `1 == True == 1.0`, in any order."""
+    for arguments in ({"n": 1, "m": 2}, {"n": True, "m": 2}, {"n": 1.0, "m": 2}, {"m": 2, "n": 1}):
+        call = ToolCall("Retrieve_memory", arguments, "call_1")
+        message = ChatMessage("assistant", "", (call,))
+        sent = request_json("m", Request([message], Sampling()))
+        assert json.dumps(wire_message(message)).encode() in sent
