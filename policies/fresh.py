@@ -8,6 +8,7 @@ token by token; the protocol's tags and what surrounds the arguments of a call a
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -35,11 +36,12 @@ PIECES = (
     *TOOLS, *(f'{name}": ' for name in _ARGUMENTS), *(f'{name}": "' for name in _ARGUMENTS),
 )  # fmt: skip
 
-# A piece never spans a split. A blank before a small letter belongs to the word, one before a
-# capital does not: so a name is the same tokens after a blank, a quote or a new line. Words with a
-# capital are pairs of letters, each of which a model has met often: it copies names that are new
-# to it as surely as known ones. Ids of memories are pairs of hexadecimal digits, all other numbers
-# single digits.
+# A piece never spans a split. A blank before a small letter belongs to the word, and so does one
+# before a number of one or two digits (`mug 12`, `, 3 steps`); one before a capital does not: so
+# a name is the same tokens after a blank, a quote or a new line. What stands between the things of
+# a list is a piece. Words with a capital are pairs of letters, each of which a model has met often:
+# it copies names that are new to it as surely as known ones. Ids of memories are pairs of
+# hexadecimal digits, all other numbers single digits.
 _ID_PAIR = r"[0-9a-f]{2}(?=(?:[0-9a-f]{2}){0,3}-[0-9a-f]{4})"
 _LAST_PAIR = (
     "(?:" + "|".join(rf"(?<=-[0-9a-f]{{{n}}})" for n in (0, 2, 4, 6, 8, 10)) + ")"
@@ -48,9 +50,11 @@ _LAST_PAIR = (
 _NAME_PAIRS = "|".join(rf"(?<=\p{{Lu}}\p{{Ll}}{{{n}}})\p{{Ll}}{{1,2}}" for n in range(1, 24, 2))
 _PAIRS_FROM = 1024  # tokens of a vocabulary from which on the pairs are worth their 256
 _PAIRS_COUNT = 1000  # how often each is shown to the tokenizer's training: it is sure to be learned
+_NEXT = r", (?:and )?an?(?= \p{Ll}+ \p{N})"
+_COUNTED = r"(?<=[\p{Ll},]) \p{N}(?=\p{N}?(?!\p{N}))"
 _SPLIT = (
-    rf"{_ID_PAIR}|{_LAST_PAIR}|{_NAME_PAIRS}|\p{{N}}| ?\p{{Ll}}+|\p{{Lu}}\p{{Ll}}?|\p{{L}}+"
-    r"| (?=\p{Lu})|\s|[^\s\p{L}\p{N}]+"
+    rf"{_ID_PAIR}|{_LAST_PAIR}|{_NAME_PAIRS}|{_NEXT}|{_COUNTED}"
+    r"|\p{N}| ?\p{Ll}+|\p{Lu}\p{Ll}?|\p{L}+| (?=\p{Lu})|\s|[^\s\p{L}\p{N}]+"
 )
 
 _COMPACT = (
@@ -162,10 +166,44 @@ def _model(fresh: Fresh, tokenizer: Any, seed: int) -> Any:
         max_position_embeddings=fresh.positions,
         head_dim=fresh.hidden // fresh.heads,
         tie_word_embeddings=True,
+        initializer_range=fresh.deviation,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
     with torch.random.fork_rng(devices=[]):  # no seed outside of here is touched
         torch.manual_seed(seed)
-        return make_model(config)
+        model = make_model(config)
+    if fresh.looks_back:
+        _look_back(model)
+    return model
+
+
+_BACK_PAIRS = 6  # of rotary frequencies, the fastest: enough to tell neighbours apart
+_BACK_GAP = 5.0  # between the scores of the token before and of its neighbours
+_BACK_SHARE = 4.0  # of the constant in an embedding, in deviations of the others
+
+
+@torch.no_grad()
+def _look_back(model: Any) -> None:
+    """Let the first head attend to the token before each from the start.
+
+    Copying takes two heads in a row, and the first, which tells each token what stands before it,
+    is of no use until there is the second. So it is given. Rotary embeddings make a score depend on
+    how far apart query and key are where both are constants: such are made of an entry that all
+    embeddings share. All of it is ordinary weights, and free to change.
+    """
+    config, first = model.config, model.model.layers[0].self_attn
+    size = config.hidden_size // config.num_attention_heads
+    embedding = model.get_input_embeddings().weight
+    embedding[:, 0] = _BACK_SHARE * config.initializer_range
+    constant = float((embedding[:, 0] / embedding.pow(2).mean(1).sqrt()).mean())  # after the norm
+    pairs = min(_BACK_PAIRS, size // 2)
+    angles = model.model.rotary_emb.inv_freq[:pairs]
+    score = _BACK_GAP * math.sqrt(size) / float((1 - torch.cos(angles)).sum())
+    query, key = torch.zeros(size), torch.zeros(size)
+    query[:pairs] = 1.0
+    key[:pairs], key[size // 2 : size // 2 + pairs] = torch.cos(angles), torch.sin(angles)
+    for weight, wanted in ((first.q_proj.weight, query), (first.k_proj.weight, key)):
+        weight[:size] = 0.0
+        weight[:size, 0] = math.sqrt(score) / constant * wanted

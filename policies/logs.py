@@ -1,7 +1,8 @@
 """What a training tells of itself: a line a step on disk, and the same for TensorBoard and W&B.
 
 `metrics.jsonl` is read by `agemem-eval figures` (`harness/figures/training.py`); `evaluation.jsonl`
-holds held-out results, `sft.jsonl` the updates of supervised fine-tuning. All that depends on the
+holds held-out results, `sft.jsonl` the updates of supervised fine-tuning, `drills.jsonl` those
+before it. All that depends on the
 clock stands under `seconds`: without it two trainings of one recipe and seed have the same lines.
 """
 
@@ -28,8 +29,9 @@ from .checkpoints import Phase, curve, disk
 from .recipe import Recipe
 from .trajectory import Group, Trajectory
 
-METRICS, EVALUATION, SFT = FILE, "evaluation.jsonl", "sft.jsonl"
-FILES = (METRICS, EVALUATION, SFT)
+METRICS, EVALUATION, SFT, DRILLS = FILE, "evaluation.jsonl", "sft.jsonl", "drills.jsonl"
+FILES = (METRICS, EVALUATION, SFT, DRILLS)
+_PREFIXES = {METRICS: "train", EVALUATION: "evaluation", SFT: "sft", DRILLS: "drills"}
 BOARD = "tensorboard"
 
 Line = dict[str, Any]
@@ -57,7 +59,8 @@ class Logs:
         self._directory = directory
         with disk(f"the logs of {directory}"):
             for name in FILES:
-                _cut(directory / name, sizes.get(name, 0))
+                if name in sizes or name != DRILLS:  # which are done before any checkpoint
+                    _cut(directory / name, sizes.get(name, 0))
             self._files = {name: LineFile(directory / name) for name in FILES}
             self._boards: list[Any] = [_TensorBoard(directory / BOARD / phase, step)]
         if recipe.wandb:
@@ -72,7 +75,7 @@ class Logs:
         line = _finite(line)
         with disk(f"{self._directory / name}"):
             self._files[name].write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-            prefix = {METRICS: "train", EVALUATION: "evaluation", SFT: "sft"}[name]
+            prefix = _PREFIXES[name]
             scalars = dict(_scalars(line, prefix))
             for board in self._boards:
                 board.add(scalars, line["step"])

@@ -45,11 +45,15 @@ class Fresh(Strict):
     inner: int = Field(384, ge=8)
     positions: int = Field(4096, ge=256)
     style: Literal["compact", "chatml"] = "compact"  # the chat template it is given
+    deviation: float = Field(0.02, gt=0, le=1)  # of the random weights
+    looks_back: bool = False  # whether a head begins by attending to the token before each
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
         if self.hidden % self.heads or self.heads % self.kv_heads:
             raise ValueError("hidden must be a multiple of heads, and heads of kv_heads")
+        if self.looks_back and self.architecture == "qwen3":
+            raise ValueError("looks_back: not of qwen3, which scales queries and keys by itself")
         return self
 
 

@@ -26,6 +26,7 @@ from .model_recipe import ModelRecipe as ModelRecipe
 from .model_recipe import Share, Strict
 from .refusals import set_value, usage_error
 from .task_recipe import Demonstrations as Demonstrations
+from .task_recipe import DrillRecipe as DrillRecipe
 from .task_recipe import Evaluation as Evaluation
 from .task_recipe import SftRecipe as SftRecipe
 from .task_recipe import Source as Source
@@ -208,6 +209,8 @@ class Recipe(Strict):
     def _something_to_do(self) -> Self:
         if self.sft is None and self.grpo is None:
             raise ValueError("nothing to train: add sft, grpo or both")
+        if self.sft is not None and self.sft.drills is not None and self.model.fresh is None:
+            raise ValueError("sft.drills: only what is made from nothing needs them; leave it out")
         if self.model.fresh is not None:
             if self.model.lora is not None:
                 raise ValueError("model.lora: an adapter on random weights learns nothing")

@@ -165,6 +165,14 @@ Sources = Annotated[
 ]
 
 
+class DrillRecipe(Strict):
+    """Exercises in copying, before the demonstrations; `drills.py` has the curriculum."""
+
+    tokens: int = Field(6_000_000, ge=1)  # at most; it ends where the curriculum is learned
+    batch_tokens: int = Field(4096, ge=64)  # of an update
+    learning_rate: float = Field(4e-3, gt=0)
+
+
 class SftRecipe(Strict):
     """Supervised fine-tuning on demonstrations: the warm start."""
 
@@ -179,6 +187,7 @@ class SftRecipe(Strict):
     # Share of the prompts' tokens that are learned too at the start; it falls to 0 at half of the
     # updates. What is made from nothing so learns the language in fewer tokens.
     prompts: Share = 0.0
+    drills: DrillRecipe | None = None  # None: none; only for a model made from nothing
 
     @field_validator("demonstrations")
     @classmethod

@@ -34,7 +34,7 @@ from .preflight import Plan, check_room
 from .reinforce import Grpo
 from .session import Observer, Session, Stop, Trained
 from .team import END, check_team
-from .warmup import warm_up
+from .warmup import DRILLED, drilled, warm_up
 
 
 async def train(plan: Plan, stop: Stop, observer: Observer) -> Trained:
@@ -79,7 +79,7 @@ def _clear(directory: Path, observer: Observer) -> None:
         observer.says(f"an earlier start of {directory.name} learned nothing; begun anew")
     with disk(f"the training {directory}"):
         shown = [path.name for path in directory.glob("demonstrations*.jsonl")]
-        for name in (*FILES, BOARD, *shown, "base", "scratch"):
+        for name in (*FILES, BOARD, *shown, "base", DRILLED, "scratch"):
             path = directory / name
             if path.is_dir():
                 shutil.rmtree(path)
@@ -97,8 +97,11 @@ async def _phases(session: Session) -> Trained:
         return _finished(session, final)
     base, tuned = await _base(session), session.directory / "sft"
     if recipe.sft is not None and not tuned.is_dir():
+        begin = await drilled(session, base)
+        if isinstance(begin, Trained):
+            return begin
         texts = await _demonstrations(session)
-        stopped = await warm_up(session, base, texts, tuned)
+        stopped = await warm_up(session, begin, texts, tuned)
         if stopped is not None:
             return stopped
     start = tuned if recipe.sft is not None else base

@@ -1,4 +1,7 @@
-"""The warm start: supervised fine-tuning, logged, kept and stopped update by update."""
+"""The warm start: drills of a fresh model, then supervised fine-tuning.
+
+Fine-tuning is logged, kept and stopped update by update; drills take minutes, and are done whole.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,70 @@ from pathlib import Path
 
 from .checkpoints import State
 from .demonstrations import Demonstration
+from .drills import CURRICULUM, drill
 from .learner import Learner
-from .logs import SFT, Logs
+from .logs import DRILLS, SFT, Logs
 from .session import Session, StoppedError, Trained, in_thread
 from .sft import sft
+
+_DRILLS_TOLD = 50  # updates between two lines
+DRILLED = "drilled"  # the folder of a fresh model after its drills
+
+
+async def drilled(session: Session, base: Path) -> Path | Trained:
+    """Teach a fresh model to copy, where the recipe has drills; done once.
+
+    Args:
+        session: The training.
+        base: The model.
+
+    Returns:
+        The folder of the model that comes of it, `base` itself without drills; or, where it was
+        asked to stop, how far it came: drills begin anew.
+    """
+    recipe, target = session.recipe, session.directory / DRILLED
+    if recipe.sft is None or recipe.sft.drills is None or target.is_dir():
+        return target if target.is_dir() else base
+    own, logs = recipe.sft.drills, Logs(session.directory, {DRILLS: 0}, "sft", 0, recipe)
+    session.observer.says("drills: random tokens to be copied, a curriculum that ends when learned")
+    session.stop.busy = True
+    try:
+        learner = session.open("sft", base, base, None, 0)
+        watch = _Drilled(session, logs)
+        learned = await in_thread(lambda: drill(own, learner, recipe.seed, watch))
+        if not learned:
+            session.observer.says(f"drills: not learned in {own.tokens} tokens; training goes on")
+        session.publish(learner, State("sft", 0), target)
+    except StoppedError:
+        return Trained(
+            session.directory, "sft", 0, watch.done, stopped=session.stop.reason, last_good=None
+        )
+    finally:
+        session.stop.busy = False
+        logs.close()
+    return target
+
+
+class _Drilled:
+    """Looks at each update of the drills."""
+
+    def __init__(self, session: Session, logs: Logs) -> None:
+        self._session, self._logs, self.done = session, logs, 0
+        self._clock = time.perf_counter()
+
+    def __call__(self, update: int, numbers: dict[str, float]) -> None:
+        """See `drill`."""
+        now = time.perf_counter()
+        line = {"step": update, **numbers, "seconds": {"update": round(now - self._clock, 3)}}
+        self._clock, self.done = now, update
+        self._logs.write(DRILLS, line)
+        if not update % _DRILLS_TOLD:
+            self._session.observer.says(
+                f"drill {numbers['drill']:.0f} of {len(CURRICULUM)}, update {update}: "
+                f"accuracy {numbers['accuracy']:.2f}"
+            )
+        if self._session.stop.reason is not None:
+            raise StoppedError
 
 
 async def warm_up(

@@ -223,7 +223,10 @@ class Explorer:
             yield f"move {thing} to {place}"
 
     def _search(self, kind: str) -> Iterator[str]:
-        """Look into the unseen receptacle with the best odds for its effort, and so on."""
+        """Look into the unseen receptacle with the best odds for its effort, and so on.
+
+        Those with the same odds in the order in which the room's view names them.
+        """
         counts = Counter(map(_kind, self.receptacles))
 
         def odds(place: str) -> float:
@@ -231,7 +234,7 @@ class Explorer:
             return _weight(kind, _kind(place)) / counts[_kind(place)] / effort
 
         unseen = [place for place in self.receptacles if place not in self.contents]
-        for place in sorted(unseen, key=lambda p: (-odds(p), _order(p))):
+        for place in sorted(unseen, key=lambda p: -odds(p)):
             yield from self._reach_into(place)
             yield f"examine {place}"
 

@@ -91,8 +91,9 @@ class Grid:
             self._chosen = self._explorer.next_action() if self._explorer else "turn left"
         return self._chosen
 
-    def remark(self) -> str:
+    def remark(self, action: str = "") -> str:
         """See `Mind.remark`: what the mission means of what is in view, and what is not."""
+        del action
         said: list[str] = _SAID.findall(self._text.partition(" Walls:")[0])
         parts = []
         for clause in self._clauses()[:2]:
@@ -100,8 +101,8 @@ class Grid:
                 if what is None:
                     continue
                 fitting = [text for text in said if what.fits(" ".join(text.split()[:2]))]
-                name = _named(what)
-                parts += [f"{text}." for text in fitting[:_MOST]] or [f"No {name} in view."]
+                absent = f"The {_named(what)} is not in view."
+                parts += [f"The {text}." for text in fitting[:_MOST]] or [absent]
         return " ".join(dict.fromkeys(parts)) or "Go on."
 
     def _clauses(self) -> list[Clause]:

@@ -107,24 +107,30 @@ class House:
             action = explorer.next_action()
         return action or _LOOK
 
-    def remark(self) -> str:
+    def remark(self, action: str = "") -> str:
         """See `Mind.remark`."""
-        return " ".join(part for part in (self._noticed(), self._purpose(self.act())) if part)
+        return " ".join((*self._noticed(), self._purpose(action or self.act())))
 
-    def _noticed(self) -> str:
-        """What the newest observation says of what is wanted."""
+    def _noticed(self) -> list[str]:
+        """What the newest observation says of what is wanted: each kind by name, then what of it.
+
+        The name comes first, so that whether it stands in the observation is decided by looking
+        for it there.
+        """
         _, text = self._last
         if text.strip() == NOTHING:
-            return "That did nothing."
+            return ["That did nothing."]
         if not (listed := _LISTED.findall(text)):
-            return ""
-        on, inside, listing = listed[-1]
-        place, things = on or inside, _NAMES.findall(listing)
-        wanted = [t for t in things if _kind(t) in self._kinds]
-        if wanted:
-            return f"{' and '.join(wanted)} {'on' if on else 'in'} {place}."
-        kind = self._sought()
-        return f"No {kind} {'on' if on else 'in'} {place}." if kind else ""
+            return []
+        return [_there(kind, _NAMES.findall(listed[-1][2])) for kind in self._due()]
+
+    def _due(self) -> list[str]:
+        """The kinds that are still to be found."""
+        errand, held = self._errand, self._explorer.holding
+        if errand is None:
+            return []
+        own = errand.thing if held is None or errand.count > 1 else ""
+        return [kind for kind in (own, errand.lamp) if kind]
 
     def _sought(self) -> str:
         """The kind that is to be found next; empty if none is."""
@@ -147,10 +153,10 @@ class House:
         if held is None or self._sought():
             kind = self._sought()
             things = [t for t in self._explorer.contents.get(place, ()) if _kind(t) == kind]
-            return f"{things[0]} is at {place}." if things else f"Look for {kind} at {place}."
+            return f"The {things[0]} is at {place}." if things else f"Look at {place}."
         if errand.verb and (errand.verb, held) not in self._explorer.treated:
-            return f"{held} in hand. {errand.verb.capitalize()} it with {place}."
-        return f"{held} in hand. Put it in {place}."
+            return f"{errand.verb.capitalize()} {held} with {place}."
+        return f"Put {held} in {place}."
 
     # --- notes ------------------------------------------------------------------------------
 
@@ -208,6 +214,14 @@ class House:
         """What is wanted of what lies in a place, as far as is known."""
         things = self._explorer.contents.get(place, ())
         return [thing for thing in things if _kind(thing) in self._kinds]
+
+
+def _there(kind: str, things: Sequence[str]) -> str:
+    """Which of a kind are among some things."""
+    found = [thing for thing in things if _kind(thing) == kind]
+    if not found:
+        return f"The {kind} is not here."
+    return f"The {' and the '.join(found)} {'is' if len(found) == 1 else 'are'} here."
 
 
 def _kind(name: str) -> str:

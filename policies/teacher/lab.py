@@ -81,13 +81,13 @@ class Lab:
             self._chosen = action or _LOOK
         return self._chosen
 
-    def remark(self) -> str:
+    def remark(self, action: str = "") -> str:
         """See `Mind.remark`: of what is here, what the next action is about, and where one is."""
         if self._explorer is None:
             return "Look around."
         if self._last.startswith(NO_ACTION):
             return "That was not understood."
-        notes, action = self._explorer.notes, self.act()
+        notes, action = self._explorer.notes, action or self.act()
         if action.startswith(("teleport", "go", "open door")):
             return f"Nothing to do in {notes.here}." if notes.here else "Go on."
         named = dict.fromkeys(thing for thing in notes.place.things if thing in action)

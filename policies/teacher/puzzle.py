@@ -63,9 +63,9 @@ class Puzzle:
             self._chosen = action or _LOOK
         return self._chosen
 
-    def remark(self) -> str:
+    def remark(self, action: str = "") -> str:
         """See `Mind.remark`: parts of the goal that do not hold, and what is true of the things."""
-        observer, action = self._observer, self.act()
+        observer, action = self._observer, action or self.act()
         if observer is None:
             return "The whole state is not in sight. Look."
         words = GAMES[self._game].words

@@ -2,7 +2,8 @@
 
 Who learns from faultless play alone has never seen where its own first mistake leads, and fails
 from there on. So some actions are replaced by wrong ones, and the teacher goes on from what comes
-of them (noise in the demonstrator's place: Laskey et al., DART, arXiv 1703.09327).
+of them (noise in the demonstrator's place: Laskey et al., DART, arXiv 1703.09327). The thought is
+that of the wrong action: a policy errs in its thoughts, and its actions follow them.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import re
 
 from ...harness.models import ModelBase
 from ...harness.protocol import parse_text
-from ...harness.types import Completion, EpisodeView, Model, Request
+from ...harness.types import Completion, EpisodeView, Request
 from .lesson import OK
 from .prompt import view
+from .world import World
 
 _NUMBER = re.compile(r"\d+(?!.*\d)")  # the last one
 _MISREAD, _AGAIN = 0.3, 0.2  # of the mistakes; the rest are other admissible actions
@@ -38,7 +40,7 @@ class Slipping(ModelBase):
     """
 
     def __init__(
-        self, teacher: Model, rate: float, draws: random.Random, episode: EpisodeView
+        self, teacher: World, rate: float, draws: random.Random, episode: EpisodeView
     ) -> None:
         self.info = teacher.info
         self._teacher, self._rate, self._draws, self._episode = teacher, rate, draws, episode
@@ -53,7 +55,7 @@ class Slipping(ModelBase):
         wrong = self._wrong(action, request, [one for one in admissible if one != action])
         if wrong is None:
             return reply
-        text = reply.text.replace(f"<answer>{action}</answer>", f"<answer>{wrong}</answer>")
+        text = f"<think>{self._teacher.thought(wrong)}</think><answer>{wrong}</answer>"
         return Slip(text, reply.usage, finish=reply.finish)
 
     def _wrong(self, action: str, request: Request, others: list[str]) -> str | None:

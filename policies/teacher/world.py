@@ -37,8 +37,12 @@ class Mind(Protocol):
     def act(self) -> str:
         """The next action."""
 
-    def remark(self) -> str:
-        """What matters for the goal in the newest observation, and what comes next."""
+    def remark(self, action: str = "") -> str:
+        """What matters for the goal in the newest observation, and what comes next.
+
+        Args:
+            action: What comes next; empty: what `act` says.
+        """
 
     def found(self) -> dict[str, str]:
         """What was seen and will matter later: facts by name."""
@@ -103,6 +107,10 @@ class World(Lesson):
             if act is not None:
                 return self._reply(request, *act)
         return self._reply(request, mind.remark(), (), action)
+
+    def thought(self, action: str) -> str:
+        """What would be said before another action than the last reply's."""
+        return self._mind.remark(action) if self._mind is not None else ""
 
     # --- what is told -----------------------------------------------------------------------
 

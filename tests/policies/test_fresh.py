@@ -73,6 +73,15 @@ def test_a_name_is_the_same_tokens_wherever_it_stands(tokenizer: Any) -> None:
         assert any(whole[at : at + len(name)] == name for at in places), before
 
 
+def test_a_thing_is_its_kind_and_its_number_and_so_is_each_of_a_list(tokenizer: Any) -> None:
+    split = tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str
+    shown = [piece for piece, _ in split("see a mug 2, a pen 12, and an egg 1. In 1828, a year")]
+    assert shown == [
+        "see", "Ġa", "Ġmug", "Ġ2", ",Ġa", "Ġpen", "Ġ1", "2", ",ĠandĠan", "Ġegg", "Ġ1", ".",
+        "Ġ", "In", "Ġ", "1", "8", "2", "8", ",", "Ġa", "Ġyear",
+    ]  # fmt: skip
+
+
 def test_a_name_that_was_never_seen_is_pairs_of_letters_like_any_other(tokenizer: Any) -> None:
     split = tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str
     shown = [piece for piece, _ in split("Zorbelin of McDo and river")]
@@ -162,3 +171,27 @@ def test_hf_decodes_what_it_says_with_its_tags_in_place(tmp_path: Path) -> None:
     assert json.loads(json.dumps(parse_text(said).calls[0].arguments)) == {
         "content": "Ada Bel: She wrote."
     }
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2"])
+def test_a_head_that_looks_back_attends_to_the_token_before(
+    architecture: str, tmp_path: Path
+) -> None:
+    fresh = Fresh(
+        architecture=architecture, vocabulary=512, hidden=128, layers=2, heads=4, kv_heads=2,
+        inner=64, positions=512, deviation=0.05, looks_back=True,
+    )  # fmt: skip
+    folder = make_fresh(tmp_path / "back", fresh, TEXTS, 0)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    model.set_attn_implementation("eager")
+    ids = torch.randint(0, 300, (1, 400), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        weights = model(ids, output_attentions=True).attentions[0][0]
+    before = weights.diagonal(-1, dim1=1, dim2=2)[:, 50:]  # [heads, tokens]: of the token before
+    assert before[0].mean() > 0.7
+    assert before[1:].mean() < 0.1, "the other heads are as they were drawn"
+
+
+def test_a_model_whose_norms_decide_the_scores_cannot_be_told_to_look_back() -> None:
+    with pytest.raises(ValueError, match="looks_back"):
+        Fresh(architecture="qwen3", looks_back=True)

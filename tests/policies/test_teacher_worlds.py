@@ -168,10 +168,10 @@ def test_a_house_is_read_from_its_texts() -> None:
                "garbagecan 1, a shelf 2, and a shelf 1.")  # fmt: skip
     assert house.whole
     house.read("go to shelf 1", "You arrive at shelf 1. On the shelf 1, you see a pen 1.")
-    assert house.remark() == "No mug on shelf 1. Look for mug at shelf 2."
+    assert house.remark() == "The mug is not here. Look at shelf 2."
     house.read("go to shelf 2", "You arrive at shelf 2. On the shelf 2, you see a mug 2.")
     assert house.act() == "take mug 2 from shelf 2"
-    assert house.remark() == "mug 2 on shelf 2. Take mug 2."
+    assert house.remark() == "The mug 2 is here. Take mug 2."
     assert house.state()["searched"] == "shelf 1"
     house.read("take mug 2 from shelf 2", "You pick up the mug 2 from the shelf 2.")
     assert house.mended("shelf 2", "a mug 2") is None
@@ -215,7 +215,7 @@ def test_a_building_is_drawn_again_from_notes() -> None:
     grid = Grid("pick up the red key, then open the blue door")
     grid.read("", "You see blue door 1 (closed), 3 steps ahead; red key 1, 1 step ahead. "
               "Walls: 4 steps ahead. You carry nothing.")  # fmt: skip
-    assert grid.remark() == "red key 1, 1 step ahead."
+    assert grid.remark() == "The red key 1, 1 step ahead."
     assert grid.act().startswith("pick up")
     grid.read("pick up", "You pick up the red key. You see blue door 1 (closed), 3 steps ahead. "
               "Walls: 4 steps ahead. You carry a red key.")  # fmt: skip
@@ -235,7 +235,19 @@ def test_a_building_is_drawn_again_from_notes() -> None:
         again.recall(name, fact)
     assert again.whole
     assert again.state() == state
-    assert again.remark() == "No blue door in view."
+    assert again.remark() == "The blue door is not in view."
+
+
+def test_what_is_thought_before_another_action_is_of_that_action() -> None:
+    house = House("put a mug in garbagecan.")
+    house.read("", "You are in the middle of a room. Looking quickly around you, you see a "
+               "garbagecan 1, a shelf 2, and a shelf 1.")  # fmt: skip
+    house.read(
+        "go to shelf 2", "You arrive at shelf 2. On the shelf 2, you see a mug 2, and a pen 1."
+    )
+    assert house.remark("go to shelf 4") == "The mug 2 is here. Look at shelf 4."
+    assert house.remark("take pen 1 from shelf 2") == "The mug 2 is here. Take pen 1."
+    assert house.remark() == "The mug 2 is here. Take mug 2."
 
 
 def test_two_of_a_kind_are_noted_where_one_is_left_for_later() -> None:
@@ -303,7 +315,7 @@ def test_mistakes_on_purpose_are_gone_on_from_and_are_no_examples(env: str) -> N
                 assert completion.text in [m.content for m in h.turns[at + 1][0]]
 
 
-def test_a_mistake_is_the_teachers_reply_but_for_its_action() -> None:
+def test_the_thought_before_a_mistake_is_of_the_mistake() -> None:
     asked: list[list[str]] = []
 
     class Env:
@@ -311,13 +323,16 @@ def test_a_mistake_is_the_teachers_reply_but_for_its_action() -> None:
             asked.append(["look", "go to desk 1"])
             return asked[-1]
 
-    said = "<think>Look for mug at desk 1.</think><answer>go to desk 1</answer>"
+    said = "<think>Look at desk 1.</think><answer>go to desk 1</answer>"
 
     class Said(ModelBase):
         info = Teacher("explorer").info
 
         async def generate(self, request: Request) -> Completion:
             return Completion(self.text, Usage(1, 1))
+
+        def thought(self, action: str) -> str:
+            return f"Now {action}."
 
         text = said
 
@@ -332,9 +347,9 @@ def test_a_mistake_is_the_teachers_reply_but_for_its_action() -> None:
     assert drawn(0.0, 1).text == said
     assert not asked
     found = {drawn(1.0, seed).text for seed in range(40)}
-    head = "<think>Look for mug at desk 1.</think><answer>"
     assert found <= {
-        f"{head}{wrong}</answer>" for wrong in ("look", *(f"go to desk {n}" for n in range(2, 6)))
+        f"<think>Now {wrong}.</think><answer>{wrong}</answer>"
+        for wrong in ("look", *(f"go to desk {n}" for n in range(2, 6)))
     }
     assert len(found) > 2
     inner.text = "<think>Nothing to note.</think><answer>ok</answer>"

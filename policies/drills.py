@@ -1,0 +1,143 @@
+"""Drills: before a model made from nothing reads demonstrations, it learns to copy.
+
+Of random tokens only the circuit that finds an earlier occurrence and goes on as that did foretells
+anything (induction heads: Olsson et al., arXiv 2209.11895). In demonstrations it pays late, since
+most of their tokens are foretold without it, and a small model trained on them alone names things
+that do not stand in its prompt. A curriculum lets it form within minutes: few symbols in short
+texts first, where chance finds it soon, then the whole vocabulary, then spans from anywhere.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from .learner import Learner
+from .task_recipe import DrillRecipe
+from .trajectory import Step
+
+Watch = Callable[[int, dict[str, float]], None]  # updates done, and numbers
+
+_MAX_GRAD_NORM = 1.0
+_WARMUP = 20  # updates
+_LOOK = 5  # updates between two looks at how well it copies
+_FORWARD = {"cpu": 2048}  # tokens of a forward
+_FORWARD_ELSEWHERE = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """A kind of exercise.
+
+    Attributes:
+        symbols: Tokens that occur in it; 0: all of the vocabulary.
+        least: Tokens of the shortest stretch that is copied.
+        most: Of the longest one.
+        length: Tokens of a text. Where it is 0, a text is one stretch, twice; else it begins with
+            as many random tokens as fill half of it, and stretches from anywhere before follow.
+        enough: Chance, over the tokens that can be known, at which the next drill begins.
+    """
+
+    symbols: int
+    least: int
+    most: int
+    length: int
+    enough: float
+
+
+CURRICULUM = (
+    Drill(64, 6, 16, 0, 0.9),
+    Drill(64, 8, 32, 0, 0.9),
+    Drill(512, 8, 32, 0, 0.8),
+    Drill(0, 8, 32, 0, 0.8),
+    Drill(0, 3, 12, 128, 0.8),
+    Drill(0, 3, 12, 512, 0.8),
+)
+
+
+def drill(recipe: DrillRecipe, learner: Learner, seed: int, watch: Watch) -> bool:
+    """Train a model to copy.
+
+    Args:
+        recipe: How much at most, and how fast.
+        learner: Whose weights are changed; with a new optimizer.
+        seed: Of the texts.
+        watch: Told of each update: the numbers of `Learner.sft_update`, `drill` (its number in the
+            curriculum, from 1) and `accuracy`: when last looked at, before an update, the mean
+            chance of the tokens that can be known.
+
+    Returns:
+        Whether the whole curriculum was learned, before `recipe.tokens` were used up.
+    """
+    draws = random.Random(f"drills {seed}")
+    forward = _FORWARD.get(learner.loaded.model.device.type, _FORWARD_ELSEWHERE)
+    symbols = _symbols(learner, draws)
+    done = spent = 0
+    for number, one in enumerate(CURRICULUM, 1):
+        chance = 0.0
+        while chance < one.enough:
+            if spent >= recipe.tokens:
+                return False
+            steps = list(texts(one, symbols, recipe.batch_tokens, draws))
+            if done % _LOOK == 0:
+                chance = _chance(learner, steps, forward)
+            rate = recipe.learning_rate * min(1.0, (done + 1) / _WARMUP)
+            numbers = learner.sft_update(steps, rate, _MAX_GRAD_NORM, batch_tokens=forward)
+            done, spent = done + 1, spent + sum(step.length for step in steps)
+            watch(done, {**numbers, "drill": number, "accuracy": chance})
+    return True
+
+
+def texts(one: Drill, symbols: list[int], tokens: int, draws: random.Random) -> Iterator[Step]:
+    """Exercises of so many tokens together; trained is what can be known.
+
+    Args:
+        one: Of which kind.
+        symbols: The vocabulary, shuffled.
+        tokens: At least.
+        draws: Say the rest.
+    """
+    few = symbols[: one.symbols or len(symbols)]
+    made = 0
+    while made < tokens:
+        ids, known = _spans(one, few, draws) if one.length else _twice(one, few, draws)
+        yield Step(tuple(ids[:1]), tuple(ids[1:]), None, tuple(known[1:]), 1)
+        made += len(ids)
+
+
+def _twice(one: Drill, symbols: list[int], draws: random.Random) -> tuple[list[int], list[bool]]:
+    """A stretch of different tokens, and the same again; not known is where it begins again."""
+    size = draws.randint(one.least, one.most)
+    stretch = draws.sample(symbols, size)
+    return stretch * 2, [False] * (size + 1) + [True] * (size - 1)
+
+
+def _spans(one: Drill, symbols: list[int], draws: random.Random) -> tuple[list[int], list[bool]]:
+    """Random tokens, then stretches of what came before; known is each but for its first token."""
+    ids = draws.choices(symbols, k=one.length // 2)
+    known = [False] * len(ids)
+    while len(ids) < one.length:
+        size = min(draws.randint(one.least, one.most), one.length - len(ids))
+        start = draws.randrange(one.length // 2 - size)
+        ids += ids[start : start + size]
+        known += [False] + [True] * (size - 1)
+    return ids, known
+
+
+def _symbols(learner: Learner, draws: random.Random) -> list[int]:
+    """All tokens but those that end a message or pad, shuffled."""
+    loaded = learner.loaded
+    left_out = {*loaded.stop, *loaded.tokenizer.all_special_ids}
+    symbols = [id_ for id_ in range(len(loaded.tokenizer)) if id_ not in left_out]
+    draws.shuffle(symbols)
+    return symbols
+
+
+def _chance(learner: Learner, steps: list[Step], forward: int) -> float:
+    """The mean chance of what can be known."""
+    found = learner.logprobs(steps, batch_tokens=forward).exp().tolist()
+    known = [kept for step in steps for kept in step.mask]
+    chances = [chance for chance, kept in zip(found, known, strict=True) if kept]
+    return math.fsum(chances) / len(chances)

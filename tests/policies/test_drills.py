@@ -1,0 +1,101 @@
+"""Drills: what is asked can be known, and a small model learns it where without them it has not."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import train_runs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agemem_eval.harness.errors import UsageError
+from agemem_eval.policies.recipe import DrillRecipe, Fresh, ModelRecipe
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.train
+
+from agemem_eval.policies import drills  # noqa: E402
+from agemem_eval.policies.drills import CURRICULUM, Drill, drill, texts  # noqa: E402
+from agemem_eval.policies.fresh import make_fresh  # noqa: E402
+from agemem_eval.policies.learner import Learner  # noqa: E402
+from agemem_eval.policies.trajectory import Step  # noqa: E402
+
+SYMBOLS = list(range(1000, 1000 + 600))
+
+
+@pytest.fixture
+def learner(tmp_path: Path) -> Learner:
+    fresh = Fresh(
+        vocabulary=512, hidden=64, layers=2, heads=4, kv_heads=2, inner=64, positions=1024,
+        deviation=0.05, looks_back=True,
+    )  # fmt: skip
+    torch.set_num_threads(1)
+    folder = make_fresh(tmp_path / "fresh", fresh, ["a text"], 0)
+    return Learner.open(ModelRecipe(path=str(folder)), folder, 0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.sampled_from(CURRICULUM), st.integers(0, 99))
+def test_what_is_asked_goes_on_as_something_before_did(one: Drill, seed: int) -> None:
+    made = list(texts(one, SYMBOLS, 2000, random.Random(seed)))
+    assert sum(step.length for step in made) >= 2000
+    for step in made:
+        ids = step.prompt_ids + step.completion_ids
+        assert set(ids) <= set(SYMBOLS[: one.symbols or len(SYMBOLS)])
+        assert any(step.mask)
+        before: set[tuple[int, int]] = set()
+        for at in range(1, len(ids)):
+            pair = ids[at - 1], ids[at]
+            assert not step.mask[at - 1] or pair in before, "it can be known by copying"
+            before.add(pair)
+
+
+def test_the_same_seed_draws_the_same_texts() -> None:
+    def drawn(seed: int) -> list[Step]:
+        return [s for one in CURRICULUM for s in texts(one, SYMBOLS, 500, random.Random(seed))]
+
+    assert drawn(1) == drawn(1) != drawn(2)
+
+
+def test_a_small_model_learns_to_copy_what_it_has_never_seen(
+    learner: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 16 symbols a guess is right once in 16 times, and any guess by frequency is no better."""
+    monkeypatch.setattr(drills, "CURRICULUM", (Drill(16, 4, 8, 0, 0.5),))
+    told: list[dict[str, float]] = []
+    recipe = DrillRecipe(tokens=600_000, batch_tokens=1024, learning_rate=4e-3)
+    assert drill(recipe, learner, 0, lambda _, numbers: told.append(numbers))
+    assert told[0]["accuracy"] < 0.1
+    assert told[-1]["accuracy"] >= 0.5
+    assert {line["drill"] for line in told} == {1}
+
+
+def test_drills_end_where_their_tokens_are_used_up(learner: Learner) -> None:
+    told: list[int] = []
+    recipe = DrillRecipe(tokens=3000, batch_tokens=1024)
+    assert not drill(recipe, learner, 0, lambda done, _: told.append(done))
+    assert told == [1, 2, 3]
+
+
+def test_only_what_is_made_from_nothing_is_drilled() -> None:
+    with pytest.raises(UsageError, match=r"sft\.drills"):
+        train_runs.recipe(sft__drills={}, model={"path": "somewhere"})
+
+
+def test_a_training_begins_with_its_drills_and_tells_of_them(tmp_path: Path) -> None:
+    short = {"tokens": 2000, "batch_tokens": 512}
+    recipe = train_runs.recipe(
+        sft__drills=short, sft__demonstrations__episodes=8, sft__epochs=0.2, grpo=None
+    )
+    trained = train_runs.finish(train_runs.plan(recipe, tmp_path / "a"))
+    lines = train_runs.lines(tmp_path / "a" / "drills.jsonl")
+    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
+    assert all(0 <= line["accuracy"] <= 1 for line in lines)
+    assert (tmp_path / "a" / "drilled" / "model.safetensors").is_file()
+    assert trained.final is not None
+    again = train_runs.finish(train_runs.plan(recipe, tmp_path / "b"))
+    assert again.final is not None
+    weights = [(one.final / "model.safetensors").read_bytes() for one in (trained, again)]
+    assert weights[0] == weights[1]
