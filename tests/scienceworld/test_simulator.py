@@ -394,9 +394,6 @@ def test_a_run_survives_the_death_of_its_java(tmp_path: Path) -> None:
     assert killed
     assert process.returncode == 0, err
     assert json.loads(out)["rows"][0]["coverage"] == 1
-    episodes = [
-        json.loads(line)
-        for path in (tmp_path / "runs").rglob("episodes/*.jsonl")
-        for line in path.read_text().splitlines()
-    ]
-    assert sorted(episode["attempt"] for episode in episodes)[-1] == 2, "one was tried again"
+    texts = [path.read_text() for path in (tmp_path / "runs").rglob("episodes/*.jsonl")]
+    attempts = [json.loads(line)["attempt"] for text in texts for line in text.splitlines()]
+    assert max(attempts) == 2, "one was tried again"
