@@ -4,7 +4,8 @@ Of random tokens only the circuit that finds an earlier occurrence and goes on a
 anything (induction heads: Olsson et al., arXiv 2209.11895). In demonstrations it pays late, since
 most of their tokens are foretold without it, and a small model trained on them alone names things
 that do not stand in its prompt. A curriculum lets it form within minutes: few symbols in short
-texts first, where chance finds it soon, then the whole vocabulary, then spans from anywhere.
+texts first, where chance finds it soon, then the whole vocabulary, then spans from anywhere, and
+last those of few symbols, where one token stands in many places and only several tell which.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class Drill:
         length: Tokens of a text. Where it is 0, a text is one stretch, twice; else it begins with
             as many random tokens as fill half of it, and stretches from anywhere before follow.
         enough: Chance, over the tokens that can be known, at which the next drill begins.
+        given: Tokens of a stretch after which the rest of it can be known: those that tell it from
+            others. One of few symbols stands in many places.
     """
 
     symbols: int
@@ -45,6 +48,7 @@ class Drill:
     most: int
     length: int
     enough: float
+    given: int = 1
 
 
 CURRICULUM = (
@@ -54,6 +58,7 @@ CURRICULUM = (
     Drill(0, 8, 32, 0, 0.8),
     Drill(0, 3, 12, 128, 0.8),
     Drill(0, 3, 12, 512, 0.8),
+    Drill(48, 8, 24, 256, 0.8, given=2),
 )
 
 
@@ -115,14 +120,15 @@ def _twice(one: Drill, symbols: list[int], draws: random.Random) -> tuple[list[i
 
 
 def _spans(one: Drill, symbols: list[int], draws: random.Random) -> tuple[list[int], list[bool]]:
-    """Random tokens, then stretches of what came before; known is each but for its first token."""
+    """Random tokens, then stretches of what came before, known after those that are given."""
     ids = draws.choices(symbols, k=one.length // 2)
     known = [False] * len(ids)
     while len(ids) < one.length:
         size = min(draws.randint(one.least, one.most), one.length - len(ids))
         start = draws.randrange(one.length // 2 - size)
         ids += ids[start : start + size]
-        known += [False] + [True] * (size - 1)
+        unknown = min(one.given, size)
+        known += [False] * unknown + [True] * (size - unknown)
     return ids, known
 
 

@@ -175,7 +175,8 @@ def _model(fresh: Fresh, tokenizer: Any, seed: int) -> Any:
         torch.manual_seed(seed)
         model = make_model(config)
     if fresh.looks_back:
-        _look_back(model)
+        with torch.no_grad():
+            _look_back(model)
     return model
 
 
@@ -184,7 +185,6 @@ _BACK_GAP = 5.0  # between the scores of the token before and of its neighbours
 _BACK_SHARE = 4.0  # of the constant in an embedding, in deviations of the others
 
 
-@torch.no_grad()
 def _look_back(model: Any) -> None:
     """Let the first head attend to the token before each from the start.
 

@@ -222,10 +222,10 @@ class Explorer:
             yield from self._reach_into(place)
             yield f"move {thing} to {place}"
 
-    def _search(self, kind: str) -> Iterator[str]:
-        """Look into the unseen receptacle with the best odds for its effort, and so on.
+    def ranked(self, kind: str) -> list[str]:
+        """All places, those with the best odds of a kind for their effort first.
 
-        Those with the same odds in the order in which the room's view names them.
+        Those with the same odds are in the order in which the room's view names them.
         """
         counts = Counter(map(_kind, self.receptacles))
 
@@ -233,10 +233,13 @@ class Explorer:
             effort = 2 if _kind(place) in _OPENABLE and place not in self.here else 1
             return _weight(kind, _kind(place)) / counts[_kind(place)] / effort
 
-        unseen = [place for place in self.receptacles if place not in self.contents]
-        for place in sorted(unseen, key=lambda p: -odds(p)):
-            yield from self._reach_into(place)
-            yield f"examine {place}"
+        return sorted(self.receptacles, key=lambda place: -odds(place))
+
+    def _search(self, kind: str) -> Iterator[str]:
+        for place in self.ranked(kind):
+            if place not in self.contents:
+                yield from self._reach_into(place)
+                yield f"examine {place}"
 
     def _reach_into(self, place: str) -> Iterator[str]:
         yield from self._go(place)

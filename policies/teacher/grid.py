@@ -40,6 +40,7 @@ class Grid:
         self._groups = read_mission(goal) or []
         self._text = ""
         self._chosen = ""
+        self._turns = 0  # in a row
         self._begun = False  # whether the start, or a note of the place, was read
 
     # --- reading ----------------------------------------------------------------------------
@@ -47,6 +48,7 @@ class Grid:
     def read(self, action: str, observation: str) -> None:
         """See `Mind.read`."""
         self._chosen, self._text = "", observation
+        self._turns = self._turns + 1 if action.startswith("turn") else 0
         if self._explorer is not None:
             self._explorer.observe(action, observation)
             return
@@ -93,7 +95,6 @@ class Grid:
 
     def remark(self, action: str = "") -> str:
         """See `Mind.remark`: what the mission means of what is in view, and what is not."""
-        del action
         said: list[str] = _SAID.findall(self._text.partition(" Walls:")[0])
         parts = []
         for clause in self._clauses()[:2]:
@@ -103,6 +104,8 @@ class Grid:
                 fitting = [text for text in said if what.fits(" ".join(text.split()[:2]))]
                 absent = f"The {_named(what)} is not in view."
                 parts += [f"The {text}." for text in fitting[:_MOST]] or [absent]
+        if (action or self.act()).startswith("turn"):
+            parts.append(f"Turn {self._turns + 1}.")
         return " ".join(dict.fromkeys(parts)) or "Go on."
 
     def _clauses(self) -> list[Clause]:

@@ -20,6 +20,8 @@ _OPENING = re.compile(r"Looking quickly around you, you see (.*)\.", re.I)
 _LISTED = re.compile(rf"(?:On the {_THING}|The {_THING} is open\. In it), you see (.*?)\.")
 _HERE = re.compile(rf"(?:from|to|using|open|close) the {_THING}\.")
 _DEED = re.compile(r"(take|move|open|examine|go to|use|clean|heat|cool) (.*)")
+_DONE = re.compile(r"You (?:pick up|move|clean|heat|cool|turn on) ")
+_PLANNED = 8  # kinds of places in a plan
 _MANY = 3  # places searched in vain that are worth dropping
 _TOP = 2  # notes that are looked for of a kind
 
@@ -39,6 +41,7 @@ class House:
 
     def __init__(self, goal: str) -> None:
         """Start with the task sentence."""
+        self._goal = goal
         self._explorer = Explorer(goal, "")
         errand = read_task(goal)
         self._errand = errand
@@ -46,6 +49,7 @@ class House:
         self._room = ""
         self._hearsay: set[str] = set()  # places that are known from notes alone
         self._last = "", ""  # action and observation
+        self._before = ""  # the kind that was to be found before it
         self._fruitless = 0  # places read of since the search began that held nothing wanted
 
     # --- reading ----------------------------------------------------------------------------
@@ -53,6 +57,7 @@ class House:
     def read(self, action: str, observation: str) -> None:
         """See `Mind.read`."""
         explorer = self._explorer
+        self._before = self._sought() if self._last[1] else ""
         explorer.observe(action, observation)
         if opening := _OPENING.search(observation):
             self._room = self._room or opening[1]
@@ -109,7 +114,8 @@ class House:
 
     def remark(self, action: str = "") -> str:
         """See `Mind.remark`."""
-        return " ".join((*self._noticed(), self._purpose(action or self.act())))
+        goal = [f"My goal: {self._goal}"] if _DONE.match(self._last[1]) else []
+        return " ".join((*self._noticed(), *goal, self._purpose(action or self.act())))
 
     def _noticed(self) -> list[str]:
         """What the newest observation says of what is wanted: each kind by name, then what of it.
@@ -153,10 +159,31 @@ class House:
         if held is None or self._sought():
             kind = self._sought()
             things = [t for t in self._explorer.contents.get(place, ()) if _kind(t) == kind]
-            return f"The {things[0]} is at {place}." if things else f"Look at {place}."
+            return f"The {things[0]} is at {place}." if things else self._search(deed[1], place)
         if errand.verb and (errand.verb, held) not in self._explorer.treated:
             return f"{errand.verb.capitalize()} {held} with {place}."
         return f"Put {held} in {place}."
+
+    def _search(self, deed: str, place: str) -> str:
+        """Which place is next, told so that what stands in the prompt goes on with it.
+
+        A search that begins names the kinds of places in their order; then each place stands after
+        the one before as in the room's view, and each kind after the one before as in that order.
+        """
+        if deed == "open":
+            return f"Open {place}."
+        ranked = self._explorer.ranked(self._sought())
+        kinds = list(dict.fromkeys(map(_kind, ranked)))
+        if self._sought() != self._before:
+            left = dict.fromkeys(_kind(p) for p in ranked if p not in self._explorer.contents)
+            return f"Search {', '.join(list(left)[:_PLANNED])}. Look at {place}."
+        follows = re.search(rf"{_THING}(, (?:and )?an? ){place}\b", self._room)
+        if follows and _kind(follows[1]) == _kind(place) and follows[1] in self._explorer.contents:
+            return f"Past {follows[1]}{follows[2]}{place}."
+        at = kinds.index(_kind(place)) if _kind(place) in kinds else 0
+        if at and not any(_kind(p) == _kind(place) for p in self._explorer.contents):
+            return f"After {kinds[at - 1]}, {kinds[at]}. Look at {place}."
+        return f"Look at {place}."
 
     # --- notes ------------------------------------------------------------------------------
 

@@ -112,7 +112,8 @@ class Questions(Lesson):
             wanted = [name for name in left if self._wants(f"add {name}")]
             calls = [self._call("Add_memory", content=note(n, told[n])) for n in wanted]
             made = tuple(call for call in calls if call is not None)
-            return (f"This is about {', '.join(wanted)}.", made) if made else None
+            names = ", ".join(f"“{name}”" for name in wanted)
+            return (f"This is about {names}.", made) if made else None
         named = _NAMED.search(seen.now)
         if named is None or not self._wants("mend"):
             return None
@@ -121,7 +122,7 @@ class Questions(Lesson):
     def _mend(self, seen: _Seen, name: str) -> Act | None:
         """Retrieve the note of a thing that a correction names, then update it."""
         if name not in self._step.queries:
-            return self._retrieve(name, f"{name} is corrected.")
+            return self._retrieve(name, f"“{name}” is corrected.")
         found = next(((i, c) for i, c in seen.entries.items() if c.startswith(f"{name}: ")), None)
         if found is None or "mended" in self._step.done:
             return None

@@ -167,8 +167,12 @@ def test_a_house_is_read_from_its_texts() -> None:
     house.read("", "You are in the middle of a room. Looking quickly around you, you see a "
                "garbagecan 1, a shelf 2, and a shelf 1.")  # fmt: skip
     assert house.whole
+    assert house.remark() == "Search shelf, garbagecan. Look at shelf 2."
     house.read("go to shelf 1", "You arrive at shelf 1. On the shelf 1, you see a pen 1.")
     assert house.remark() == "The mug is not here. Look at shelf 2."
+    assert house.remark("go to garbagecan 1") == (
+        "The mug is not here. After shelf, garbagecan. Look at garbagecan 1."
+    )
     house.read("go to shelf 2", "You arrive at shelf 2. On the shelf 2, you see a mug 2.")
     assert house.act() == "take mug 2 from shelf 2"
     assert house.remark() == "The mug 2 is here. Take mug 2."
@@ -235,7 +239,25 @@ def test_a_building_is_drawn_again_from_notes() -> None:
         again.recall(name, fact)
     assert again.whole
     assert again.state() == state
-    assert again.remark() == "The blue door is not in view."
+    assert again.remark() == "The blue door is not in view. Turn 2."
+
+
+def test_each_place_of_a_search_stands_after_the_one_before_as_in_the_rooms_view() -> None:
+    house = House("look at mug under the desklamp.")
+    house.read("", "You are in the middle of a room. Looking quickly around you, you see a desk 2, "
+               "a desk 1, a shelf 2, and a shelf 1.")  # fmt: skip
+    assert house.remark() == "Search desk, shelf. Look at desk 2."
+    house.read("go to desk 2", "You arrive at desk 2. On the desk 2, you see nothing.")
+    missing = "The mug is not here. The desklamp is not here."
+    assert house.remark() == f"{missing} Past desk 2, a desk 1."
+    house.read("go to desk 1", "You arrive at desk 1. On the desk 1, you see a mug 1.")
+    assert house.remark() == "The mug 1 is here. The desklamp is not here. Take mug 1."
+    house.read("take mug 1 from desk 1", "You pick up the mug 1 from the desk 1.")
+    assert house.remark() == (
+        "My goal: look at mug under the desklamp. Search shelf. Look at shelf 2."
+    )
+    house.read("go to shelf 2", "You arrive at shelf 2. The shelf 2 is closed.")
+    assert house.remark() == "Open shelf 2."
 
 
 def test_what_is_thought_before_another_action_is_of_that_action() -> None:
