@@ -163,6 +163,7 @@ class Sampler(Strict):
 
 
 _LEFT_OUT = ("env", "options", "split", "agent", "slips")  # of a source, where they say nothing
+_LATER, _LATER_OF_FRESH = ("prompts", "drills"), ("deviation", "looks_back")  # likewise
 _AGENT: dict[str, Any] = {"shots": 0, "context_tokens": 2048, "max_tokens": 256}  # if not given
 
 
@@ -305,8 +306,14 @@ class Recipe(Strict):
             values["tasks"]["sources"] = [source.given for source in self.tasks.sources]
         values["reward"].pop("judge_base_url")
         values["sampler"] = {"engine": self.sampler.engine}
-        if self.sft is not None and not self.sft.prompts:
-            del values["sft"]["prompts"]
+        for key in _LATER if self.sft is not None else ():
+            if not values["sft"][key]:
+                del values["sft"][key]
+        if self.model.fresh is not None:
+            of_fresh = self.model.fresh.model_dump(exclude_defaults=True)
+            for key in _LATER_OF_FRESH:
+                if key not in of_fresh:
+                    del values["model"]["fresh"][key]
         shown = values["sft"]["demonstrations"] if values["sft"] is not None else []
         for source in shown if isinstance(shown, list) else [shown]:
             limits = {k: v for k, v in source["agent"].items() if v is not None}

@@ -15,11 +15,12 @@ from ...harness.models import ModelBase
 from ...harness.protocol import parse_text
 from ...harness.types import Completion, EpisodeView, Request
 from .lesson import OK
-from .prompt import view
+from .prompt import UNKNOWN, view
 from .world import World
 
 _NUMBER = re.compile(r"\d+(?!.*\d)")  # the last one
-_MISREAD, _AGAIN = 0.3, 0.2  # of the mistakes; the rest are other admissible actions
+_MISREAD, _AGAIN = 0.3, 0.3  # of the mistakes; the rest are other admissible actions
+_STUCK = 0.5  # how often the last action is done again, once it was
 _OFF_BY = 4  # how far a number is misread, at most
 
 
@@ -44,12 +45,16 @@ class Slipping(ModelBase):
     ) -> None:
         self.info = teacher.info
         self._teacher, self._rate, self._draws, self._episode = teacher, rate, draws, episode
+        self._stuck = False  # whether the last reply did the action before it again
 
     async def generate(self, request: Request) -> Completion:
         """The teacher's reply, or a `Slip`."""
         reply = await self._teacher.generate(request)
         action = parse_text(reply.text).answer
-        if reply.tool_calls or not action or action == OK or self._draws.random() >= self._rate:
+        if reply.tool_calls or not action or action == OK:
+            return reply
+        if self._draws.random() >= (_STUCK if self._stuck else self._rate):
+            self._stuck = False
             return reply
         admissible = await self._episode.env.valid_actions() or []
         wrong = self._wrong(action, request, [one for one in admissible if one != action])
@@ -61,11 +66,13 @@ class Slipping(ModelBase):
     def _wrong(self, action: str, request: Request, others: list[str]) -> str | None:
         """Another action; None where there is none."""
         kind, seen = self._draws.random(), view(request.messages).seen
+        before = seen[-1].head if seen else ""
+        again = self._stuck or _MISREAD <= kind < _MISREAD + _AGAIN
+        self._stuck = again and before not in ("", UNKNOWN, action)
+        if self._stuck:
+            return before  # whether it can be done again or not, as policies do
         number = _NUMBER.search(action)
         if kind < _MISREAD and number:
             read = str(int(number[0]) + self._draws.randint(1, _OFF_BY))
             return action[: number.start()] + read + action[number.end() :]
-        before = seen[-1].head if seen else ""
-        if _MISREAD <= kind < _MISREAD + _AGAIN and before in others:
-            return before
         return self._draws.choice(others) if others else None

@@ -328,7 +328,7 @@ def test_mistakes_on_purpose_are_gone_on_from_and_are_no_examples(env: str) -> N
     assert not any(isinstance(c, Slip) for h in whole for _, c in h.turns)
     kinds = Counter(isinstance(c, Slip) for h in slipped for _, c in h.turns)
     assert 0.15 < kinds[True] / kinds.total() < 0.45
-    assert sum(bool(h.episode.success) for h in slipped) >= 7
+    assert sum(bool(h.episode.success) for h in slipped) >= 6
     assert sum(h.episode.steps for h in slipped) > sum(h.episode.steps for h in whole)
     assert any(h.episode.invalid_actions for h in slipped), "some are not admissible"
     for h in slipped:
@@ -387,3 +387,35 @@ def test_the_start_of_a_task_that_was_told_of_before_is_whole() -> None:
         ChatMessage("user", "You see red ball 1, 2 steps ahead. You carry nothing."),
     ]
     assert [event.head for event in view(told).seen] == [""]
+
+
+def test_a_mistake_may_be_the_last_action_again_and_again() -> None:
+    class Env:
+        async def valid_actions(self) -> list[str]:
+            return ["look", "go to desk 1"]
+
+    class Walks(ModelBase):
+        info = Teacher("explorer").info
+
+        async def generate(self, request: Request) -> Completion:
+            return Completion("<think>On.</think><answer>go to desk 1</answer>", Usage(1, 1))
+
+        def thought(self, action: str) -> str:
+            return f"Now {action}."
+
+    messages = (
+        ChatMessage("user", "You see a desk 1."),
+        ChatMessage("assistant", "<think>On.</think><answer>go to bed 1</answer>"),
+        ChatMessage("user", "Nothing happens."),
+    )
+    request = Request(messages, Sampling())
+    episode = SimpleNamespace(env=Env())
+    longest = 0
+    for seed in range(200):
+        model = Slipping(Walks(), 1.0, random.Random(seed), episode)  # type: ignore[arg-type]
+        said = "<think>Now go to bed 1.</think><answer>go to bed 1</answer>"
+        row = 0
+        while row < 9 and asyncio.run(model.generate(request)).text == said:
+            row += 1
+        longest = max(longest, row)
+    assert longest >= 3
