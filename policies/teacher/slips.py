@@ -19,7 +19,7 @@ from .prompt import UNKNOWN, view
 from .world import World
 
 _NUMBER = re.compile(r"\d+(?!.*\d)")  # the last one
-_MISREAD, _AGAIN = 0.3, 0.3  # of the mistakes; the rest are other admissible actions
+_MISREAD, _AGAIN = 0.3, 0.2  # of the mistakes; the rest are other admissible actions
 _STUCK = 0.5  # how often the last action is done again, once it was
 _OFF_BY = 4  # how far a number is misread, at most
 
