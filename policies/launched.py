@@ -9,7 +9,7 @@ only the first process writes.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from itertools import zip_longest
 from typing import Any, TypeVar
@@ -95,9 +95,22 @@ class Team:
         """Whether this one writes."""
         return self.rank == 0
 
-    def share(self, items: Sequence[T]) -> list[T]:
-        """This one's part of what there is to do: every `size`th, since neighbours are alike."""
-        return list(items[self.rank :: self.size])
+    def share(self, items: Sequence[T], cost: Callable[[T], float] | None = None) -> list[T]:
+        """This one's part of what there is to do: every `size`th, since neighbours are alike.
+
+        Args:
+            items: All that there is to do.
+            cost: Of an item: the dearest is given first, each to whom has least. None: all alike.
+        """
+        if cost is None:
+            return list(items[self.rank :: self.size])
+        spent, mine = [0.0] * self.size, []
+        for item in sorted(items, key=cost, reverse=True):
+            least = spent.index(min(spent))
+            spent[least] += cost(item)
+            if least == self.rank:
+                mine.append(item)
+        return mine
 
     def gather(self, items: Sequence[T]) -> list[T]:
         """What all have of their shares, in the order of the whole; each of them calls this."""

@@ -73,7 +73,7 @@ class TeamLearner(Learner):
     def sft_update(self, steps: Sequence[Step], *args: Any, **kwargs: Any) -> dict[str, float]:
         """See `Learner.sft_update`."""
         self.team.tell("sft_update", list(steps), *args, **kwargs)
-        return super().sft_update(self.team.share(steps), *args, **kwargs)
+        return super().sft_update(self.team.share(steps, _length), *args, **kwargs)
 
     def grpo_update(
         self, groups: Sequence[Group], grpo: GrpoRecipe, learning_rate: float
@@ -167,6 +167,10 @@ async def play_together(
     return Batch(whole, lost, add_up(costs))
 
 
+def _length(step: Step) -> float:
+    return step.length
+
+
 async def follow(team: Team, recipe: Recipe) -> None:
     """What all but the first process do, until that one ends.
 
@@ -197,7 +201,9 @@ async def follow(team: Team, recipe: Recipe) -> None:
             await play_together(player.groups, team, args[0], kwargs)
         elif name == "count":
             learner.updates = args[0]
-        elif name in ("sft_update", "grpo_update"):
-            getattr(learner, name)(team.share(args[0]), *args[1:], **kwargs)
+        elif name == "sft_update":
+            learner.sft_update(team.share(args[0], _length), *args[1:], **kwargs)
+        elif name == "grpo_update":
+            learner.grpo_update(team.share(args[0]), *args[1:], **kwargs)
         else:
             getattr(learner, name)(*args, **kwargs)

@@ -41,12 +41,29 @@ class Planner:
         name, *args = self._steps[0]
         return self._game.words.action(self._domain.operators[name], args)
 
+    def next_reached(self, facts: set[Fact]) -> Literal | None:
+        """The part of the goal that the plan makes true first; None where there is no plan.
+
+        Args:
+            facts: The state that `next_action` was asked from last.
+        """
+        for step in self._steps:
+            after = self._after(facts, step)
+            for literal in self._goal:
+                if (literal.fact in after) is literal.positive is not (literal.fact in facts):
+                    return literal
+            facts = after
+        return None
+
     def _expect(self, facts: set[Fact]) -> None:
         self._now = self._next = facts
         if self._steps:
-            name, *args = self._steps[0]
-            step = self._domain.operators[name].ground(args)
-            self._next = (facts - set(step.deletes)) | set(step.adds)
+            self._next = self._after(facts, self._steps[0])
+
+    def _after(self, facts: set[Fact], step: Step) -> set[Fact]:
+        name, *args = step
+        ground = self._domain.operators[name].ground(args)
+        return (facts - set(ground.deletes)) | set(ground.adds)
 
 
 class Observer:
@@ -79,3 +96,7 @@ class Observer:
     def next_action(self) -> str | None:
         """The next action, in words; None where there is none to be known."""
         return self._planner.next_action(self.facts) if self._planner else None
+
+    def next_reached(self) -> Literal | None:
+        """The part of the goal that comes true first on the way of the last action."""
+        return self._planner.next_reached(self.facts) if self._planner else None

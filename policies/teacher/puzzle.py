@@ -6,7 +6,6 @@ start is cut off the context, one look takes its place.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from ...envs.pddl.games import GAMES, domain
@@ -15,8 +14,8 @@ from ...envs.pddl.planner import Observer
 from ...envs.pddl.words import Reader
 
 _LOOK = "look"
-_CLAUSE = re.compile(r"[;:.]\s*")
-_MOST = 2  # clauses of a thought that are of the same kind
+_MOST_LEFT = 4  # clauses of a thought that are still to be made true
+_MOST_TRUE = 2  # and that are
 _AIM = "make all of this true at the same time: "
 
 
@@ -64,25 +63,31 @@ class Puzzle:
         return self._chosen
 
     def remark(self, action: str = "") -> str:
-        """See `Mind.remark`: parts of the goal that do not hold, and what is true of the things."""
+        """See `Mind.remark`: what of the goal does not hold, what of it comes next, what is true.
+
+        What does not hold is told in the goal's order: so it is what the thought before told, less
+        what has come true since.
+        """
         observer, action = self._observer, action or self.act()
         if observer is None:
             return "The whole state is not in sight. Look."
         words = GAMES[self._game].words
-        names = set(action.split())
         left = [
             words.literal(literal)
             for literal in _reader(self._game).literals(self._goal.removeprefix(_AIM))
             if (literal.fact in observer.facts) != literal.positive
         ]
-        left.sort(key=lambda clause: names.isdisjoint(clause.split()))
+        first = observer.next_reached()
+        names = set(action.split())
         true = [
             clause
             for clause in map(words.literal, map(Literal, sorted(observer.facts)))
             if not names.isdisjoint(clause.split()[:1])
         ]
-        parts = [f"Not yet: {'; '.join(left[:_MOST])}."] if left else []
-        return " ".join([*parts, f"Now {'; '.join(true[:_MOST])}."] if true else parts)
+        parts = [f"Not yet: {'; '.join(left[:_MOST_LEFT])}."] if left else []
+        if first is not None and len(left) > 1:
+            parts.append(f"First {words.literal(first)}.")
+        return " ".join([*parts, f"Now {'; '.join(true[:_MOST_TRUE])}."] if true else parts)
 
     def found(self) -> dict[str, str]:
         """See `Mind.found`."""

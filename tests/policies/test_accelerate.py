@@ -92,6 +92,16 @@ def test_a_process_that_nobody_launched_is_the_whole_team(monkeypatch):
     assert team.share("abc") == list("abc") == team.gather("abc")
 
 
+def test_what_costs_most_is_shared_first_and_goes_to_whom_has_least():
+    lengths = [100, 900, 300, 500, 200]
+    parts = [
+        Team(SimpleNamespace(num_processes=2, process_index=rank)).share(lengths, float)
+        for rank in (0, 1)
+    ]
+    assert parts == [[900, 100], [500, 300, 200]]
+    assert Team().share(lengths, float) == sorted(lengths, reverse=True)
+
+
 @pytest.fixture(scope="module")
 def trainings(tmp_path_factory):
     """A recipe, trained by one process; and by two, with parts of the weights, once killed."""

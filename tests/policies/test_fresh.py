@@ -77,8 +77,8 @@ def test_a_thing_is_its_kind_and_its_number_and_so_is_each_of_a_list(tokenizer: 
     split = tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str
     shown = [piece for piece, _ in split("see a mug 2, a pen 12, and an egg 1. In 1828, a year")]
     assert shown == [
-        "see", "Ġa", "Ġmug", "Ġ2", ",Ġa", "Ġpen", "Ġ1", "2", ",ĠandĠan", "Ġegg", "Ġ1", ".",
-        "Ġ", "In", "Ġ", "1", "8", "2", "8", ",", "Ġa", "Ġyear",
+        "see", "Ġa", "Ġmug", "Ġ2", ",Ġa", "Ġpen", "Ġ1", "2", ",ĠandĠan", "Ġegg", "Ġ1",
+        ".Ġ", "In", "Ġ", "1", "8", "2", "8", ",", "Ġa", "Ġyear",
     ]  # fmt: skip
 
 

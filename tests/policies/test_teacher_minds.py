@@ -6,6 +6,7 @@ from agemem_eval.policies.teacher.grid import Grid
 from agemem_eval.policies.teacher.house import House
 from agemem_eval.policies.teacher.house import told as told_of_house
 from agemem_eval.policies.teacher.lab import Lab
+from agemem_eval.policies.teacher.puzzle import Puzzle
 
 
 def test_a_house_is_read_from_its_texts() -> None:
@@ -134,3 +135,20 @@ def test_what_is_told_of_places_is_what_was_read_last() -> None:
         "I read: On the desk 1, you see a pen 1, and a mug 1.",
     ]
     assert told_of_house(texts) == {"desk 1": "a pen 1, and a mug 1"}
+
+
+def test_of_a_puzzle_is_said_what_is_left_in_the_order_of_the_goal_and_what_comes_first() -> None:
+    puzzle = Puzzle("make all of this true at the same time: b1 is on b3; b2 is on b1.")
+    puzzle.read("", "This is blocksworld: blocks stand on a table and on each other, and you move "
+                "them. There are the blocks b1, b2, and b3. Your hand is empty. b1 and b2 are on "
+                "the table. b3 is on b1. b2 and b3 are clear.")  # fmt: skip
+    assert puzzle.act() == "unstack b3 from b1"
+    assert puzzle.remark() == (
+        "Not yet: b1 is on b3; b2 is on b1. First b1 is on b3. Now b3 is clear; b3 is on b1."
+    )
+    puzzle.read("unstack b3 from b1", "Now: your hand holds b3; b1 is clear. No longer: your hand "
+                "is empty; b3 is on b1; b3 is clear.")  # fmt: skip
+    assert puzzle.act() == "put down b3"
+    assert puzzle.remark() == "Not yet: b1 is on b3; b2 is on b1. First b1 is on b3."
+    puzzle.read("", "Now: b1 is on b3; b1 is clear.")
+    assert puzzle.remark() == "Not yet: b2 is on b1."
