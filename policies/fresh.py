@@ -39,10 +39,11 @@ PIECES = (
 # A piece never spans a split. A blank before a small letter belongs to the word, and so does one
 # before a number of one or two digits (`mug 12`, `, 3 steps`); one before a capital does not: so
 # a name is the same tokens after a blank, a quote or a new line. What stands between the things of
-# a list is a piece, and so is the end of a sentence with what parts it from the next: which sentence
-# is the next to be copied, is told by two tokens then, the last of a word and this one. Words with a capital are pairs of letters, each of which a model has met often:
-# it copies names that are new to it as surely as known ones. Ids of memories are pairs of
-# hexadecimal digits, all other numbers single digits.
+# a list is a piece, and so is what stands between two sentences: which of a text's sentences is the
+# one to go on with can be told from two tokens then, the last of a word and this one. Words with a
+# capital are pairs of letters, each of which a model has met often: it copies names that are new to
+# it as surely as known ones. Ids of memories are pairs of hexadecimal digits, all other numbers
+# single digits.
 _ID_PAIR = r"[0-9a-f]{2}(?=(?:[0-9a-f]{2}){0,3}-[0-9a-f]{4})"
 _LAST_PAIR = (
     "(?:" + "|".join(rf"(?<=-[0-9a-f]{{{n}}})" for n in (0, 2, 4, 6, 8, 10)) + ")"
@@ -53,9 +54,10 @@ _PAIRS_FROM = 1024  # tokens of a vocabulary from which on the pairs are worth t
 _PAIRS_COUNT = 1000  # how often each is shown to the tokenizer's training: it is sure to be learned
 _NEXT = r", (?:and )?an?(?= \p{Ll}+ \p{N})"
 _COUNTED = r"(?<=[\p{Ll},]) \p{N}(?=\p{N}?(?!\p{N}))"
+_BETWEEN = r"[^\s\p{L}\p{N}]+(?:\n+| (?=\p{Lu}))?"
 _SPLIT = (
     rf"{_ID_PAIR}|{_LAST_PAIR}|{_NAME_PAIRS}|{_NEXT}|{_COUNTED}"
-    r"|\p{N}| ?\p{Ll}+|\p{Lu}\p{Ll}?|\p{L}+| (?=\p{Lu})|\s|[^\s\p{L}\p{N}]+(?:\n+| (?=\p{Lu}))?"
+    rf"|\p{{N}}| ?\p{{Ll}}+|\p{{Lu}}\p{{Ll}}?|\p{{L}}+| (?=\p{{Lu}})|\s|{_BETWEEN}"
 )
 
 _COMPACT = (
