@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain, groupby
@@ -49,11 +49,22 @@ class Lesson:
             prompts between them not trained on: the same loss, and each token computed once.
         kinds: What each trained token is, in the canonical order of trained tokens.
         tokens: Of all steps.
+        slips: Of each step, where replies stand that are no demonstrations, mistakes made on
+            purpose: first token and the one after the last, counted from the prompt's first.
+            Empty: there are none.
     """
 
     steps: tuple[Step, ...]
     kinds: tuple[str, ...]
     tokens: int
+    slips: tuple[tuple[tuple[int, int], ...], ...] = ()
+
+    def shown(self, share: float, draws: random.Random) -> list[Step]:
+        """Its steps, of which some of what is shown is learned too; see `with_prompt`."""
+        if not share:
+            return list(self.steps)
+        slips = self.slips or ((),) * len(self.steps)
+        return [with_prompt(s, share, draws, own) for s, own in zip(self.steps, slips, strict=True)]
 
 
 def sft(
@@ -84,10 +95,9 @@ def sft(
     batches = list(batches_of(learned, recipe.sft, recipe.seed))
     every = max(1, len(batches) // LOOKS)
     for update in range(start, len(batches)):
-        steps = [step for number in batches[update] for step in learned[number].steps]
-        if share := max(0.0, recipe.sft.prompts * (1 - 2 * update / len(batches))):
-            draws = random.Random(f"prompts {recipe.seed} {update}")
-            steps = [with_prompt(step, share, draws) for step in steps]
+        share = max(0.0, recipe.sft.prompts * (1 - 2 * update / len(batches)))
+        draws = random.Random(f"prompts {recipe.seed} {update}")
+        steps = [step for number in batches[update] for step in learned[number].shown(share, draws)]
         numbers = learner.sft_update(
             steps,
             learning_rate(recipe.sft, update, len(batches)),
@@ -112,17 +122,25 @@ def learning_rate(recipe: SftRecipe, update: int, updates: int) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def with_prompt(step: Step, share: float, draws: random.Random) -> Step:
+def with_prompt(
+    step: Step, share: float, draws: random.Random, slips: Sequence[tuple[int, int]] = ()
+) -> Step:
     """A step of which, beside what is replied, some of what is shown is learned.
 
     Args:
         step: Its prompt's first token stays a prompt, since nothing foretells it.
         share: Chance of each token that is shown.
         draws: Say which.
+        slips: What is shown and never learned; see `Lesson`.
     """
     ids = step.prompt_ids + step.completion_ids
-    shown = (False,) * (len(step.prompt_ids) - 1) + step.mask
-    mask = tuple(replied or draws.random() < share for replied in shown)
+    never = {at for start, end in slips for at in range(start, end)}
+    shown = (False,) * len(step.prompt_ids) + step.mask
+    mask = tuple(
+        replied or (draws.random() < share and at not in never)
+        for at, replied in enumerate(shown)
+        if at
+    )
     return replace(step, prompt_ids=ids[:1], completion_ids=ids[1:], mask=mask)
 
 
@@ -184,7 +202,7 @@ def lessons_of(demonstrations: Sequence[Demonstration], loaded: Loaded, where: s
         parts = [_part(one, prompts, loaded) for one in turns]
         fitting = [p for p in parts if loaded.positions is None or p.length <= loaded.positions]
         if fitting:
-            lessons.append(_lesson(fitting))
+            lessons.append(_lesson(fitting, prompts))
     if not lessons:
         raise UsageError(
             f"no demonstration fits the {loaded.positions} positions of {where}: lower "
@@ -197,6 +215,8 @@ def lessons_of(demonstrations: Sequence[Demonstration], loaded: Loaded, where: s
 class _Part:
     """One demonstration as tokens."""
 
+    messages: tuple[ChatMessage, ...]
+    text: str
     prompt: tuple[int, ...]
     reply: tuple[int, ...]
     kinds: tuple[str, ...]
@@ -218,14 +238,14 @@ class _Prompts:
         self._chat, self._tokenizer, self._checks = chat, tokenizer, 0
         special = sorted(map(re.escape, tokenizer.all_special_tokens), key=len, reverse=True)
         self._cut = re.compile(f"({'|'.join(special)})") if special else None
-        self._read = lru_cache(maxsize=4096)(self._ids)
+        self.read = lru_cache(maxsize=4096)(self._ids)  # a text's tokens, by itself
 
     def encode(self, messages: tuple[ChatMessage, ...]) -> tuple[int, ...]:
         request = Request(messages, Sampling())
         if self._cut is None:
             return self._chat.encode(request)
         parts = self._cut.split(self._chat.text(request))
-        ids = tuple(chain.from_iterable(self._read(part) for part in parts if part))
+        ids = tuple(chain.from_iterable(self.read(part) for part in parts if part))
         if self._checks < _CHECKS:
             self._checks += 1
             if ids != (whole := self._chat.encode(request)):
@@ -242,7 +262,7 @@ def _part(one: Demonstration, prompts: _Prompts, loaded: Loaded) -> _Part:
     ids, kinds = _reply(one.text, loaded.tokenizer)
     own = loaded.tokenizer.eos_token_id
     end = own if own in loaded.stop else loaded.stop[0]
-    return _Part(prompt, (*ids, end), (*kinds, "format"), one.stage)
+    return _Part(one.messages, one.text, prompt, (*ids, end), (*kinds, "format"), one.stage)
 
 
 def _reply(text: str, tokenizer: Any) -> tuple[list[int], list[str]]:
@@ -264,9 +284,11 @@ def _reply(text: str, tokenizer: Any) -> tuple[list[int], list[str]]:
     return read["input_ids"], kinds
 
 
-def _lesson(parts: Sequence[_Part]) -> Lesson:
+def _lesson(parts: Sequence[_Part], prompts: _Prompts) -> Lesson:
     """The parts of an episode, those joined that go on where the one before ended."""
     steps: list[Step] = []
+    slips: list[list[tuple[int, int]]] = []
+    replies, read = {part.text for part in parts}, 0
     for part in parts:
         last = steps[-1] if steps else None
         so_far = (*last.prompt_ids, *last.completion_ids) if last is not None else ()
@@ -276,7 +298,22 @@ def _lesson(parts: Sequence[_Part]) -> Lesson:
             mask = (*last.mask, *(False,) * len(between), *(True,) * len(part.reply))
             steps[-1] = Step(last.prompt_ids, ids, None, mask, last.stage)
         else:
-            mask = (True,) * len(part.reply)
+            mask, read = (True,) * len(part.reply), 0
             steps.append(Step(part.prompt, part.reply, None, mask, part.stage))
+            slips.append([])
+        slips[-1] += _slips(part, read, replies, prompts)
+        read = len(part.messages)
     kinds = tuple(kind for part in parts for kind in part.kinds)
-    return Lesson(tuple(steps), kinds, sum(step.length for step in steps))
+    told = tuple(map(tuple, slips)) if any(slips) else ()
+    return Lesson(tuple(steps), kinds, sum(step.length for step in steps), told)
+
+
+def _slips(
+    part: _Part, read: int, replies: Collection[str], prompts: _Prompts
+) -> Iterator[tuple[int, int]]:
+    """Where in a prompt, from message `read` on, replies stand that are none of the episode's."""
+    for at, message in enumerate(part.messages[read:], read):
+        if message.role == "assistant" and message.content not in replies:
+            before = prompts.encode(part.messages[:at])  # up to where the reply begins
+            if part.prompt[: len(before)] == before:
+                yield len(before), len(before) + len(prompts.read(message.content)) + 1

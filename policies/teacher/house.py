@@ -123,9 +123,9 @@ class House:
         The name comes first, so that whether it stands in the observation is decided by looking
         for it there.
         """
-        _, text = self._last
+        action, text = self._last
         if text.strip() == NOTHING:
-            return ["That did nothing."]
+            return [f"Not done: {action}." if action[:1].isalpha() else "That did nothing."]
         if not (listed := _LISTED.findall(text)):
             return []
         return [_there(kind, _NAMES.findall(listed[-1][2])) for kind in self._due()]

@@ -168,8 +168,8 @@ class Questions(Lesson):
         for name in names:
             if name in self._step.queries or name not in shown or not self._wants("retrieve"):
                 continue
-            before = f"{proof[-1]} " if proof and name not in seen.goal else ""
-            if act := self._retrieve(name, f"{before}Look for {name}."):
+            said = f"{facts[len(proof) - 1][0]}: {proof[-1]} " if proof else ""
+            if act := self._retrieve(name, f"{said}Look for {name}."):
                 return *act, ""
         said = " ".join(entries).casefold()
         supported = len(proof) == len(facts) > 0

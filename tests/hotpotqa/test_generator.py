@@ -225,7 +225,10 @@ def test_other_paragraphs_look_alike() -> None:
 def test_no_two_questions_share_an_invented_word() -> None:
     seen: dict[str, str] = {}
     first_names: dict[str, set[str]] = {"generated": set(), "generated-train": set()}
-    numbers = {"generated": range(500), "generated-train": (*range(200), *range(4900, 5000))}
+    numbers = {
+        "generated": range(500),
+        "generated-train": (*range(200), *range(4900, 5000), *range(8900, 9000)),
+    }
     for split, indices in numbers.items():
         for index in indices:
             game = generate(split, index)

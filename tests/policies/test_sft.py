@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -158,6 +159,29 @@ def test_what_is_shown_is_learned_too_by_its_share() -> None:
     assert with_prompt(step, 0.0, Random(0)).mask == (False, False, True, False, True)
     long = Step(tuple(range(4001)), (1,), None, (True,), 1)
     assert 1100 < sum(with_prompt(long, 0.3, Random(0)).mask) < 1300
+
+
+def test_a_slip_is_shown_and_never_learned(learner: Learner) -> None:
+    tokenizer, stop = learner.loaded.tokenizer, learner.loaded.stop[0]
+    wrong = "<think>No.</think><answer>ok wrong</answer>"
+    seen = (*SHOWN[0].messages, ChatMessage("assistant", CALL), ChatMessage("user", "Go on."))
+    slipped = (*seen, ChatMessage("assistant", wrong), ChatMessage("user", "So?"))
+    shown = [SHOWN[0], replace(SHOWN[0], messages=slipped, text=OK)]
+    (lesson,) = lessons_of(shown, learner.loaded, "fresh")
+    (step,), ((span,),) = lesson.steps, lesson.slips
+    ids = (*step.prompt_ids, *step.completion_ids)
+    said = (*tokenizer.encode(wrong, add_special_tokens=False), stop)
+    assert ids[slice(*span)] == said
+    (all_,) = lesson.shown(1.0, Random(0))
+    left = [at for at, kept in enumerate(all_.mask, 1) if not kept]
+    assert left == list(range(*span))
+    (some,) = lesson.shown(0.0, Random(0))
+    assert some == step
+    apart = [replace(one, messages=one.messages[1:]) for one in shown[1:]]
+    (again,) = lessons_of(apart, learner.loaded, "fresh")
+    spans = [ids[slice(*one)] for one in again.slips[0] for ids in [again.steps[0].prompt_ids]]
+    call = (*tokenizer.encode(CALL, add_special_tokens=False), stop)
+    assert spans == [call, said]  # neither is a reply of this episode
 
 
 def test_prompts_are_learned_less_and_less_until_half_of_the_updates(folder: Path) -> None:

@@ -34,6 +34,20 @@ def test_a_house_is_read_from_its_texts() -> None:
     assert again.act() == house.act() == "go to garbagecan 1"
 
 
+def test_what_did_nothing_is_named_before_what_is_done_instead() -> None:
+    house = House("put a mug in garbagecan.")
+    house.read("", "You are in the middle of a room. Looking quickly around you, you see a "
+               "drawer 2, and a drawer 1.")  # fmt: skip
+    house.read("go to drawer 2", "You arrive at drawer 2. The drawer 2 is closed.")
+    house.read("open drawer 2", "You open the drawer 2. The drawer 2 is open. In it, you see "
+               "nothing.")  # fmt: skip
+    house.read("go to drawer 1", "Nothing happens.")  # it is in reach already
+    assert house.act() == "open drawer 1"
+    assert house.remark() == "Not done: go to drawer 1. Open drawer 1."
+    house.read("?", "Nothing happens.")
+    assert house.remark().startswith("That did nothing. ")
+
+
 def test_what_a_task_was_shown_is_remembered_where_nothing_else_tells_it() -> None:
     goal = (
         "Your task is to find the animal with the longest life span, then the shortest life span. "
