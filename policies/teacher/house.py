@@ -170,8 +170,8 @@ class House:
         A search that begins names the kinds of places in their order; then each place stands after
         the one before as in the room's view, and each kind after the one before as in that order.
         """
-        if deed == "open":
-            return f"Open {place}."
+        if deed in ("open", "examine"):
+            return f"{deed.capitalize()} {place}."
         ranked = self._explorer.ranked(self._sought())
         kinds = list(dict.fromkeys(map(_kind, ranked)))
         if self._sought() != self._before:

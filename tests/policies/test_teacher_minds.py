@@ -42,8 +42,8 @@ def test_what_did_nothing_is_named_before_what_is_done_instead() -> None:
     house.read("open drawer 2", "You open the drawer 2. The drawer 2 is open. In it, you see "
                "nothing.")  # fmt: skip
     house.read("go to drawer 1", "Nothing happens.")  # it is in reach already
-    assert house.act() == "open drawer 1"
-    assert house.remark() == "Not done: go to drawer 1. Open drawer 1."
+    assert house.act() == "examine drawer 1"
+    assert house.remark() == "Not done: go to drawer 1. Examine drawer 1."
     house.read("?", "Nothing happens.")
     assert house.remark().startswith("That did nothing. ")
 
