@@ -304,8 +304,8 @@ def _lesson(parts: Sequence[_Part], prompts: _Prompts) -> Lesson:
         slips[-1] += _slips(part, read, replies, prompts)
         read = len(part.messages)
     kinds = tuple(kind for part in parts for kind in part.kinds)
-    told = tuple(map(tuple, slips)) if any(slips) else ()
-    return Lesson(tuple(steps), kinds, sum(step.length for step in steps), told)
+    length = sum(step.length for step in steps)
+    return Lesson(tuple(steps), kinds, length, tuple(map(tuple, slips)))
 
 
 def _slips(
