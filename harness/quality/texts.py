@@ -170,9 +170,6 @@ def statement(text: str, known: frozenset[str] = frozenset()) -> Statement:
     for token in tokens:
         if token.plain in CONTRASTS:
             contrasts.setdefault(CONTRASTS[token.plain], set()).add(token.plain)
-    # Lists first: a tuple that grows from a generator breaks where a garbage hook looks at it.
-    carrying = [(t.plain, t.stem) for t in tokens if _carries(t)]
-    clauses = list(_clauses(dated))
     return Statement(
         text=shown,
         norm=f" {' '.join(t.plain for t in tokens)} " if tokens else "",
@@ -182,8 +179,8 @@ def statement(text: str, known: frozenset[str] = frozenset()) -> Statement:
         numbered=_numbered(tokens),
         names=names,
         unsure=unsure,
-        carrying=tuple(carrying),
-        clauses=tuple(clauses),
+        carrying=tuple((t.plain, t.stem) for t in tokens if _carries(t)),
+        clauses=tuple(_clauses(dated)),
         contrasts={group: frozenset(words) for group, words in contrasts.items()},
     )
 
