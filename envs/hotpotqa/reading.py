@@ -87,23 +87,6 @@ def find(question: str, notes: Notes) -> Finding:
     return _Search(question, notes).best()
 
 
-def spoken_of(question: str, titles: Iterable[str], sentence: str) -> list[str]:
-    """The question's words that a sentence tells of, those known to be told in other words first.
-
-    Args:
-        question: What is asked.
-        titles: Names in it, which tell nothing of what is asked about them.
-        sentence: What may answer it.
-    """
-    stems = content_stems(sentence)
-    told = [
-        word
-        for word in words(_without(question, titles))
-        if stem(word) in content_stems(word) and ({stem(word)} | _senses_of(word)) & stems
-    ]
-    return sorted(dict.fromkeys(told), key=lambda word: not _senses_of(word))
-
-
 # --- comparisons ------------------------------------------------------------------------------
 
 
@@ -281,10 +264,6 @@ def _without(question: str, titles: Iterable[str]) -> str:
 def _senses(text: str) -> dict[str, set[str]]:
     """The content words of a text, each with the words that tell the same."""
     return {word: {word} | _SENSES.get(word, set()) for word in content_stems(text)}
-
-
-def _senses_of(word: str) -> set[str]:
-    return _SENSES.get(stem(word), set())
 
 
 def _fit(sentence: str, senses: Mapping[str, set[str]]) -> int:

@@ -8,7 +8,7 @@ of the mission that are still to be done).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from ...envs.babyai.explorer import Explorer
 from ...envs.babyai.reading import Clause, Description, read_mission
@@ -17,7 +17,6 @@ from ...envs.babyai.worldmap import Item, Pose
 PLACE, DOORS, THINGS, LEFT = "place", "doors", "things", "left"
 _SAID = re.compile(r"(?:red|green|blue|purple|yellow|grey) (?:ball|box|key|door) \d+[^;.]*")
 _DID = re.compile(r"^You (?!see|carry)[^.]*\. (?=You see)")
-_CARRIED = re.compile(r"You carry an? ([a-z]+ [a-z]+)\.")
 _HEADINGS = ("ahead", "right", "back", "left")
 _WHERE = r"(-?\d+) ahead and (-?\d+) right"
 _STANDS = re.compile(rf"{_WHERE} of the start, facing (\w+)")
@@ -98,28 +97,16 @@ class Grid:
         """See `Mind.remark`: what the mission means of what is in view, and what is not."""
         said: list[str] = _SAID.findall(self._text.partition(" Walls:")[0])
         parts = []
-        for what in self._looked_for(said):
-            fitting = [text for text in said if what.fits(" ".join(text.split()[:2]))]
-            seen = "; ".join(fitting[:_MOST]) or "not in view"
-            parts.append(f"The {_named(what)}: {'carried' if self._carries(what) else seen}.")
+        for clause in self._clauses()[:2]:
+            for what in (clause.what, clause.beside):
+                if what is None:
+                    continue
+                fitting = [text for text in said if what.fits(" ".join(text.split()[:2]))]
+                absent = f"The {_named(what)} is not in view."
+                parts += [f"The {text}." for text in fitting[:_MOST]] or [absent]
         if (action or self.act()).startswith("turn"):
             parts.append(f"Turn {self._turns + 1}.")
         return " ".join(dict.fromkeys(parts)) or "Go on."
-
-    def _looked_for(self, said: Sequence[str]) -> Iterator[Description]:
-        """What the mission names, and the key of what is locked."""
-        for clause in self._clauses()[:2]:
-            for what in (clause.what, clause.beside):
-                if what is not None:
-                    yield what
-            for text in said:
-                color, kind, *_ = text.split()
-                if "(locked)" in text and clause.what.fits(f"{color} {kind}"):
-                    yield Description(color, "key", "")
-
-    def _carries(self, what: Description) -> bool:
-        carried = _CARRIED.search(self._text)
-        return carried is not None and what.fits(carried[1])
 
     def _clauses(self) -> list[Clause]:
         """What is due now."""

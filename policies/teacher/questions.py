@@ -12,7 +12,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...envs.hotpotqa.reading import spoken_of
 from ...harness.models import prompt_tokens, refuse_writing
 from ...harness.prompts import MEMORY_HEADING, goal_message, last_turn_message
 from ...harness.tools import ToolCall
@@ -37,7 +36,6 @@ _FINISH = re.compile(r"finish\[(.*?)\](?: facts\[(.*)\])?$", re.S)
 _FACT = re.compile(r"(.*) # (\d+)")
 _NUMBER = re.compile(r"\b\d[\d,]*\b")
 _WITHDRAWN = re.compile(r"\b(?:I|me|my|not|never|forget|please)\b", re.I)  # no fact speaks so
-_QUESTION = "answer the question: "  # before it, in a goal
 _ASKS = "I have a question for you now"
 _NO_TALK = (goal_message(""), MEMORY_HEADING, "Summary of ", "Format problem: ", _ASKS)
 
@@ -170,17 +168,13 @@ class Questions(Lesson):
         for name in names:
             if name in self._step.queries or name not in shown or not self._wants("retrieve"):
                 continue
-            said = _scan(seen, facts, proof)
-            if act := self._retrieve(name, f"{said} Look for {name}.".lstrip()):
+            said = f"{facts[len(proof) - 1][0]}: {proof[-1]} " if proof else ""
+            if act := self._retrieve(name, f"{said}Look for {name}."):
                 return *act, ""
         said = " ".join(entries).casefold()
         supported = len(proof) == len(facts) > 0
         if supported and (answer in ("yes", "no") or answer.casefold() in said):
-            return (
-                f"{_scan(seen, facts, proof)} {_argue(answer, facts, proof)}".rstrip(),
-                (),
-                answer,
-            )
+            return _argue(answer, facts, proof), (), answer
         return f"Nothing is known of {names[-1]}.", (), UNKNOWN
 
     def _recall(self, seen: _Seen) -> Act | None:
@@ -281,34 +275,8 @@ def _proof(facts: Sequence[tuple[str, int]], entries: Sequence[str]) -> list[str
     return proof
 
 
-def _scan(seen: _Seen, facts: Sequence[tuple[str, int]], proof: Sequence[str]) -> str:
-    """How the newest fact is found: what is asked for, then sentence by sentence until it is told.
-
-    Each sentence is judged once it stands written: whether it tells what a word of the question
-    asks for is seen in it more easily than which of several to begin with.
-    """
-    if not proof:
-        return ""
-    name, at = facts[len(proof) - 1]
-    used = [_asked(seen.goal, facts[:n], proof[:n]) for n in range(1, len(proof))]
-    word = _asked(seen.goal, facts[: len(proof)], proof, used)
-    entry = next(e for e in seen.entries.values() if e.startswith(f"{name}: "))
-    sentences = END.split(entry.removeprefix(f"{name}: "))[: at + 1]
-    judged = " No. ".join(sentences)
-    return f"{name}, {word}: {judged} Yes." if word else f"{name}: {judged} Yes."
-
-
-def _asked(
-    goal: str, facts: Sequence[tuple[str, int]], proof: Sequence[str], used: Sequence[str] = ()
-) -> str:
-    """The word of the question that the last fact tells of, another than the ones before."""
-    names = [name for name, _ in facts]
-    told = spoken_of(goal.removeprefix(_QUESTION), names, proof[-1])
-    return next((word for word in told if word not in used), told[0] if told else "")
-
-
 def _argue(answer: str, facts: Sequence[tuple[str, int]], proof: Sequence[str]) -> str:
-    """The thought that ends in an answer of two things: the sentences, or the numbers compared."""
+    """The thought that ends in an answer: the sentences, or the numbers that are compared."""
     names = [name for name, _ in facts]
     if answer in ("yes", "no"):
         said = list(proof)
@@ -316,5 +284,5 @@ def _argue(answer: str, facts: Sequence[tuple[str, int]], proof: Sequence[str]) 
         numbers = [_NUMBER.findall(sentence)[:1] for sentence in proof]
         said = [f"{found[0]}." if found else s for found, s in zip(numbers, proof, strict=True)]
     else:
-        return ""
+        names, said = names[-1:], list(proof[-1:])
     return " ".join(f"{name}: {sentence}" for name, sentence in zip(names, said, strict=True))

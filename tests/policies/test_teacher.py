@@ -97,25 +97,6 @@ def test_what_it_writes_stands_in_the_prompt(heard: list[Heard]) -> None:
                 assert str(parsed.answer) in shown
 
 
-def test_a_fact_is_found_sentence_by_sentence_with_the_word_that_asks_for_it() -> None:
-    heard = lessons(Teacher("reader"), 40)
-    whole = 0
-    for h in heard:
-        last = parse_text(h.turns[-1][1].text)
-        if not h.episode.success or last.answer in ("yes", "no"):
-            continue
-        notes_ = [m.content for m in h.turns[-1][0] if "[Retrieve_memory" in m.content]
-        question = h.turns[-1][0][-1 - 2 * len(notes_)].content
-        judged = re.fullmatch(r"(.+?)(?:, (\w+))?: ((?:.+? No\. )*)(.+?) Yes\.(?: .*)?", last.think)
-        assert judged is not None, last.think
-        name, word, passed, found = judged.groups()
-        told = passed.replace(" No.", "") + found
-        assert f" {name}: {told}" in notes_[-1]  # from the note's first sentence on
-        assert word is None or word in question.casefold()
-        whole += str(last.answer) in found
-    assert whole >= 10
-
-
 def test_an_answer_that_was_not_retrieved_is_unknown() -> None:
     heard = lessons(Teacher("reader", noise=1.0), 4)
     assert all(not h.episode.tool_calls for h in heard)
