@@ -1,7 +1,7 @@
 """`scripted`: the environment's own expert acts, and a fixed rule uses the memory tools.
 
 It needs no weights and no network, so it proves that the whole path works: upper bound, smoke
-test, and default model. Every table labels it as what it is, e.g. `scripted (oracle)`.
+test. Every table labels it as what it is, e.g. `scripted (oracle)`.
 """
 
 from __future__ import annotations

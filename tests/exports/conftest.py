@@ -15,8 +15,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two cells: a memory whose tools are called, and none."""
     runs = tmp_path_factory.mktemp("played") / "runs"
     arguments = (
-        "run --env alfworld --memory none,agemem --memory-model heuristic --episodes 2 "
-        f"--workers 0 --name played --runs-dir {runs}"
+        "run --env alfworld --memory none,agemem --model scripted --memory-model heuristic "
+        f"--episodes 2 --workers 0 --name played --runs-dir {runs}"
     )
     subprocess.run(
         [sys.executable, "-m", "agemem_eval", *arguments.split()], check=True, timeout=120,
