@@ -116,7 +116,7 @@ class _Loop:
         view = EpisodeView(env, key, task, self.tools, self.native, budget, trace)
         self.model = model.bind(view)
         meter.bind(model, self.model)
-        self.context = Context(budget, self.model.count_tokens, trace)
+        self.context = Context(budget, self.model.count_tokens, trace, config.context_kept)
         self.sampling = Sampling(
             config.max_tokens, config.temperature, config.top_p, key.sampling_seed
         )

@@ -94,6 +94,13 @@ MaxCalls = Annotated[
     int | None, typer.Option("--max-calls-per-turn", help="Tool calls a turn [8].")
 ]
 ContextTokens = Annotated[int | None, typer.Option(help="Tokens the prompt may have [8192].")]
+ContextKept = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of them that is left once they are too few: below 1 more is dropped at once, "
+        "and seldom, so that prompts go on from what was computed of earlier ones [1]."
+    ),
+]
 MaxTokens = Annotated[int | None, typer.Option(help="Tokens a completion may have [1024].")]
 Temperature = Annotated[float | None, typer.Option(help="Sampling temperature [0].")]
 TopP = Annotated[float | None, typer.Option("--top-p", help="Nucleus sampling; default: off.")]
@@ -217,6 +224,7 @@ def run(
     max_turns_per_step: MaxTurns = None,
     max_calls_per_turn: MaxCalls = None,
     context_tokens: ContextTokens = None,
+    context_kept: ContextKept = None,
     max_tokens: MaxTokens = None,
     temperature: Temperature = None,
     top_p: TopP = None,

@@ -13,8 +13,10 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -45,9 +47,18 @@ class AgentConfig(_Strict):
     max_turns_per_step: int = Field(6, ge=1, le=100)
     max_calls_per_turn: int = Field(8, ge=1, le=100)
     context_tokens: int = Field(8192, ge=256)
+    context_kept: float = Field(1.0, ge=0.25, le=1)  # of them once they are too few; see `Context`
     max_tokens: int = Field(1024, ge=1)
     temperature: float | None = Field(0.0, ge=0)
     top_p: float | None = Field(None, gt=0, le=1)
+
+    @model_serializer(mode="wrap")
+    def _said(self, said: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `context_kept` where it is 1: results are the same as before there was one."""
+        values: dict[str, Any] = said(self)
+        if self.context_kept == 1:
+            del values["context_kept"]
+        return values
 
 
 class RunConfig(_Strict):

@@ -46,12 +46,18 @@ class Context:
 
     Args:
         budget: Tokens the prompt may have; the completion's tokens are not part of it.
+        kept: Share of the budget that is left of a context that exceeds it. With 1 each turn after
+            that drops a little, and no prompt begins as the one before it does, so that nothing
+            can be reused of what a model computed; with 0.75 that holds of one turn in several.
         count: Counts the tokens of a text with the model's own tokenizer, or an estimate of it.
         trace: Receives a `message` or `remove` event for every change.
     """
 
-    def __init__(self, budget: int, count: Callable[[str], int], trace: Trace) -> None:
+    def __init__(
+        self, budget: int, count: Callable[[str], int], trace: Trace, kept: float = 1.0
+    ) -> None:
         self.budget = budget
+        self._kept = kept
         self._count = count
         self._trace = trace
         self._messages: list[Message] = []
@@ -157,14 +163,17 @@ class Context:
         return summary
 
     def fit(self) -> list[Message]:
-        """Drop the oldest unpinned messages until the prompt is within the budget.
+        """Drop the oldest unpinned messages of a prompt over the budget; see `kept`.
 
         Raises:
             ContextOverflow: if the pinned messages alone are too large.
         """
         dropped: list[Message] = []
-        while self.tokens > self.budget:
+        wanted = self.budget if self.tokens <= self.budget else int(self.budget * self._kept)
+        while self.tokens > wanted:
             oldest = next((m for m in self._messages if not m.pinned), None)
+            if oldest is None and self.tokens <= self.budget:
+                break
             if oldest is None:
                 raise ContextOverflow(
                     f"the pinned messages need {self.tokens} tokens, the context budget is "

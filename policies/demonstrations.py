@@ -101,7 +101,7 @@ async def _lines_of(recipe: Recipe, source: Demonstrations, path: Path) -> list[
         async for lines in _played(recipe, own, source, runs_dir, len(kept.lines)):
             kept.write(lines)
     elif not kept.lines:
-        kept.write(list(_of_run(source.runs, source.keep, await _held_out(recipe, runs_dir))))
+        kept.write(list(_of_run(source.runs, source, await _held_out(recipe, runs_dir))))
     return kept.lines
 
 
@@ -150,19 +150,19 @@ async def _played(
         _refuse_shared([task.id for task in tasks], held_out)
         for start in range(done, len(tasks), _AT_ONCE):
             some = tasks[start : start + _AT_ONCE]
-            yield await asyncio.gather(*(_episode(player, task, source.keep) for task in some))
+            yield await asyncio.gather(*(_episode(player, task, source) for task in some))
     finally:
         await player.close()
 
 
-async def _episode(player: Player, task: Task, keep: str) -> dict[str, Any]:
+async def _episode(player: Player, task: Task, source: Demonstrations) -> dict[str, Any]:
     heard = await player.listen(task, repeat=0)
     turns: list[_Turn] = [
         (messages, completion.text, stage)
         for (messages, completion), stage in zip(heard.turns, heard.stages, strict=True)
-        if not isinstance(completion, Slip)
+        if not isinstance(completion, Slip) and stage in source.stages
     ]
-    return _line(task.id, turns if _is_kept(heard.episode, keep) else [])
+    return _line(task.id, turns if _is_kept(heard.episode, source.keep) else [])
 
 
 def _is_kept(episode: Episode, keep: str) -> bool:
@@ -196,7 +196,9 @@ def _refuse_shared(tasks: Iterable[str], held_out: set[str]) -> None:
 # --- of a run ---------------------------------------------------------------------------------
 
 
-def _of_run(directory: Path, keep: str, held_out: set[str]) -> Iterator[dict[str, Any]]:
+def _of_run(
+    directory: Path, source: Demonstrations, held_out: set[str]
+) -> Iterator[dict[str, Any]]:
     """The episodes of a run directory, in the order in which they were recorded.
 
     Raises:
@@ -211,10 +213,11 @@ def _of_run(directory: Path, keep: str, held_out: set[str]) -> Iterator[dict[str
     forms = config.options_of("hotpotqa").get("form") == "three-stage"
     for episode in store.records():
         _refuse_shared([episode.key.task], held_out)
-        if episode.scored and _is_kept(episode, keep):
+        if episode.scored and _is_kept(episode, source.keep):
             staged = episode.key.env == "three-stage" or (episode.key.env == "hotpotqa" and forms)
             events = list(store.read_trace(episode.key.id))
-            yield _line(episode.key.id, _turns(events, staged=staged))
+            turns = _turns(events, staged=staged)
+            yield _line(episode.key.id, [turn for turn in turns if turn[2] in source.stages])
 
 
 def _turns(events: list[dict[str, Any]], *, staged: bool) -> list[_Turn]:
@@ -290,8 +293,9 @@ def _identity(own: Recipe, source: Demonstrations) -> dict[str, Any]:
         source: How they are played.
     """
     said = source.model_dump(mode="json", exclude={"episodes", "env", "options", "split", "agent"})
-    if not source.slips:
-        del said["slips"]  # a key that was left out makes no other demonstrations
+    for key in ("slips", "stages"):  # a key that was left out makes no other demonstrations
+        if getattr(source, key) == Demonstrations.model_fields[key].default:
+            del said[key]
     tasks = own.tasks.model_dump(mode="json", exclude=_NO_MATTER)
     agent = own.agent.model_dump(mode="json")
     said |= {"first": own.tasks.first}

@@ -154,7 +154,8 @@ class Collapse(Strict):
 class Sampler(Strict):
     """What draws the rollouts."""
 
-    engine: Literal["hf", "vllm"] = "hf"  # hf: in this process, the weights that are trained
+    # hf: in this process, the weights that are trained; numpy: a copy of them
+    engine: Literal["hf", "numpy", "vllm"] = "hf"
     concurrency: int = Field(64, ge=1)  # episodes at once
     max_batch: int = Field(64, ge=1)
     workers: int = Field(0, ge=0)  # processes of environments; 0: in this one

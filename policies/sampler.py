@@ -1,6 +1,8 @@
 """What draws the rollouts: the weights that are trained, in this process or by a vLLM server.
 
-Both are a harness `Model`, which `Player` plays with, and are told when the weights have changed:
+In this process they are decoded by torch, or a copy of them by numpy, which on a CPU is faster for
+models of a few million weights. Each is a harness `Model`, which `Player` plays with, and is told
+when the weights have changed:
 
     sampler = make_sampler(recipe, learner, base=folder, scratch=run / "adapters")
     await sampler.sync()    # after each update, and once after a checkpoint was restored
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..harness.errors import UsageError, unknown_name
+from ..harness.errors import DataError, UsageError, unknown_name
 from ..harness.models import ModelBase
 from ..harness.models.openai import checked_options
 from ..harness.models.vllm import VllmModel
@@ -64,7 +66,7 @@ class Sampler(Model, Protocol):
 
 
 class _InProcess(BaseModel):
-    """Options of the engine `hf`; see `LiveModel`."""
+    """Options of the engines `hf` and `numpy`; see their `LiveModel`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -85,8 +87,10 @@ def check_sampler(recipe: Recipe) -> None:
     for key in recipe.sampler.options:
         if key.replace("-", "_") not in known:
             raise unknown_name("recipe key", f"sampler.options.{key}", known)
-    if recipe.sampler.engine == "hf":
+    if recipe.sampler.engine != "vllm":
         checked_options(_InProcess, **_given(recipe))
+        if recipe.sampler.engine == "numpy" and recipe.model.lora is not None:
+            raise UsageError("recipe: sampler.engine numpy knows no adapter: use the engine hf")
         return
     if recipe.model.lora is None:
         raise UsageError(
@@ -114,6 +118,8 @@ def make_sampler(recipe: Recipe, learner: Trained, *, base: Path, scratch: Path)
     check_sampler(recipe)
     if recipe.sampler.engine == "vllm":
         return VllmSampler(_vllm(recipe, str(base), scratch), learner, scratch)
+    if recipe.sampler.engine == "numpy":
+        return _in_numpy(recipe, learner, base.name)
     return _live(recipe, learner, base.name)
 
 
@@ -135,6 +141,38 @@ def _live(recipe: Recipe, learner: Trained, name: str) -> Sampler:
     info = ModelInfo(f"hf:{name}", training="agemem")
     return LiveSampler(
         learner.loaded, info, chat, max_batch=recipe.sampler.max_batch, **options.model_dump()
+    )
+
+
+def _in_numpy(recipe: Recipe, learner: Trained, name: str) -> Sampler:
+    from ..harness.models.inprocess.chat import Chat
+    from ..harness.models.numpy.live import LiveModel
+    from ..harness.models.numpy.network import Network, network_of
+
+    options = checked_options(_InProcess, **_given(recipe))
+    loaded = learner.loaded
+
+    def copied() -> Network:
+        weights = loaded.model.state_dict().items()
+        found = {key: value.float().cpu().numpy().copy() for key, value in weights}
+        return network_of(loaded.model.config.to_dict(), found, Path(name))
+
+    class NumpySampler(LiveModel):
+        """A copy of the weights that are trained, decoded by numpy."""
+
+        async def sync(self) -> None:
+            """See `Sampler.sync`."""
+            learner.refresh()
+            await self.take(copied())
+
+    try:
+        network = copied()
+    except DataError as error:
+        raise UsageError(f"recipe: sampler.engine numpy: {error}") from error
+    chat = Chat(loaded.tokenizer, None, {}, name)
+    info = ModelInfo(f"numpy:{name}", training="agemem")
+    return NumpySampler(
+        network, loaded.stop, info, chat, max_batch=recipe.sampler.max_batch, **options.model_dump()
     )
 
 
@@ -224,7 +262,7 @@ def _given(recipe: Recipe) -> dict[str, Any]:
 
 
 def _options_of(engine: str) -> list[str]:
-    if engine == "hf":
+    if engine != "vllm":
         return list(_InProcess.model_fields)
     taken = inspect.signature(VllmModel.__init__).parameters
     return [name for name in taken if name not in ("self", *_DECIDED)]

@@ -156,6 +156,7 @@ class Demonstrations(Strict):
         0.0  # how often its action is wrong on purpose: never learned, but what follows is
     )
     keep: Literal["success", "all"] = "success"  # which episodes are examples
+    stages: tuple[Literal[1, 2, 3], ...] = (1, 2, 3)  # of which turns are learned
     runs: Path | None = None  # or: a run directory of `agemem-eval run` whose turns are learned
 
 

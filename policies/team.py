@@ -37,7 +37,7 @@ def check_team(recipe: Recipe, team: Team) -> None:
     """
     if team.size == 1:
         return
-    if recipe.sampler.engine != "hf":
+    if recipe.sampler.engine == "vllm":
         raise UsageError("recipe: sampler.engine vllm is for one process: use hf under a launcher")
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if precision != "no":

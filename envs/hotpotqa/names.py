@@ -27,6 +27,9 @@ _FIRST_NAMES = {
           "Joss", "Kester", "Lucan", "Matthis", "Nels", "Orrin", "Piers", "Radek", "Stellan",
           "Torben", "Viggo"),
 }  # fmt: skip
+_TESTED = frozenset(name for names in _FIRST_NAMES.values() for name in names[::2])
+_INVENTED = 0.5  # share of the first names in training
+_ENDS = ("a", "an", "el", "en", "ia", "in", "is", "o", "or", "us")
 # Words that the parts happen to make and that are names of something; `word` still counts them.
 _REAL = frozenset((
     "bendigo", "candaba", "condado", "dangila", "favara", "hengelo", "kuskovo", "mastitis",
@@ -49,7 +52,9 @@ class Names:
 
     Args:
         number: of the question, over all splits: no word of it is used for another number.
-        training: half of the first names are for training, half for testing.
+        training: half of the first names are for training, half for testing. In training half of
+            the people have an invented one instead: who learned from twenty first names alone
+            would know them by heart, and misspell all others.
         rng: draws what need not be unique.
     """
 
@@ -65,4 +70,15 @@ class Names:
 
     def person(self, gender: str) -> str:
         """A first name and a family name."""
-        return f"{self._rng.choice(_FIRST_NAMES[gender][self._training :: 2])} {self.word()}"
+        first = self._rng.choice(_FIRST_NAMES[gender][self._training :: 2])
+        if self._training and self._rng.random() < _INVENTED:
+            first = self._invented()
+        return f"{first} {self.word()}"
+
+    def _invented(self) -> str:
+        """A first name that nobody has in a test."""
+        while True:
+            parts = "".join(map(self._rng.choice, _PARTS[: self._rng.choice((3, 4))]))
+            name = parts + self._rng.choice(_ENDS)
+            if name not in _TESTED:
+                return name

@@ -23,7 +23,7 @@ from .slips import Slip as Slip
 from .slips import Slipping
 from .world import World
 
-RULES = {"questions": "4", "worlds": "7"}  # change whenever what the teacher writes does
+RULES = {"questions": "5", "worlds": "8"}  # change whenever what the teacher writes does
 
 
 def rule_of(env: str, expert: str) -> str:

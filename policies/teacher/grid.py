@@ -15,13 +15,13 @@ from ...envs.babyai.reading import Clause, Description, read_mission
 from ...envs.babyai.worldmap import Item, Pose
 
 PLACE, DOORS, THINGS, LEFT = "place", "doors", "things", "left"
-_SAID = re.compile(r"(?:red|green|blue|purple|yellow|grey) (?:ball|box|key|door) \d+[^;.]*")
+_SAID = re.compile(r"((?:red|green|blue|purple|yellow|grey) (?:ball|box|key|door)) (\d+)([^;.]*)")
+_CARRIED = re.compile(r"You carry an? (\w+ \w+)")
 _DID = re.compile(r"^You (?!see|carry)[^.]*\. (?=You see)")
 _HEADINGS = ("ahead", "right", "back", "left")
 _WHERE = r"(-?\d+) ahead and (-?\d+) right"
 _STANDS = re.compile(rf"{_WHERE} of the start, facing (\w+)")
 _LIES = re.compile(rf"([a-z]+ [a-z]+)(?: \((\w+)\))? {_WHERE}")
-_MOST = 3  # things of a thought
 
 
 def told(texts: Sequence[str]) -> dict[str, str]:
@@ -94,19 +94,27 @@ class Grid:
         return self._chosen
 
     def remark(self, action: str = "") -> str:
-        """See `Mind.remark`: what the mission means of what is in view, and what is not."""
-        said: list[str] = _SAID.findall(self._text.partition(" Walls:")[0])
-        parts = []
-        for clause in self._clauses()[:2]:
-            for what in (clause.what, clause.beside):
-                if what is None:
-                    continue
-                fitting = [text for text in said if what.fits(" ".join(text.split()[:2]))]
-                absent = f"The {_named(what)} is not in view."
-                parts += [f"The {text}." for text in fitting[:_MOST]] or [absent]
+        """See `Mind.remark`: of each thing in view whether the mission means it, and where."""
+        view, _, rest = self._text.partition(" Walls:")
+        due = [d for c in self._clauses()[:2] for d in (c.what, c.beside) if d is not None]
+        names = list(dict.fromkeys(due))
+        carried = next(iter(_CARRIED.findall(rest)), "")
+        met = {what for what in names if what.fits(carried)}
+        parts = [f"Carried: {carried}."] if met else []
+        said, needs = list[str](), list[str]()
+        for name, number, where in _SAID.findall(view):
+            meant = [what for what in names if what.fits(name)]
+            met.update(meant)
+            labels = " and ".join(map(_named, meant))
+            said.append(f"{name} {number}: {labels}{where}" if meant else f"{name} {number}: -")
+            key = name.replace("door", "key")
+            if meant and "(locked)" in where and key != carried:
+                needs.append(f"Needs {key}.")
+        parts += ["; ".join(said) + "."] if said else []
+        parts += [f"No {_named(what)}." for what in names if what not in met] + needs
         if (action or self.act()).startswith("turn"):
             parts.append(f"Turn {self._turns + 1}.")
-        return " ".join(dict.fromkeys(parts)) or "Go on."
+        return " ".join(parts) or "Go on."
 
     def _clauses(self) -> list[Clause]:
         """What is due now."""

@@ -125,10 +125,13 @@ class House:
         """
         action, text = self._last
         if text.strip() == NOTHING:
-            return [f"Not done: {action}." if action[:1].isalpha() else "That did nothing."]
+            failed = f"Not done: {action}." if action[:1].isalpha() else "That did nothing."
+            return [failed, f"In hand: {self._explorer.holding or 'nothing'}."]
         if not (listed := _LISTED.findall(text)):
             return []
-        return [_there(kind, _NAMES.findall(listed[-1][2])) for kind in self._due()]
+        on, inside, things = listed[-1]
+        placed = self._errand is not None and _kind(on or inside) == self._errand.target
+        return [_there(kind, _NAMES.findall(things), placed=placed) for kind in self._due()]
 
     def _due(self) -> list[str]:
         """The kinds that are still to be found."""
@@ -167,16 +170,19 @@ class House:
     def _search(self, deed: str, place: str) -> str:
         """Which place is next, told so that what stands in the prompt goes on with it.
 
-        A search that begins names the kinds of places in their order; then each place stands after
-        the one before as in the room's view, and each kind after the one before as in that order.
+        A search that begins, or goes on after what failed, names the kinds of places that there
+        are, then in their order those to be searched; then each place stands after the one before
+        as in the room's view, and each kind after the one before as in that order.
         """
         if deed in ("open", "examine"):
             return f"{deed.capitalize()} {place}."
         ranked = self._explorer.ranked(self._sought())
         kinds = list(dict.fromkeys(map(_kind, ranked)))
-        if self._sought() != self._before:
+        if self._sought() != self._before or self._last[1].strip() == NOTHING:
+            here = dict.fromkeys(map(_kind, _NAMES.findall(self._room)))
             left = dict.fromkeys(_kind(p) for p in ranked if p not in self._explorer.contents)
-            return f"Search {', '.join(list(left)[:_PLANNED])}. Look at {place}."
+            plan = f"Search {', '.join(list(left)[:_PLANNED])}. Look at {place}."
+            return f"Here: {', '.join(here)}. {plan}" if here else plan
         follows = re.search(rf"{_THING}(, (?:and )?an? ){place}\b", self._room)
         if follows and _kind(follows[1]) == _kind(place) and follows[1] in self._explorer.contents:
             return f"Past {follows[1]}{follows[2]}{place}."
@@ -243,12 +249,13 @@ class House:
         return [thing for thing in things if _kind(thing) in self._kinds]
 
 
-def _there(kind: str, things: Sequence[str]) -> str:
-    """Which of a kind are among some things."""
+def _there(kind: str, things: Sequence[str], *, placed: bool) -> str:
+    """Which of a kind are among some things; `placed` where they are to be."""
     found = [thing for thing in things if _kind(thing) == kind]
     if not found:
         return f"The {kind} is not here."
-    return f"The {' and the '.join(found)} {'is' if len(found) == 1 else 'are'} here."
+    where = "placed" if placed else "here"
+    return f"The {' and the '.join(found)} {'is' if len(found) == 1 else 'are'} {where}."
 
 
 def _kind(name: str) -> str:

@@ -16,6 +16,7 @@ from ...harness.models import prompt_tokens, refuse_writing
 from ...harness.prompts import MEMORY_HEADING, goal_message, last_turn_message
 from ...harness.tools import ToolCall
 from ...harness.types import ChatMessage, Completion, EpisodeView, ModelInfo, Request
+from . import reading
 from .lesson import (
     END,
     ENTRY,
@@ -33,6 +34,7 @@ UNKNOWN = "unknown"  # the answer where nothing supports one
 _HEADER = re.compile(r"^.*“(.+)”:$", re.M)  # what is told stands below it, a sentence a line
 _NAMED = re.compile(r"“([^”]+)”")
 _FINISH = re.compile(r"finish\[(.*?)\](?: facts\[(.*)\])?$", re.S)
+_QUESTION = "answer the question: "
 _FACT = re.compile(r"(.*) # (\d+)")
 _NUMBER = re.compile(r"\b\d[\d,]*\b")
 _WITHDRAWN = re.compile(r"\b(?:I|me|my|not|never|forget|please)\b", re.I)  # no fact speaks so
@@ -160,6 +162,9 @@ class Questions(Lesson):
         """Retrieve what the answer rests on, then answer if it supports it."""
         if act is not None:
             return *act, ""
+        wanted = reading.sought(seen.goal.removeprefix(_QUESTION))
+        if wanted is not None:
+            return self._look_up(seen, wanted)
         answer, facts = found[1], _facts(found[2] or "")
         entries = list(seen.entries.values())
         proof = _proof(facts, entries)
@@ -176,6 +181,44 @@ class Questions(Lesson):
         if supported and (answer in ("yes", "no") or answer.casefold() in said):
             return _argue(answer, facts, proof), (), answer
         return f"Nothing is known of {names[-1]}.", (), UNKNOWN
+
+    def _look_up(
+        self, seen: _Seen, wanted: reading.Sought
+    ) -> tuple[str, tuple[ToolCall, ...], str]:
+        """Retrieve one thing after the other, label what its note tells, then answer."""
+        names, values, said = [wanted.things[0]], list[str](), ""
+        for at, label in enumerate(wanted.labels * (3 - len(wanted.labels))):
+            name = names[at]
+            note = next((e for e in seen.entries.values() if e.startswith(f"{name}: ")), None)
+            if note is None:
+                if name not in self._step.queries and (at or self._wants("retrieve")):
+                    further = wanted.labels[1:] or wanted.things[1:]
+                    later = "" if at else f", then {further[0]}"
+                    if wanted.form != "chain":
+                        later += f", {wanted.form}"
+                    if act := self._retrieve(name, f"{said}Look for {name}, {label}{later}."):
+                        return *act, ""
+                return f"{said}Nothing is known of {name}.", (), UNKNOWN
+            scan = reading.told(note, name)
+            value = next((v for _, told in scan for key, v in told if key == label), None)
+            if value is None:
+                return f"{_scanned(scan)} No {label} is told of {name}.", (), UNKNOWN
+            values.append(value)
+            names.append(value if wanted.form == "chain" else wanted.things[-1])
+            said = f"{_scanned(scan)} So {label}: {value}. "
+        if wanted.form == "chain":
+            return f"{said}Answer: {values[1]}.", (), values[1]
+        return self._compared(said, wanted, (values[0], values[1]))
+
+    def _compared(
+        self, said: str, wanted: reading.Sought, values: tuple[str, str]
+    ) -> tuple[str, tuple[ToolCall, ...], str]:
+        """The answer to a question that compares two things."""
+        at = reading.settled(wanted.form, values)
+        answer = ("yes", "no")[at] if wanted.form == "same" else wanted.things[at]
+        pairs = zip(wanted.things, values, strict=True)
+        both = ", ".join(f"{name} {value}" for name, value in pairs)
+        return f"{said}{wanted.form}: {both}. Answer: {answer}.", (), answer
 
     def _recall(self, seen: _Seen) -> Act | None:
         """At a new goal that is no question: what is held that may help."""
@@ -233,6 +276,9 @@ def correction(message: str, name: str, content: str) -> tuple[str, str]:
     """The sentence of a note that a message takes back, and the true one; empty if unclear."""
     rest = [s for s in END.split(message) if f"“{name}”" not in s]
     true = " ".join(s for s in rest if not _WITHDRAWN.search(s))
+    for sentence, labels in reading.told(content, name):
+        if labels and [label for label, _ in labels] == [key for key, _ in reading.labelled(true)]:
+            return sentence, true
     withdrawn = set(_words(" ".join(s for s in rest if _WITHDRAWN.search(s))))
     best, most = "", 0
     for sentence in END.split(content.removeprefix(f"{name}: ")):
@@ -273,6 +319,14 @@ def _proof(facts: Sequence[tuple[str, int]], entries: Sequence[str]) -> list[str
             break
         proof.append(sentences[at])
     return proof
+
+
+def _scanned(told: Sequence[tuple[str, tuple[tuple[str, str], ...]]]) -> str:
+    """Sentences, behind each what it tells."""
+    return " ".join(
+        f"{sentence} ({', '.join(f'{label}: {value}' for label, value in labels) or '-'})"
+        for sentence, labels in told
+    )
 
 
 def _argue(answer: str, facts: Sequence[tuple[str, int]], proof: Sequence[str]) -> str:

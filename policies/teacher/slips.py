@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import re
 
+from ...envs.alfworld.scenes import ROOMS
 from ...harness.models import ModelBase
 from ...harness.protocol import parse_text
 from ...harness.types import Completion, EpisodeView, Request
@@ -18,8 +19,11 @@ from .lesson import OK
 from .prompt import UNKNOWN, view
 from .world import World
 
+_PLACE = re.compile(r"go to ([a-z]+) \d+")  # of a house
+_PLACES = sorted({kind.lower() for room in ROOMS.values() for kind in room.receptacles})
 _NUMBER = re.compile(r"\d+(?!.*\d)")  # the last one
-_MISREAD, _AGAIN = 0.3, 0.2  # of the mistakes; the rest are other admissible actions
+# Of the mistakes; the rest are other admissible actions.
+_MISREAD, _AGAIN, _ABSENT = 0.25, 0.2, 0.2
 _STUCK = 0.5  # how often the last action is done again, once it was
 _OFF_BY = 4  # how far a number is misread, at most
 
@@ -75,4 +79,7 @@ class Slipping(ModelBase):
         if kind < _MISREAD and number:
             read = str(int(number[0]) + self._draws.randint(1, _OFF_BY))
             return action[: number.start()] + read + action[number.end() :]
+        if kind >= 1 - _ABSENT and _PLACE.fullmatch(action):  # what other rooms have
+            there = {found[1] for one in others if (found := _PLACE.fullmatch(one))}
+            return f"go to {self._draws.choice([p for p in _PLACES if p not in there])} 1"
         return self._draws.choice(others) if others else None

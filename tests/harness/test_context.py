@@ -116,3 +116,29 @@ def test_fit_keeps_the_order_and_all_pins(messages: list[tuple[str, bool]], budg
     assert kept == [m for m in before if m in kept]
     assert [m for m in kept if m.pinned] == [m for m in before if m.pinned]
     assert context.tokens == sum(m.tokens + MESSAGE_OVERHEAD for m in kept)
+
+
+def test_below_one_what_is_kept_leaves_room_for_some_turns() -> None:
+    def played(kept: float) -> list[int]:
+        context = Context(100, lambda text: len(text.split()), Trace(), kept)
+        context.add("system", "system", "s", pinned=True)
+        drops = []
+        for _ in range(60):
+            context.add("user", "observation", "one two three four")
+            drops.append(len(context.fit()))
+            assert context.tokens <= 100
+        return drops
+
+    full = played(1.0)
+    assert set(full[20:]) == {1}  # each turn another one, so no prompt begins as the one before
+    seldom = played(0.5)
+    assert sum(map(bool, seldom[20:])) < 10
+    assert sum(seldom) >= sum(full)
+
+
+def test_kept_pinned_messages_beyond_the_share_are_no_error() -> None:
+    context = Context(20, lambda text: len(text.split()), Trace(), 0.5)
+    context.add("system", "system", "a b c d e f g h i j", pinned=True)
+    context.add("user", "observation", "one two three")
+    assert len(context.fit()) == 1
+    assert texts(context) == ["a b c d e f g h i j"]

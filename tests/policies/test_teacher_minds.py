@@ -14,7 +14,7 @@ def test_a_house_is_read_from_its_texts() -> None:
     house.read("", "You are in the middle of a room. Looking quickly around you, you see a "
                "garbagecan 1, a shelf 2, and a shelf 1.")  # fmt: skip
     assert house.whole
-    assert house.remark() == "Search shelf, garbagecan. Look at shelf 2."
+    assert house.remark() == "Here: garbagecan, shelf. Search shelf, garbagecan. Look at shelf 2."
     house.read("go to shelf 1", "You arrive at shelf 1. On the shelf 1, you see a pen 1.")
     assert house.remark() == "The mug is not here. Look at shelf 2."
     assert house.remark("go to garbagecan 1") == (
@@ -43,9 +43,30 @@ def test_what_did_nothing_is_named_before_what_is_done_instead() -> None:
                "nothing.")  # fmt: skip
     house.read("go to drawer 1", "Nothing happens.")  # it is in reach already
     assert house.act() == "examine drawer 1"
-    assert house.remark() == "Not done: go to drawer 1. Examine drawer 1."
+    assert house.remark() == "Not done: go to drawer 1. In hand: nothing. Examine drawer 1."
     house.read("?", "Nothing happens.")
     assert house.remark().startswith("That did nothing. ")
+
+
+def test_after_a_place_that_is_not_there_the_search_is_planned_anew() -> None:
+    house = House("put a mug in garbagecan.")
+    house.read("", "You are in the middle of a room. Looking quickly around you, you see a "
+               "garbagecan 1, a shelf 2, a shelf 1, and a sofa 1.")  # fmt: skip
+    house.read("go to shelf 2", "You arrive at shelf 2. On the shelf 2, you see nothing.")
+    house.read("go to bed 1", "Nothing happens.")
+    assert house.remark("go to sofa 1") == (
+        "Not done: go to bed 1. In hand: nothing. Here: garbagecan, shelf, sofa. "
+        "Search shelf, garbagecan, sofa. Look at sofa 1."
+    )
+
+
+def test_what_was_put_where_it_belongs_is_not_taken_for_a_find() -> None:
+    house = House("put two mug in desk.")
+    house.read("", "You are in the middle of a room. Looking quickly around you, you see a desk 1, "
+               "and a shelf 1.")  # fmt: skip
+    house.read("go to desk 1", "You arrive at desk 1. On the desk 1, you see a mug 1.")
+    assert house.act() == "go to shelf 1"
+    assert house.remark().startswith("The mug 1 is placed. ")
 
 
 def test_what_a_task_was_shown_is_remembered_where_nothing_else_tells_it() -> None:
@@ -80,7 +101,7 @@ def test_a_building_is_drawn_again_from_notes() -> None:
     grid = Grid("pick up the red key, then open the blue door")
     grid.read("", "You see blue door 1 (closed), 3 steps ahead; red key 1, 1 step ahead. "
               "Walls: 4 steps ahead. You carry nothing.")  # fmt: skip
-    assert grid.remark() == "The red key 1, 1 step ahead."
+    assert grid.remark() == "blue door 1: -; red key 1: red key, 1 step ahead."
     assert grid.act().startswith("pick up")
     grid.read("pick up", "You pick up the red key. You see blue door 1 (closed), 3 steps ahead. "
               "Walls: 4 steps ahead. You carry a red key.")  # fmt: skip
@@ -100,14 +121,29 @@ def test_a_building_is_drawn_again_from_notes() -> None:
         again.recall(name, fact)
     assert again.whole
     assert again.state() == state
-    assert again.remark() == "The blue door is not in view. Turn 2."
+    assert again.remark() == "No blue door. Turn 2."
+
+
+def test_of_each_thing_in_view_it_is_said_whether_the_mission_means_it() -> None:
+    grid = Grid("open the door")
+    grid.read("", "You see red door 1 (locked), 2 steps ahead; red key 1, 1 step to the left; blue "
+              "key 1, 1 step ahead. Walls: 3 steps ahead. You carry nothing.")  # fmt: skip
+    things = "red door 1: door (locked), 2 steps ahead"
+    assert grid.remark("drop") == f"{things}; red key 1: -; blue key 1: -. Needs red key."
+    grid.read("pick up", "You pick up the red key. You see red door 1 (locked), 2 steps ahead. "
+              "Walls: 3 steps ahead. You carry a red key.")  # fmt: skip
+    assert grid.remark("drop") == f"{things}."
+    grid = Grid("put the green ball next to the grey box")
+    grid.read("", "You see grey box 1, 2 steps ahead. Walls: 3 steps ahead. "
+              "You carry a green ball.")  # fmt: skip
+    assert grid.remark("drop") == "Carried: green ball. grey box 1: grey box, 2 steps ahead."
 
 
 def test_each_place_of_a_search_stands_after_the_one_before_as_in_the_rooms_view() -> None:
     house = House("look at mug under the desklamp.")
     house.read("", "You are in the middle of a room. Looking quickly around you, you see a desk 2, "
                "a desk 1, a shelf 2, and a shelf 1.")  # fmt: skip
-    assert house.remark() == "Search desk, shelf. Look at desk 2."
+    assert house.remark() == "Here: desk, shelf. Search desk, shelf. Look at desk 2."
     house.read("go to desk 2", "You arrive at desk 2. On the desk 2, you see nothing.")
     missing = "The mug is not here. The desklamp is not here."
     assert house.remark() == f"{missing} Past desk 2, a desk 1."
@@ -115,7 +151,7 @@ def test_each_place_of_a_search_stands_after_the_one_before_as_in_the_rooms_view
     assert house.remark() == "The mug 1 is here. The desklamp is not here. Take mug 1."
     house.read("take mug 1 from desk 1", "You pick up the mug 1 from the desk 1.")
     assert house.remark() == (
-        "My goal: look at mug under the desklamp. Search shelf. Look at shelf 2."
+        "My goal: look at mug under the desklamp. Here: desk, shelf. Search shelf. Look at shelf 2."
     )
     house.read("go to shelf 2", "You arrive at shelf 2. The shelf 2 is closed.")
     assert house.remark() == "Open shelf 2."

@@ -22,7 +22,7 @@ from agemem_eval.policies.rollout import Heard, Player
 from agemem_eval.policies.teacher import Slip, Teacher
 from agemem_eval.policies.teacher.minds import KNOWN
 from agemem_eval.policies.teacher.prompt import view
-from agemem_eval.policies.teacher.slips import Slipping
+from agemem_eval.policies.teacher.slips import _PLACES, Slipping
 
 BABYAI = pytest.param(
     "babyai", 3600,
@@ -239,7 +239,11 @@ def test_the_thought_before_a_mistake_is_of_the_mistake() -> None:
     found = {drawn(1.0, seed).text for seed in range(40)}
     assert found <= {
         f"<think>Now {wrong}.</think><answer>{wrong}</answer>"
-        for wrong in ("look", *(f"go to desk {n}" for n in range(2, 6)))
+        for wrong in (
+            "look",
+            *(f"go to desk {n}" for n in range(2, 6)),
+            *(f"go to {kind} 1" for kind in _PLACES if kind != "desk"),
+        )
     }
     assert len(found) > 2
     inner.text = "<think>Nothing to note.</think><answer>ok</answer>"
@@ -287,3 +291,26 @@ def test_a_mistake_may_be_the_last_action_again_and_again() -> None:
             row += 1
         longest = max(longest, row)
     assert longest >= 3
+
+
+def test_a_mistake_may_be_to_go_to_what_only_other_rooms_have() -> None:
+    class Env:
+        async def valid_actions(self) -> list[str]:
+            return ["go to desk 1", "go to shelf 1"]
+
+    class Walks(ModelBase):
+        info = Teacher("explorer").info
+
+        async def generate(self, request: Request) -> Completion:
+            return Completion("<think>On.</think><answer>go to desk 1</answer>", Usage(1, 1))
+
+        def thought(self, action: str) -> str:
+            return "Now."
+
+    request, said = Request((ChatMessage("user", "You see a desk 1."),), Sampling()), set()
+    for seed in range(100):
+        episode = SimpleNamespace(env=Env())
+        model = Slipping(Walks(), 1.0, random.Random(seed), episode)  # type: ignore[arg-type]
+        said.add(parse_text(asyncio.run(model.generate(request)).text).answer)
+    assert {"go to fridge 1", "go to bed 1", "go to shelf 1"} <= said
+    assert "go to desk 1" not in said

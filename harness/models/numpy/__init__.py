@@ -11,14 +11,13 @@ from ...errors import DataError, UsageError
 from ...types import ModelInfo
 from ..inprocess.chat import Chat
 from ..inprocess.files import card_of, identity, shown
-from ..inprocess.live import BatchOptions, FolderModel, InProcessModel
+from ..inprocess.live import BatchOptions, FolderModel
 from ..openai import checked_options
-from .decoder import Decoder
+from .live import LiveModel
 from .network import load_network
 from .tokenizer import FileTokenizer, stop_ids
 
 _RULE = 1  # how tokens are drawn; raised whenever the same seed gives another text
-_CACHE_BYTES = 2 * 2**30  # of keys and values; memory that was never written to is not taken
 
 
 class NumpyModel(FolderModel):
@@ -107,13 +106,15 @@ class NumpyModel(FolderModel):
                 **options.limits(),
             },
         )
-        decoder = Decoder(
+        asked = LiveModel(
             network,
             stop,
-            max_rows=options.max_batch,
-            max_tokens=options.max_tokens_in_flight or network.sizes.room(_CACHE_BYTES),
+            info,
+            chat,
+            max_batch=options.max_batch,
+            max_wait_ms=options.max_wait_ms,
+            max_tokens_in_flight=options.max_tokens_in_flight,
             prefill_tokens=options.prefill_tokens,
-            reuse=options.prefix_reuse,
+            prefix_reuse=options.prefix_reuse,
         )
-        positions = network.sizes.positions
-        self._take(InProcessModel(decoder, positions, info, chat, options.max_wait_ms), options)
+        self._take(asked, options)

@@ -284,12 +284,22 @@ def load_network(folder: Path) -> Network:
     config = read_json(path)
     if not isinstance(config, dict):
         raise DataError(f"{path} is no JSON object")
-    sizes = sizes_of(config, path)
+    sizes_of(config, path)  # what is not computed here is refused before its weights are read
+    return network_of(config, read_weights(folder), path)
+
+
+def network_of(config: dict[str, Any], weights: dict[str, Floats], where: Path) -> Network:
+    """The network that a config and weights by the names of Hugging Face describe.
+
+    Raises:
+        DataError: for weights that do not fit, or a network that is not computed here.
+    """
+    sizes = sizes_of(config, where)
     tied = bool(config.get("tie_word_embeddings", False))
     try:
-        return Network(sizes, read_weights(folder), biased=_KNOWN[config["model_type"]], tied=tied)
+        return Network(sizes, weights, biased=_KNOWN[config["model_type"]], tied=tied)
     except DataError as error:
-        raise DataError(f"{folder}: {error}") from error
+        raise DataError(f"{where.parent}: {error}") from error
 
 
 def sizes_of(config: dict[str, Any], where: Path) -> Sizes:

@@ -1,0 +1,161 @@
+"""How the teacher reads generated texts: what a sentence tells, and what a question asks for.
+
+It knows the language of the generated worlds (`envs.hotpotqa.kinds`), as one knows English, and
+nothing of what is true in them. Each sentence gets a label where it stands, so that a small model
+has one decision at a time: which property this sentence tells, which one the question seeks. To
+find the value of a label that was written down is to copy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from string import Formatter
+
+from ...envs.hotpotqa.generator import as_number
+from ...envs.hotpotqa.kinds import KINDS
+from ...envs.hotpotqa.schema import LITERALS, Kind
+from .lesson import END
+
+_NAME = r"[A-Z][\w.'’-]*(?:,? (?:&|of|the|to|from|in|at|over|and|[A-Z][\w.'’-]*))*"
+_NUMBERS = {"year": r"\d{4}", "count": r"\d[\d,]*"}
+_AND = r"(?: and the [A-Z]\w+)?"  # the end of a band's name
+_PRONOUNS = ("it", "its", "he", "his", "she", "her")
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What a question asks for.
+
+    Attributes:
+        form: `chain`, `least`, `most` or `same`; see `envs.hotpotqa.generator.Query`.
+        things: The names in it.
+        labels: Properties: two of a chain, else one.
+    """
+
+    form: str
+    things: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+def labelled(sentence: str) -> tuple[tuple[str, str], ...]:
+    """The properties that a sentence tells, each with its value; empty for an aside."""
+    for pattern, labels in _sentences():
+        if found := pattern.fullmatch(sentence):
+            return tuple((label, found[label]) for label in labels)
+    return ()
+
+
+def told(entry: str, name: str) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
+    """The sentences of a note on a thing, each with what it tells."""
+    sentences = END.split(entry.removeprefix(f"{name}: "))
+    return [(sentence, labelled(sentence)) for sentence in sentences]
+
+
+def sought(question: str) -> Sought | None:
+    """What a question asks for; None where it is none of the generated language."""
+    for pattern, form, label in _questions():
+        found = pattern.fullmatch(question)
+        if found is None:
+            continue
+        if form != "chain":
+            return Sought(form, (_bare(found["x"]), _bare(found["y"])), (label,))
+        for phrase, first in _phrases():
+            if inner := phrase.fullmatch(found["x"]):
+                return Sought(form, (_bare(inner["x"]),), (first, label))
+    return None
+
+
+def settled(form: str, values: tuple[str, str]) -> int:
+    """Which of two values a comparison prefers, 0 or 1; of `same` 0 if they are alike."""
+    if form == "same":
+        return int(values[0] != values[1])
+    first, second = map(as_number, values)
+    return int((first > second) if form == "least" else (first < second))
+
+
+# --- the language ---------------------------------------------------------------------------------
+
+
+@cache
+def _sentences() -> list[tuple[re.Pattern[str], tuple[str, ...]]]:
+    """Patterns of sentences, each with the properties that it tells."""
+    found: dict[str, tuple[str, ...]] = {}
+    for kind in KINDS.values():
+        for template in kind.openings:
+            pattern, labels = _pattern(template, kind, "")
+            if labels:
+                found[pattern] = labels
+        for label, prop in kind.properties.items():
+            for template in prop.sentences:
+                pattern, labels = _pattern(template, kind, label)
+                found[pattern] = labels
+    return [(re.compile(pattern), labels) for pattern, labels in found.items()]
+
+
+def _pattern(template: str, kind: Kind, label: str) -> tuple[str, tuple[str, ...]]:
+    """A template as a pattern; `v` is the value of `label`."""
+    pattern, labels = "", []
+    for text, field, _, _ in Formatter().parse(template):
+        pattern += re.sub(r"\ba(?=\\ $)", "an?", re.escape(text))
+        if field == "name":
+            pattern += f"(?:{_NAME})"
+        elif field in ("it", "its"):
+            words = "|".join(sorted({*kind.it, *_PRONOUNS}))
+            pattern += f"(?:(?i:{words})|[A-Z][a-z]+)"  # people also go by their last name
+        elif field is not None:
+            key = label if field == "v" else field
+            labels.append(key)
+            pattern += f"(?P<{key}>{_value(kind.properties[key].value)})"
+    return pattern, tuple(labels)
+
+
+def _value(kind: str) -> str:
+    if kind in LITERALS:
+        return "|".join(map(re.escape, LITERALS[kind]))
+    return _NUMBERS.get(kind, _NAME)
+
+
+@cache
+def _questions() -> list[tuple[re.Pattern[str], str, str]]:
+    return list(_all_questions())
+
+
+def _all_questions() -> Iterator[tuple[re.Pattern[str], str, str]]:
+    """Patterns of questions, each with its form and the property; comparisons first."""
+    for form in ("least", "most", "same"):
+        for kind in KINDS.values():
+            for label, prop in kind.properties.items():
+                for template in getattr(prop, form):
+                    yield _asking(template), form, label
+    for kind in KINDS.values():
+        for label, prop in kind.properties.items():
+            for template in prop.asks:
+                yield _asking(template), "chain", label
+
+
+@cache
+def _phrases() -> list[tuple[re.Pattern[str], str]]:
+    return [
+        (_asking(template), label)
+        for kind in KINDS.values()
+        for label, prop in kind.properties.items()
+        for template in prop.refs
+    ]
+
+
+def _asking(template: str) -> re.Pattern[str]:
+    text = re.escape(template)
+    for name in "xy":
+        text = text.replace(re.escape(f"{{{name}}}"), f"(?P<{name}>.+?{_AND})", 1)
+    return re.compile(text)
+
+
+def _bare(phrase: str) -> str:
+    """A name without the noun before it."""
+    for kind in KINDS.values():
+        if kind.noun and phrase.startswith(kind.noun):
+            return phrase.removeprefix(kind.noun)
+    return phrase
