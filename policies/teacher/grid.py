@@ -100,7 +100,8 @@ class Grid:
         names = list(dict.fromkeys(due))
         carried = next(iter(_CARRIED.findall(rest)), "")
         met = {what for what in names if what.fits(carried)}
-        parts = [f"Carried: {carried}."] if met else []
+        parts = [f"Want {', '.join(map(_named, names))}."] if names else []
+        parts += [f"Carried: {carried}."] if met else []
         said, needs = list[str](), list[str]()
         for name, number, where in _SAID.findall(view):
             meant = [what for what in names if what.fits(name)]

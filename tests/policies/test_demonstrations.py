@@ -87,6 +87,16 @@ def test_only_good_episodes_are_kept_unless_all_are_wanted(tmp_path: Path) -> No
     assert len({one.episode for one in shown(tmp_path / "all", noise=1.0, keep="all")}) == 4
 
 
+def test_of_some_stages_only_the_turns_are_shown(
+    played: tuple[Path, list[Demonstration]], tmp_path: Path
+) -> None:
+    last = shown(tmp_path, stages=[3])
+    assert last == [one for one in played[1] if one.stage == 3]
+    assert {m.role for m in last[0].messages} == {"system", "user"}  # and nothing before it
+    with pytest.raises(UsageError, match=r"sft\.demonstrations"):
+        recipe(stages=[4])
+
+
 def test_tasks_that_are_evaluated_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"1 tasks .* are also tasks of evaluation"):
         shown(tmp_path, evaluation=3)

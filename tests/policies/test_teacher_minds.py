@@ -101,7 +101,7 @@ def test_a_building_is_drawn_again_from_notes() -> None:
     grid = Grid("pick up the red key, then open the blue door")
     grid.read("", "You see blue door 1 (closed), 3 steps ahead; red key 1, 1 step ahead. "
               "Walls: 4 steps ahead. You carry nothing.")  # fmt: skip
-    assert grid.remark() == "blue door 1: -; red key 1: red key, 1 step ahead."
+    assert grid.remark() == "Want red key. blue door 1: -; red key 1: red key, 1 step ahead."
     assert grid.act().startswith("pick up")
     grid.read("pick up", "You pick up the red key. You see blue door 1 (closed), 3 steps ahead. "
               "Walls: 4 steps ahead. You carry a red key.")  # fmt: skip
@@ -121,14 +121,14 @@ def test_a_building_is_drawn_again_from_notes() -> None:
         again.recall(name, fact)
     assert again.whole
     assert again.state() == state
-    assert again.remark() == "No blue door. Turn 2."
+    assert again.remark() == "Want blue door. No blue door. Turn 2."
 
 
 def test_of_each_thing_in_view_it_is_said_whether_the_mission_means_it() -> None:
     grid = Grid("open the door")
     grid.read("", "You see red door 1 (locked), 2 steps ahead; red key 1, 1 step to the left; blue "
               "key 1, 1 step ahead. Walls: 3 steps ahead. You carry nothing.")  # fmt: skip
-    things = "red door 1: door (locked), 2 steps ahead"
+    things = "Want door. red door 1: door (locked), 2 steps ahead"
     assert grid.remark("drop") == f"{things}; red key 1: -; blue key 1: -. Needs red key."
     grid.read("pick up", "You pick up the red key. You see red door 1 (locked), 2 steps ahead. "
               "Walls: 3 steps ahead. You carry a red key.")  # fmt: skip
@@ -136,7 +136,9 @@ def test_of_each_thing_in_view_it_is_said_whether_the_mission_means_it() -> None
     grid = Grid("put the green ball next to the grey box")
     grid.read("", "You see grey box 1, 2 steps ahead. Walls: 3 steps ahead. "
               "You carry a green ball.")  # fmt: skip
-    assert grid.remark("drop") == "Carried: green ball. grey box 1: grey box, 2 steps ahead."
+    assert grid.remark("drop") == (
+        "Want green ball, grey box. Carried: green ball. grey box 1: grey box, 2 steps ahead."
+    )
 
 
 def test_each_place_of_a_search_stands_after_the_one_before_as_in_the_rooms_view() -> None:

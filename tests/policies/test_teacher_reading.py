@@ -1,0 +1,99 @@
+"""How the teacher reads generated texts, held against what the generator knows of them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+
+from agemem_eval.envs.hotpotqa.generator import Generated, generate
+from agemem_eval.harness.protocol import parse_text
+from agemem_eval.policies.recipe import make_recipe
+from agemem_eval.policies.rollout import Heard, Player
+from agemem_eval.policies.teacher import Teacher
+from agemem_eval.policies.teacher.reading import labelled, settled, sought, told
+
+SPLITS = {"generated": range(0, 500, 3), "generated-train": range(0, 15_000, 90)}
+SHORT = {"form": "three-stage", "exposure": "each", "distractors": "0", "paragraphs": "2"}
+
+
+@pytest.fixture(scope="module")
+def games() -> list[Generated]:
+    return [generate(split, index) for split, some in SPLITS.items() for index in some]
+
+
+def test_sentences_are_labelled_with_what_they_claim(games: list[Generated]) -> None:
+    told_nothing = 0
+    for game in games:
+        for paragraph in game.question.context:
+            for at, sentence in enumerate(paragraph.sentences):
+                claims = game.claims[paragraph.title, at]
+                assert dict(labelled(sentence)) == {c.property: c.value for c in claims}, sentence
+                told_nothing += not claims
+    assert told_nothing > 100
+    assert labelled("Nobody knows what became of it.") == ()
+
+
+def test_questions_are_read_as_they_were_asked(games: list[Generated]) -> None:
+    for game in games:
+        found, asked = sought(game.question.text), game.query
+        assert found is not None
+        assert (found.form, found.things, found.labels) == (
+            asked.form, asked.things, asked.properties,
+        )  # fmt: skip
+    assert sought("Who let the dogs out?") is None
+
+
+def test_a_note_is_read_sentence_by_sentence() -> None:
+    note = "Tor: Tor is a market town. It lies on the Bel River. The town has 1,250 inhabitants."
+    assert told(note, "Tor") == [
+        ("Tor is a market town.", ()),
+        ("It lies on the Bel River.", (("river", "Bel River"),)),
+        ("The town has 1,250 inhabitants.", (("count", "1,250"),)),
+    ]
+
+
+def test_comparisons_are_settled_by_numbers_and_not_by_digits() -> None:
+    assert settled("least", ("1,250", "980")) == 1
+    assert settled("most", ("1,250", "980")) == 0
+    assert settled("most", ("1901", "1911")) == 1
+    assert settled("same", ("Tor", "Tor")) == 0
+    assert settled("same", ("Tor", "Bel")) == 1
+
+
+def heard(episodes: int, **sft: object) -> list[Heard]:
+    recipe = make_recipe({
+        "name": "reading",
+        "model": {"fresh": {"positions": 16384}},
+        "sft": sft,
+        "agent": {"shots": 0, "context_tokens": 4096, "max_tokens": 256},
+        "tasks": {"options": {"hotpotqa": SHORT}},
+    })  # fmt: skip
+
+    async def play() -> list[Heard]:
+        player = Player(recipe, Teacher("reader"))
+        try:
+            tasks = await player.tasks("generated-train", 0, episodes)
+            return await asyncio.gather(*(player.listen(task, repeat=0) for task in tasks))
+        finally:
+            await player.close()
+
+    return asyncio.run(play())
+
+
+def test_each_value_that_it_names_was_labelled_before_it() -> None:
+    episodes = heard(24)
+    assert sum(bool(one.episode.success) for one in episodes) >= 22
+    answered = 0
+    for one in episodes:
+        for _, completion in one.turns:
+            thought = parse_text(completion.text).think or ""
+            for label, value in re.findall(
+                r"So (\w+): (.*?)\. (?:Look|Answer|least|most|same)", thought
+            ):
+                assert f"{label}: {value}" in thought.partition(" So ")[0]
+            if found := re.search(r"Answer: (.*)\.$", thought):
+                assert parse_text(completion.text).answer == found[1]
+                answered += 1
+    assert answered >= 22
