@@ -191,7 +191,10 @@ class Questions(Lesson):
             name = names[at]
             note = next((e for e in seen.entries.values() if e.startswith(f"{name}: ")), None)
             if note is None:
-                if name not in self._step.queries and (at or self._wants("retrieve")):
+                times = self._step.queries.count(name)
+                if times == 1 and (act := self._retrieve(name, f"Look again for {name}.", 3)):
+                    return *act, ""
+                if not times and (at or self._wants("retrieve")):
                     further = wanted.labels[1:] or wanted.things[1:]
                     later = "" if at else f", then {further[0]}"
                     if wanted.form != "chain":
@@ -228,9 +231,9 @@ class Questions(Lesson):
 
     # --- calls ----------------------------------------------------------------------------------
 
-    def _retrieve(self, query: str, thought: str) -> Act | None:
+    def _retrieve(self, query: str, thought: str, top_k: int = 1) -> Act | None:
         self._step.queries.append(query)
-        call = self._call("Retrieve_memory", query=query, top_k=1)
+        call = self._call("Retrieve_memory", query=query, top_k=top_k)
         return (thought, (call,)) if call is not None else None
 
 

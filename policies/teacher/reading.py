@@ -104,7 +104,7 @@ def _pattern(template: str, kind: Kind, label: str) -> tuple[str, tuple[str, ...
             pattern += f"(?:{_NAME})"
         elif field in ("it", "its"):
             words = "|".join(sorted({*kind.it, *_PRONOUNS}))
-            pattern += f"(?:(?i:{words})|[A-Z][a-z]+)"  # people also go by their last name
+            pattern += f"(?:(?i:{words})|{_NAME})"  # or its name, as in corrections
         elif field is not None:
             key = label if field == "v" else field
             labels.append(key)

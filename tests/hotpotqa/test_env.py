@@ -55,7 +55,7 @@ def test_splits_and_their_sizes() -> None:
     environment = HotpotqaEnvironment()
     sizes = {s.name: s.n_tasks for s in environment.spec.splits}
     assert sizes == {
-        "generated": 500, "generated-train": 9000, "dev": 7405, "train": 90447, "file": None
+        "generated": 500, "generated-train": 15_000, "dev": 7405, "train": 90447, "file": None
     }  # fmt: skip
     for split in ("generated", "generated-train"):
         tasks = environment.tasks(split)

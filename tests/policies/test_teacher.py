@@ -103,6 +103,20 @@ def test_an_answer_that_was_not_retrieved_is_unknown() -> None:
     assert all(parse_text(h.turns[-1][1].text).answer == UNKNOWN for h in heard)
 
 
+def test_a_note_that_was_not_found_is_looked_for_once_more() -> None:
+    heard = lessons(Teacher("reader"), 12, changes="1", paragraphs="2")
+    again = [
+        (h, at)
+        for h in heard
+        for at, (_, completion) in enumerate(h.turns)
+        if "Look again for " in completion.text
+    ]
+    assert again, "an entry that was corrected may rank behind one that names its thing"
+    for h, at in again:
+        assert '"top_k": 3' in h.turns[at][1].text
+    assert any(h.episode.success for h, _ in again)
+
+
 def test_noise_leaves_out_some_calls_and_the_same_ones_again() -> None:
     def texts(seed: int) -> list[str]:
         heard = lessons(Teacher("reader", 0.4, seed), 5)
