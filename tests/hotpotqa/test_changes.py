@@ -226,9 +226,14 @@ def test_changes_are_fixed_by_task_and_seed() -> None:
 
 
 def test_the_bytes_are_those_of_this_version() -> None:
-    assert VERSION == "1"  # raise it, and the environment's, and change this, with any correction
-    made = repr([revision for _, revision in revised()][::7])
-    assert hashlib.sha256(made.encode()).hexdigest()[:16] == "5ee900c97057b0dc"
+    # Raise it, and the environment's, with any other correction of the same question.
+    assert VERSION == "1"
+    made = [revision for _, revision in revised()]
+    hashes = [
+        hashlib.sha256(repr(some[::7]).encode()).hexdigest()[:16]
+        for some in (made[:100], made[100:])  # of either split
+    ]
+    assert hashes == ["8b3f2c15dd93ca71", "3f54163cbcee42fd"]
 
 
 # --- the episode ------------------------------------------------------------------------------
