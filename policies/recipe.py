@@ -321,6 +321,8 @@ class Recipe(Strict):
             for key in _LEFT_OUT:
                 if not (limits if key == "agent" else source[key]):
                     del source[key]  # a key that was left out changes no hash
+            if source["stages"] == list(Demonstrations.model_fields["stages"].default):
+                del source["stages"]
         return values
 
     @property
