@@ -46,11 +46,11 @@ class Context:
 
     Args:
         budget: Tokens the prompt may have; the completion's tokens are not part of it.
+        count: Counts the tokens of a text with the model's own tokenizer, or an estimate of it.
+        trace: Receives a `message` or `remove` event for every change.
         kept: Share of the budget that is left of a context that exceeds it. With 1 each turn after
             that drops a little, and no prompt begins as the one before it does, so that nothing
             can be reused of what a model computed; with 0.75 that holds of one turn in several.
-        count: Counts the tokens of a text with the model's own tokenizer, or an estimate of it.
-        trace: Receives a `message` or `remove` event for every change.
     """
 
     def __init__(

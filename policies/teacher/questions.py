@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ...envs.hotpotqa.generator import Query
 from ...harness.models import prompt_tokens, refuse_writing
 from ...harness.prompts import MEMORY_HEADING, goal_message, last_turn_message
 from ...harness.tools import ToolCall
@@ -182,12 +183,10 @@ class Questions(Lesson):
             return _argue(answer, facts, proof), (), answer
         return f"Nothing is known of {names[-1]}.", (), UNKNOWN
 
-    def _look_up(
-        self, seen: _Seen, wanted: reading.Sought
-    ) -> tuple[str, tuple[ToolCall, ...], str]:
+    def _look_up(self, seen: _Seen, wanted: Query) -> tuple[str, tuple[ToolCall, ...], str]:
         """Retrieve one thing after the other, label what its note tells, then answer."""
         names, values, said = [wanted.things[0]], list[str](), ""
-        for at, label in enumerate(wanted.labels * (3 - len(wanted.labels))):
+        for at, label in enumerate(wanted.properties * (3 - len(wanted.properties))):
             name = names[at]
             note = next((e for e in seen.entries.values() if e.startswith(f"{name}: ")), None)
             if note is None:
@@ -195,7 +194,7 @@ class Questions(Lesson):
                 if times == 1 and (act := self._retrieve(name, f"Look again for {name}.", 3)):
                     return *act, ""
                 if not times and (at or self._wants("retrieve")):
-                    further = wanted.labels[1:] or wanted.things[1:]
+                    further = wanted.properties[1:] or wanted.things[1:]
                     later = "" if at else f", then {further[0]}"
                     if wanted.form != "chain":
                         later += f", {wanted.form}"
@@ -214,7 +213,7 @@ class Questions(Lesson):
         return self._compared(said, wanted, (values[0], values[1]))
 
     def _compared(
-        self, said: str, wanted: reading.Sought, values: tuple[str, str]
+        self, said: str, wanted: Query, values: tuple[str, str]
     ) -> tuple[str, tuple[ToolCall, ...], str]:
         """The answer to a question that compares two things."""
         at = reading.settled(wanted.form, values)

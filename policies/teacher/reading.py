@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from string import Formatter
 
-from ...envs.hotpotqa.generator import as_number
+from ...envs.hotpotqa.generator import Query, as_number
 from ...envs.hotpotqa.kinds import KINDS
 from ...envs.hotpotqa.schema import LITERALS, Kind
 from .lesson import END
@@ -23,21 +22,6 @@ _NAME = r"[A-Z][\w.'’-]*(?:,? (?:&|of|the|to|from|in|at|over|and|[A-Z][\w.'’
 _NUMBERS = {"year": r"\d{4}", "count": r"\d[\d,]*"}
 _AND = r"(?: and the [A-Z]\w+)?"  # the end of a band's name
 _PRONOUNS = ("it", "its", "he", "his", "she", "her")
-
-
-@dataclass(frozen=True, slots=True)
-class Sought:
-    """What a question asks for.
-
-    Attributes:
-        form: `chain`, `least`, `most` or `same`; see `envs.hotpotqa.generator.Query`.
-        things: The names in it.
-        labels: Properties: two of a chain, else one.
-    """
-
-    form: str
-    things: tuple[str, ...]
-    labels: tuple[str, ...]
 
 
 def labelled(sentence: str) -> tuple[tuple[str, str], ...]:
@@ -54,17 +38,17 @@ def told(entry: str, name: str) -> list[tuple[str, tuple[tuple[str, str], ...]]]
     return [(sentence, labelled(sentence)) for sentence in sentences]
 
 
-def sought(question: str) -> Sought | None:
+def sought(question: str) -> Query | None:
     """What a question asks for; None where it is none of the generated language."""
     for pattern, form, label in _questions():
         found = pattern.fullmatch(question)
         if found is None:
             continue
         if form != "chain":
-            return Sought(form, (_bare(found["x"]), _bare(found["y"])), (label,))
+            return Query(form, (_bare(found["x"]), _bare(found["y"])), (label,))
         for phrase, first in _phrases():
             if inner := phrase.fullmatch(found["x"]):
-                return Sought(form, (_bare(inner["x"]),), (first, label))
+                return Query(form, (_bare(inner["x"]),), (first, label))
     return None
 
 

@@ -37,11 +37,7 @@ def test_sentences_are_labelled_with_what_they_claim(games: list[Generated]) -> 
 
 def test_questions_are_read_as_they_were_asked(games: list[Generated]) -> None:
     for game in games:
-        found, asked = sought(game.question.text), game.query
-        assert found is not None
-        assert (found.form, found.things, found.labels) == (
-            asked.form, asked.things, asked.properties,
-        )  # fmt: skip
+        assert sought(game.question.text) == game.query
     assert sought("Who let the dogs out?") is None
 
 
