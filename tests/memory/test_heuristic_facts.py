@@ -63,7 +63,8 @@ def as_told(gold: str) -> str:
 
 def holds(fact: str, gold: str) -> bool:
     """Whether a fact has all names and numbers of the gold fact, and four fifths of its words."""
-    gold = re.sub(r": (?:The \w+|Its?|He|She|His|Her) ", " ", gold)
+    # What stands for the title asks for no words of its own: the title's are asked for.
+    gold = re.sub(r": (?:The \w+|Its?|He|She|His|Her) |(?<=designed) the building\b", " ", gold)
     has, need = ({*WORD.findall(text.casefold())} for text in (fact, gold))
     return marked(gold) <= numbered(fact) and len(need & has) >= 0.8 * len(need)
 
