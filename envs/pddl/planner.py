@@ -33,27 +33,16 @@ class Planner:
             del self._steps[0]
             self._expect(facts)
         elif not self._steps or facts != self._now:
-            world = World(self._domain, self._objects, facts, self._goal)
-            self._steps = plan(world, self._game.solve) or []
+            self._steps = plan(self.world(facts), self._game.solve) or []
             self._expect(facts)
         if not self._steps:
             return None
         name, *args = self._steps[0]
         return self._game.words.action(self._domain.operators[name], args)
 
-    def next_reached(self, facts: set[Fact]) -> Literal | None:
-        """The part of the goal that the plan makes true first; None where there is no plan.
-
-        Args:
-            facts: The state that `next_action` was asked from last.
-        """
-        for step in self._steps:
-            after = self._after(facts, step)
-            for literal in self._goal:
-                if (literal.fact in after) is literal.positive is not (literal.fact in facts):
-                    return literal
-            facts = after
-        return None
+    def world(self, facts: set[Fact]) -> World:
+        """A model of a state of the problem."""
+        return World(self._domain, self._objects, facts, self._goal)
 
     def _expect(self, facts: set[Fact]) -> None:
         self._now = self._next = facts
@@ -97,6 +86,6 @@ class Observer:
         """The next action, in words; None where there is none to be known."""
         return self._planner.next_action(self.facts) if self._planner else None
 
-    def next_reached(self) -> Literal | None:
-        """The part of the goal that comes true first on the way of the last action."""
-        return self._planner.next_reached(self.facts) if self._planner else None
+    def world(self) -> World | None:
+        """The state as it was read, and the goal; None where the domain is unknown."""
+        return self._planner.world(self.facts) if self._planner else None

@@ -1,4 +1,4 @@
-"""A mind for the planning problems: what is true, what is still to be made true.
+"""A mind for the planning problems: it keeps the state in mind, and goes by plain rules (`ways`).
 
 Nothing is hidden there, and `look` tells the whole state again. So nothing is noted: where the
 start is cut off the context, one look takes its place.
@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...envs.pddl.games import GAMES, domain
-from ...envs.pddl.language import Literal
 from ...envs.pddl.planner import Observer
 from ...envs.pddl.words import Reader
+from .ways import Step, way
 
 _LOOK = "look"
 _MOST_LEFT = 4  # clauses of a thought that are still to be made true
-_MOST_TRUE = 2  # and that are
 _AIM = "make all of this true at the same time: "
 
 
@@ -56,38 +55,33 @@ class Puzzle:
         return True
 
     def act(self) -> str:
-        """See `Mind.act`."""
+        """See `Mind.act`: the planner's action where the way of the domain knows no step."""
         if not self._chosen:
-            action = self._observer.next_action() if self._observer is not None else None
-            self._chosen = action or _LOOK
+            step, observer = self._step(), self._observer
+            planned = observer.next_action() if observer is not None and step is None else None
+            self._chosen = step.action if step is not None else planned or _LOOK
         return self._chosen
 
     def remark(self, action: str = "") -> str:
-        """See `Mind.remark`: what of the goal does not hold, what of it comes next, what is true.
-
-        What does not hold is told in the goal's order: so it is what the thought before told, less
-        what has come true since.
-        """
-        observer, action = self._observer, action or self.act()
-        if observer is None:
+        """See `Mind.remark`: what the way looks at, and why it does what comes next."""
+        step = self._step()
+        if step is not None:
+            meant = not action or action == step.action
+            return f"{step.state} {step.why}".rstrip() if meant else step.state
+        if self._observer is None:
             return "The whole state is not in sight. Look."
-        words = GAMES[self._game].words
         left = [
-            words.literal(literal)
+            GAMES[self._game].words.literal(literal)
             for literal in _reader(self._game).literals(self._goal.removeprefix(_AIM))
-            if (literal.fact in observer.facts) != literal.positive
+            if (literal.fact in self._observer.facts) != literal.positive
         ]
-        first = observer.next_reached()
-        names = set(action.split())
-        true = [
-            clause
-            for clause in map(words.literal, map(Literal, sorted(observer.facts)))
-            if not names.isdisjoint(clause.split()[:1])
-        ]
-        parts = [f"Not yet: {'; '.join(left[:_MOST_LEFT])}."] if left else []
-        if first is not None and len(left) > 1:
-            parts.append(f"First {words.literal(first)}.")
-        return " ".join([*parts, f"Now {'; '.join(true[:_MOST_TRUE])}."] if true else parts)
+        return f"Not yet: {'; '.join(left[:_MOST_LEFT])}." if left else ""
+
+    def _step(self) -> Step | None:
+        """The next step by the rules of the domain; None where they know none."""
+        world = self._observer.world() if self._observer is not None else None
+        step = way(self._game, world) if world is not None else None
+        return step if step is not None and step.action else None
 
     def found(self) -> dict[str, str]:
         """See `Mind.found`."""
