@@ -94,25 +94,23 @@ class Grid:
         return self._chosen
 
     def remark(self, action: str = "") -> str:
-        """See `Mind.remark`: of each thing in view whether the mission means it, and where."""
+        """See `Mind.remark`: what is wanted now, and of each thing in view whether it is that."""
         view, _, rest = self._text.partition(" Walls:")
-        due = [d for c in self._clauses()[:2] for d in (c.what, c.beside) if d is not None]
-        names = list(dict.fromkeys(due))
         carried = next(iter(_CARRIED.findall(rest)), "")
-        met = {what for what in names if what.fits(carried)}
-        parts = [f"Want {', '.join(map(_named, names))}."] if names else []
-        parts += [f"Carried: {carried}."] if met else []
-        said, needs = list[str](), list[str]()
+        wanted = list(dict.fromkeys(_due(clause, carried) for clause in self._clauses()[:2]))
+        parts = [f"Want {' or '.join(map(_named, wanted))}."] if wanted else []
+        parts += [f"Carried: {carried}."] if carried else []
+        said, locked, met = list[str](), list[tuple[str, bool]](), False
         for name, number, where in _SAID.findall(view):
-            meant = [what for what in names if what.fits(name)]
-            met.update(meant)
-            labels = " and ".join(map(_named, meant))
-            said.append(f"{name} {number}: {labels}{where}" if meant else f"{name} {number}: -")
+            meant = any(what.fits(name) for what in wanted)
+            met = met or meant
+            said.append(f"{name} {number}: yes{where}" if meant else f"{name} {number}: no")
             key = name.replace("door", "key")
-            if meant and "(locked)" in where and key != carried:
-                needs.append(f"Needs {key}.")
+            if "(locked)" in where and key != carried:
+                locked.append((key, meant))
         parts += ["; ".join(said) + "."] if said else []
-        parts += [f"No {_named(what)}." for what in names if what not in met] + needs
+        parts += [] if met or not wanted else [f"No {' or '.join(map(_named, wanted))}."]
+        parts += [f"Needs {key}." for key, meant in locked if meant or not met]
         if (action or self.act()).startswith("turn"):
             parts.append(f"Turn {self._turns + 1}.")
         return " ".join(parts) or "Go on."
@@ -180,6 +178,12 @@ def _lying(item: Item) -> str:
 
 def _named(what: Description) -> str:
     return " ".join(part for part in (what.color, what.kind or "object") if part)
+
+
+def _due(clause: Clause, carried: str) -> Description:
+    """What a clause wants now: once its thing is in hand, what it is to lie beside."""
+    beside = clause.beside
+    return beside if beside is not None and clause.what.fits(carried) else clause.what
 
 
 def _clause(clause: Clause) -> str:

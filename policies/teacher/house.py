@@ -21,7 +21,7 @@ _LISTED = re.compile(rf"(?:On the {_THING}|The {_THING} is open\. In it), you se
 _HERE = re.compile(rf"(?:from|to|using|open|close) the {_THING}\.")
 _DEED = re.compile(r"(take|move|open|examine|go to|use|clean|heat|cool) (.*)")
 _DONE = re.compile(r"You (?:pick up|move|clean|heat|cool|turn on) ")
-_PLANNED = 8  # kinds of places in a plan
+_PLANNED = 12  # kinds of places in a list of those to be searched
 _MANY = 3  # places searched in vain that are worth dropping
 _TOP = 2  # notes that are looked for of a kind
 
@@ -171,25 +171,25 @@ class House:
         """Which place is next, told so that what stands in the prompt goes on with it.
 
         A search that begins, or goes on after what failed, names the kinds of places that there
-        are, then in their order those to be searched; then each place stands after the one before
-        as in the room's view, and each kind after the one before as in that order.
+        are; then, as whenever a kind is done with, those still to be searched, in their order: so
+        such a list is the one before, less its first. Each place stands after the one before as in
+        the room's view.
         """
         if deed in ("open", "examine"):
             return f"{deed.capitalize()} {place}."
-        ranked = self._explorer.ranked(self._sought())
-        kinds = list(dict.fromkeys(map(_kind, ranked)))
+        seen = self._explorer.contents
+        left = dict.fromkeys(
+            _kind(p) for p in self._explorer.ranked(self._sought()) if p not in seen
+        )
+        plan = f"Search {', '.join(list(left)[:_PLANNED])}. Look at {place}."
         if self._sought() != self._before or self._last[1].strip() == NOTHING:
             here = dict.fromkeys(map(_kind, _NAMES.findall(self._room)))
-            left = dict.fromkeys(_kind(p) for p in ranked if p not in self._explorer.contents)
-            plan = f"Search {', '.join(list(left)[:_PLANNED])}. Look at {place}."
             return f"Here: {', '.join(here)}. {plan}" if here else plan
         follows = re.search(rf"{_THING}(, (?:and )?an? ){place}\b", self._room)
-        if follows and _kind(follows[1]) == _kind(place) and follows[1] in self._explorer.contents:
+        if follows and _kind(follows[1]) == _kind(place) and follows[1] in seen:
             return f"Past {follows[1]}{follows[2]}{place}."
-        at = kinds.index(_kind(place)) if _kind(place) in kinds else 0
-        if at and not any(_kind(p) == _kind(place) for p in self._explorer.contents):
-            return f"After {kinds[at - 1]}, {kinds[at]}. Look at {place}."
-        return f"Look at {place}."
+        begun = any(_kind(searched) == _kind(place) for searched in seen)
+        return f"Look at {place}." if begun else plan
 
     # --- notes ------------------------------------------------------------------------------
 

@@ -184,31 +184,37 @@ class Questions(Lesson):
         return f"Nothing is known of {names[-1]}.", (), UNKNOWN
 
     def _look_up(self, seen: _Seen, wanted: Query) -> tuple[str, tuple[ToolCall, ...], str]:
-        """Retrieve one thing after the other, label what its note tells, then answer."""
-        names, values, said = [wanted.things[0]], list[str](), ""
+        """Retrieve one thing after the other, label what its note tells, then answer.
+
+        Each thought begins with what is wanted, as the one before ended or began.
+        """
+        chain = wanted.form == "chain"
+        aim = (
+            ", then ".join(wanted.properties) if chain else f"{wanted.properties[0]}, {wanted.form}"
+        )
+        names, values, said = [wanted.things[0]], list[str](), f"Want {aim}. "
         for at, label in enumerate(wanted.properties * (3 - len(wanted.properties))):
-            name = names[at]
+            name, begins = names[at], f"Want {label}. " if chain and at else f"Want {aim}. "
             note = next((e for e in seen.entries.values() if e.startswith(f"{name}: ")), None)
             if note is None:
+                again = f"{begins}Look again for {name}."
                 times = self._step.queries.count(name)
-                if times == 1 and (act := self._retrieve(name, f"Look again for {name}.", 3)):
+                if times == 1 and (act := self._retrieve(name, again, 3)):
                     return *act, ""
                 if not times and (at or self._wants("retrieve")):
-                    further = wanted.properties[1:] or wanted.things[1:]
-                    later = "" if at else f", then {further[0]}"
-                    if wanted.form != "chain":
-                        later += f", {wanted.form}"
-                    if act := self._retrieve(name, f"{said}Look for {name}, {label}{later}."):
+                    later = f", then {wanted.things[1]}" if not chain and not at else ""
+                    if act := self._retrieve(name, f"{said}Look for {name}{later}."):
                         return *act, ""
                 return f"{said}Nothing is known of {name}.", (), UNKNOWN
             scan = reading.told(note, name)
             value = next((v for _, told in scan for key, v in told if key == label), None)
             if value is None:
-                return f"{_scanned(scan)} No {label} is told of {name}.", (), UNKNOWN
+                return f"{begins}{_scanned(scan)} No {label} is told of {name}.", (), UNKNOWN
             values.append(value)
-            names.append(value if wanted.form == "chain" else wanted.things[-1])
-            said = f"{_scanned(scan)} So {label}: {value}. "
-        if wanted.form == "chain":
+            names.append(value if chain else wanted.things[-1])
+            said = f"{begins}{_scanned(scan)} So {label}: {value}. "
+            said += f"Want {wanted.properties[1]}. " if chain and not at else ""
+        if chain:
             return f"{said}Answer: {values[1]}.", (), values[1]
         return self._compared(said, wanted, (values[0], values[1]))
 

@@ -18,7 +18,7 @@ def test_a_house_is_read_from_its_texts() -> None:
     house.read("go to shelf 1", "You arrive at shelf 1. On the shelf 1, you see a pen 1.")
     assert house.remark() == "The mug is not here. Look at shelf 2."
     assert house.remark("go to garbagecan 1") == (
-        "The mug is not here. After shelf, garbagecan. Look at garbagecan 1."
+        "The mug is not here. Search shelf, garbagecan. Look at garbagecan 1."
     )
     house.read("go to shelf 2", "You arrive at shelf 2. On the shelf 2, you see a mug 2.")
     assert house.act() == "take mug 2 from shelf 2"
@@ -101,7 +101,7 @@ def test_a_building_is_drawn_again_from_notes() -> None:
     grid = Grid("pick up the red key, then open the blue door")
     grid.read("", "You see blue door 1 (closed), 3 steps ahead; red key 1, 1 step ahead. "
               "Walls: 4 steps ahead. You carry nothing.")  # fmt: skip
-    assert grid.remark() == "Want red key. blue door 1: -; red key 1: red key, 1 step ahead."
+    assert grid.remark() == "Want red key. blue door 1: no; red key 1: yes, 1 step ahead."
     assert grid.act().startswith("pick up")
     grid.read("pick up", "You pick up the red key. You see blue door 1 (closed), 3 steps ahead. "
               "Walls: 4 steps ahead. You carry a red key.")  # fmt: skip
@@ -121,24 +121,41 @@ def test_a_building_is_drawn_again_from_notes() -> None:
         again.recall(name, fact)
     assert again.whole
     assert again.state() == state
-    assert again.remark() == "Want blue door. No blue door. Turn 2."
+    assert again.remark() == "Want blue door. Carried: red key. No blue door. Turn 2."
 
 
 def test_of_each_thing_in_view_it_is_said_whether_the_mission_means_it() -> None:
     grid = Grid("open the door")
     grid.read("", "You see red door 1 (locked), 2 steps ahead; red key 1, 1 step to the left; blue "
               "key 1, 1 step ahead. Walls: 3 steps ahead. You carry nothing.")  # fmt: skip
-    things = "Want door. red door 1: door (locked), 2 steps ahead"
-    assert grid.remark("drop") == f"{things}; red key 1: -; blue key 1: -. Needs red key."
+    door = "red door 1: yes (locked), 2 steps ahead"
+    assert grid.remark("drop") == (
+        f"Want door. {door}; red key 1: no; blue key 1: no. Needs red key."
+    )
     grid.read("pick up", "You pick up the red key. You see red door 1 (locked), 2 steps ahead. "
               "Walls: 3 steps ahead. You carry a red key.")  # fmt: skip
-    assert grid.remark("drop") == f"{things}."
+    assert grid.remark("drop") == f"Want door. Carried: red key. {door}."
+
+
+def test_wanted_is_first_a_thing_then_what_it_is_to_lie_beside() -> None:
     grid = Grid("put the green ball next to the grey box")
-    grid.read("", "You see grey box 1, 2 steps ahead. Walls: 3 steps ahead. "
-              "You carry a green ball.")  # fmt: skip
+    grid.read("", "You see grey box 1, 2 steps ahead. Walls: 3 steps ahead. You carry nothing.")
+    assert grid.remark("drop") == "Want green ball. grey box 1: no. No green ball."
+    grid.read("turn left", "You turn left. You see grey box 1, 2 steps to the right. Walls: 3 "
+              "steps ahead. You carry a green ball.")  # fmt: skip
     assert grid.remark("drop") == (
-        "Want green ball, grey box. Carried: green ball. grey box 1: grey box, 2 steps ahead."
+        "Want grey box. Carried: green ball. grey box 1: yes, 2 steps to the right."
     )
+
+
+def test_a_locked_door_is_of_matter_where_nothing_wanted_is_in_view() -> None:
+    view = "You see red door 1 (locked), 2 steps ahead{}. Walls: 3 steps ahead. You carry nothing."
+    grid = Grid("pick up the ball")
+    grid.read("", view.format(""))
+    assert grid.remark("drop") == "Want ball. red door 1: no. No ball. Needs red key."
+    grid = Grid("pick up the ball")
+    grid.read("", view.format("; red ball 1, 1 step ahead"))
+    assert "Needs" not in grid.remark("drop")
 
 
 def test_each_place_of_a_search_stands_after_the_one_before_as_in_the_rooms_view() -> None:

@@ -86,7 +86,7 @@ def test_each_value_that_it_names_was_labelled_before_it() -> None:
         for _, completion in one.turns:
             thought = parse_text(completion.text).think or ""
             for label, value in re.findall(
-                r"So (\w+): (.*?)\. (?:Look|Answer|least|most|same)", thought
+                r"So (\w+): (.*?)\. (?:Look|Want|Answer|least|most|same)", thought
             ):
                 assert f"{label}: {value}" in thought.partition(" So ")[0]
             if found := re.search(r"Answer: (.*)\.$", thought):
