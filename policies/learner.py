@@ -215,6 +215,7 @@ class Learner:
         max_grad_norm: float,
         *,
         weight_decay: float = 0.0,
+        muon: float = 0.0,
         batch_tokens: int = BATCH_TOKENS,
         share: bool = False,
     ) -> dict[str, float]:
@@ -225,6 +226,7 @@ class Learner:
             learning_rate: Of this update.
             max_grad_norm: Longer gradients are scaled down to it.
             weight_decay: Of matrices.
+            muon: Times the rate at which Muon changes the inner matrices; 0: AdamW does.
             batch_tokens: Most tokens of a forward.
             share: Whether common beginnings are computed once.
 
@@ -232,7 +234,14 @@ class Learner:
             `loss` in nats a token, `entropy`, `grad_norm`, `tokens` trained, `tokens_computed`,
             `learning_rate`, and `refused`: 1 where the gradient was no finite number, and so
             nothing was changed; else 0.
+
+        Raises:
+            UsageError: for Muon where matrices are split over processes.
         """
+        if muon and self.engine.splits:
+            raise UsageError(
+                "sft.muon: needs whole matrices: launch with weights whole, or leave it out"
+            )
         packs = self._packs(steps, batch_tokens, share)
         trained, tally = self.engine.sum(sum(sum(step.mask) for step in steps)), Tally()
 
@@ -240,7 +249,7 @@ class Learner:
             tally.add(entropy=entropies)
             return -logprobs.sum() / trained
 
-        rates = learning_rate, weight_decay, max_grad_norm
+        rates = learning_rate, weight_decay, max_grad_norm, muon
         done = self._descend(packs, loss, 1.0, rates, dropout=True)
         return {**done, **tally.result(self.engine), "tokens": trained}
 
@@ -269,7 +278,7 @@ class Learner:
         packs = self._packs(objective.steps, grpo.batch_tokens, grpo.prefix_sharing)
         if grpo.beta:
             objective.reference = self._score(packs, objective.size, grpo.temperature, True)
-        rates = learning_rate, grpo.weight_decay, grpo.max_grad_norm
+        rates = learning_rate, grpo.weight_decay, grpo.max_grad_norm, 0.0
         losses: list[float] = []
         for epoch in range(grpo.epochs):
             objective.epoch = epoch
@@ -282,16 +291,17 @@ class Learner:
 
     def _descend(
         self, packs: Sequence[Packed], loss_of: _Loss, temperature: float,
-        rates: tuple[float, float, float], *, dropout: bool,
+        rates: tuple[float, float, float, float], *, dropout: bool,
     ) -> dict[str, float]:  # fmt: skip
         """One update by the sum of the packs' losses.
 
-        `rates` are of learning and of weight decay, and the largest norm of the gradient. Without
+        `rates` are of learning and of weight decay, the largest norm of the gradient, and Muon's
+        share; see `sft_update`. Without
         a single pack nothing is changed, also not by earlier gradients or decay.
         """
         total = torch.zeros((), dtype=torch.float64, device=self._device)
-        learning_rate, weight_decay, max_norm = rates
-        self._optimizer.begin(learning_rate, weight_decay)
+        learning_rate, weight_decay, max_norm, muon = rates
+        self._optimizer.begin(learning_rate, weight_decay, muon)
         norm, some = 0.0, False
         with self._training(dropout):
             for packed, last in self._paced(packs):

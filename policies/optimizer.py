@@ -1,4 +1,4 @@
-"""AdamW (arXiv 1711.05101) with what training needs around it: refusals, and a state to resume."""
+"""AdamW (arXiv 1711.05101) or Muon, and what training needs: refusals, and a state to resume."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from ..harness.errors import DataError
 from .distributed import Engine
+from .muon import MuonAdamW
 
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a parameter
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # kept of a parameter; Muon keeps no squares
 
 
 class Optimizer:
@@ -37,23 +38,33 @@ class Optimizer:
         self._shapes = {name: p.shape for name, p in trained}  # whole; an engine may split them
 
         def adamw() -> torch.optim.Optimizer:
-            parameters = [p for p in model.parameters() if p.requires_grad]
-            groups = [
-                {"params": [p for p in parameters if (p.ndim > 1) == decays], "decays": decays}
-                for decays in (True, False)  # biases and the scales of norms do not
-            ]
-            return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0)
+            ends = {id(model.get_input_embeddings().weight)}
+            ends |= {
+                id(head.weight) for head in [model.get_output_embeddings()] if head is not None
+            }
+            kinds: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+            for parameter in (p for p in model.parameters() if p.requires_grad):
+                decays = parameter.ndim > 1  # biases and the scales of norms do not
+                inner = parameter.ndim == 2 and id(parameter) not in ends
+                kinds.setdefault((decays, inner), []).append(parameter)
+            return MuonAdamW(
+                [
+                    {"params": some, "decays": decays, "inner": inner, "muon": 0.0}
+                    for (decays, inner), some in kinds.items()
+                ]
+            )
 
         self.scorer, self._inner = engine.prepare(scorer, adamw)
         named = model.named_parameters()  # now, since an engine may have put others in their place
         self._named: dict[str, nn.Parameter] = {name: p for name, p in named if p.requires_grad}
 
-    def begin(self, learning_rate: float, weight_decay: float) -> None:
-        """Forget gradients; set the rates of the next update."""
+    def begin(self, learning_rate: float, weight_decay: float, muon: float) -> None:
+        """Forget gradients; set the rates of the next update; `muon` of the inner matrices."""
         self._inner.zero_grad(set_to_none=True)
         for group in self._inner.param_groups:
             group["lr"] = learning_rate
             group["weight_decay"] = weight_decay if group["decays"] else 0.0
+            group["muon"] = muon if group["inner"] else 0.0
 
     def step(self, max_norm: float) -> float:
         """Change the weights by the gradients that were added up, and forget these.
@@ -105,7 +116,8 @@ class Optimizer:
         self.reset()
         for name, parameter in self._named.items():
             if f"step.{name}" in state:
-                found = {key: state[f"{key}.{name}"] for key in _MOMENTS}
+                kept = [key for key in _MOMENTS if f"{key}.{name}" in state]
+                found = {key: state[f"{key}.{name}"] for key in kept}
                 self._engine.take_moments(self._inner, parameter, found)
         self.updates = int(state["updates"])
 
@@ -115,11 +127,12 @@ class Optimizer:
         if strange := sorted(set(state) - known):
             return f"it has {strange[0]!r}"
         present = [name for name in self._named if f"step.{name}" in state]
-        needed = ["updates"] + [f"{key}.{name}" for key in _MOMENTS for name in present]
+        needed = ["updates"] + [f"{key}.{name}" for key in _MOMENTS[:2] for name in present]
         if lacking := [key for key in needed if key not in state]:
             return f"it lacks {lacking[0]!r}"
         moments = [(f"{key}.{name}", name) for key in _MOMENTS[1:] for name in present]
-        differ = [key for key, name in moments if state[key].shape != self._shapes[name]]
+        kept = [(key, name) for key, name in moments if key in state]
+        differ = [key for key, name in kept if state[key].shape != self._shapes[name]]
         return f"{differ[0]!r} has another shape" if differ else None
 
 

@@ -164,7 +164,7 @@ class Sampler(Strict):
 
 
 _LEFT_OUT = ("env", "options", "split", "agent", "slips")  # of a source, where they say nothing
-_LATER, _LATER_OF_FRESH = ("prompts", "drills"), ("deviation", "looks_back")  # likewise
+_LATER, _LATER_OF_FRESH = ("prompts", "drills", "muon"), ("deviation", "looks_back")  # likewise
 _AGENT: dict[str, Any] = {"shots": 0, "context_tokens": 2048, "max_tokens": 256}  # if not given
 
 
@@ -213,6 +213,8 @@ class Recipe(Strict):
             raise ValueError("nothing to train: add sft, grpo or both")
         if self.sft is not None and self.sft.drills is not None and self.model.fresh is None:
             raise ValueError("sft.drills: only what is made from nothing needs them; leave it out")
+        if self.sft is not None and self.sft.muon and self.model.lora is not None:
+            raise ValueError("sft.muon: not of an adapter, whose matrices are no map of their own")
         if self.model.fresh is not None:
             if self.model.lora is not None:
                 raise ValueError("model.lora: an adapter on random weights learns nothing")

@@ -103,6 +103,7 @@ def sft(
             learning_rate(recipe.sft, update, len(batches)),
             recipe.sft.max_grad_norm,
             weight_decay=recipe.sft.weight_decay,
+            muon=recipe.sft.muon,
             batch_tokens=_forward(learner),
         )
         done = update + 1
