@@ -1,8 +1,8 @@
 """Muon: the momentum of a matrix, made orthogonal, is its update.
 
 AdamW scales each number of a gradient by itself. A matrix maps directions to directions, and its
-gradient is mostly of few of them; made orthogonal it moves all of them alike. In small models that
-saves a third of the updates and more (`docs/training.md`). Embeddings, norms and biases stay with
+gradient is mostly of few of them; made orthogonal it moves all of them alike. In a small model that
+saved a quarter of the updates (`docs/training.md`). Embeddings, norms and biases stay with
 AdamW. K. Jordan, https://kellerjordan.github.io/posts/muon; scale and decay as in Moonlight (arXiv
 2502.16982), so that an update is about as large as one of AdamW's at the same rate.
 
