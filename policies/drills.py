@@ -5,7 +5,8 @@ anything (induction heads: Olsson et al., arXiv 2209.11895). In demonstrations i
 most of their tokens are foretold without it, and a small model trained on them alone names things
 that do not stand in its prompt. A curriculum lets it form within minutes: few symbols in short
 texts first, where chance finds it soon, then the whole vocabulary, then spans from anywhere, and
-last those of few symbols, where one token stands in many places and only several tell which.
+last those of few symbols, where one token stands in many places, then two together do, and only
+several tell which.
 """
 
 from __future__ import annotations
@@ -59,10 +60,13 @@ CURRICULUM = (
     Drill(0, 3, 12, 128, 0.8),
     Drill(0, 3, 12, 512, 0.8),
     Drill(48, 8, 24, 256, 0.8, given=2),
+    Drill(12, 8, 24, 384, 0.75, given=3),
 )
 
 
-def drill(recipe: DrillRecipe, learner: Learner, seed: int, watch: Watch) -> bool:
+def drill(
+    recipe: DrillRecipe, learner: Learner, seed: int, watch: Watch, muon: float = 0.0
+) -> bool:
     """Train a model to copy.
 
     Args:
@@ -72,6 +76,7 @@ def drill(recipe: DrillRecipe, learner: Learner, seed: int, watch: Watch) -> boo
         watch: Told of each update: the numbers of `Learner.sft_update`, `drill` (its number in the
             curriculum, from 1) and `accuracy`: when last looked at, before an update, the mean
             chance of the tokens that can be known.
+        muon: See `Learner.sft_update`.
 
     Returns:
         Whether the whole curriculum was learned, before `recipe.tokens` were used up.
@@ -89,7 +94,9 @@ def drill(recipe: DrillRecipe, learner: Learner, seed: int, watch: Watch) -> boo
             if done % _LOOK == 0:
                 chance = _chance(learner, steps, forward)
             rate = recipe.learning_rate * min(1.0, (done + 1) / _WARMUP)
-            numbers = learner.sft_update(steps, rate, _MAX_GRAD_NORM, batch_tokens=forward)
+            numbers = learner.sft_update(
+                steps, rate, _MAX_GRAD_NORM, muon=muon, batch_tokens=forward
+            )
             done, spent = done + 1, spent + sum(step.length for step in steps)
             watch(done, {**numbers, "drill": number, "accuracy": chance})
     return True

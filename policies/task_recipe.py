@@ -185,7 +185,8 @@ class SftRecipe(Strict):
     schedule: Literal["cosine", "constant"] = "cosine"  # after the warm-up; cosine: down to 0
     weight_decay: float = Field(0.01, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
-    muon: float = Field(0.0, ge=0)  # times the rate at which Muon moves inner matrices; 0: AdamW
+    # Times the rate at which Muon moves inner matrices, in drills too; 0: AdamW moves all.
+    muon: float = Field(0.0, ge=0)
     # Share of the prompts' tokens that are learned too at the start; it falls to 0 at half of the
     # updates. What is made from nothing so learns the language in fewer tokens.
     prompts: Share = 0.0

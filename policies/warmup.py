@@ -36,13 +36,14 @@ async def drilled(session: Session, base: Path) -> Path | Trained:
     recipe, target = session.recipe, session.directory / DRILLED
     if recipe.sft is None or recipe.sft.drills is None or target.is_dir():
         return target if target.is_dir() else base
-    own, logs = recipe.sft.drills, Logs(session.directory, {DRILLS: 0}, "sft", 0, recipe)
+    own, muon = recipe.sft.drills, recipe.sft.muon
+    logs = Logs(session.directory, {DRILLS: 0}, "sft", 0, recipe)
     session.observer.says("drills: random tokens to be copied, a curriculum that ends when learned")
     session.stop.busy = True
     try:
         learner = session.open("sft", base, base, None, 0)
         watch = _Drilled(session, logs)
-        learned = await in_thread(lambda: drill(own, learner, recipe.seed, watch))
+        learned = await in_thread(lambda: drill(own, learner, recipe.seed, watch, muon))
         if not learned:
             session.observer.says(f"drills: not learned in {own.tokens} tokens; training goes on")
         session.publish(learner, State("sft", 0), target)

@@ -59,14 +59,15 @@ def test_the_same_seed_draws_the_same_texts() -> None:
     assert drawn(1) == drawn(1) != drawn(2)
 
 
+@pytest.mark.parametrize(("rate", "muon"), [(4e-3, 0.0), (2e-3, 2.5)])
 def test_a_small_model_learns_to_copy_what_it_has_never_seen(
-    learner: Learner, monkeypatch: pytest.MonkeyPatch
+    learner: Learner, monkeypatch: pytest.MonkeyPatch, rate: float, muon: float
 ) -> None:
     """Of 16 symbols a guess is right once in 16 times, and any guess by frequency is no better."""
     monkeypatch.setattr(drills, "CURRICULUM", (Drill(16, 4, 8, 0, 0.5),))
     told: list[dict[str, float]] = []
-    recipe = DrillRecipe(tokens=600_000, batch_tokens=1024, learning_rate=4e-3)
-    assert drill(recipe, learner, 0, lambda _, numbers: told.append(numbers))
+    recipe = DrillRecipe(tokens=600_000, batch_tokens=1024, learning_rate=rate)
+    assert drill(recipe, learner, 0, lambda _, numbers: told.append(numbers), muon)
     assert told[0]["accuracy"] < 0.1
     assert told[-1]["accuracy"] >= 0.5
     assert {line["drill"] for line in told} == {1}
