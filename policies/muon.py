@@ -25,7 +25,7 @@ _MOMENTUM = 0.95
 _SCALE = 0.2  # the root mean square of AdamW's updates (arXiv 2502.16982, section 2.2)
 
 
-class MuonAdamW(torch.optim.AdamW):
+class MuonAdamW(torch.optim.AdamW):  # type: ignore[misc]
     """AdamW; groups whose `muon` is above 0 go by Muon, at so many times their rate.
 
     Args:
@@ -35,7 +35,6 @@ class MuonAdamW(torch.optim.AdamW):
     def __init__(self, groups: Sequence[dict[str, Any]]) -> None:
         super().__init__(list(groups), lr=0.0)
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Change the weights by their gradients."""
         gone: list[tuple[nn.Parameter, Tensor]] = []
@@ -56,11 +55,11 @@ class MuonAdamW(torch.optim.AdamW):
             state["step"], state["exp_avg"] = torch.tensor(0.0), torch.zeros_like(parameter)
         state["step"] += 1
         momentum = state["exp_avg"].lerp_(gradient, 1 - _MOMENTUM)
-        rate = group["lr"] * group["muon"]
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
         looked_ahead = gradient.lerp(momentum, _MOMENTUM)  # Nesterov's momentum
-        size = _SCALE * math.sqrt(max(parameter.shape))
-        parameter.add_(orthogonal(looked_ahead), alpha=-rate * size)
+        size = group["lr"] * group["muon"] * _SCALE * math.sqrt(max(parameter.shape))
+        with torch.no_grad():
+            parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            parameter.add_(orthogonal(looked_ahead), alpha=-size)
 
 
 def orthogonal(matrix: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ def refuses(learner: Learner, mine: list) -> bool:
     learner.refresh()
     before, updates = weights(learner), learner.updates
     packs = learner._packs(steps_of(mine), 64, False)
-    rates = (RATE, 0.0, 1.0)
+    rates = (RATE, 0.0, 1.0, 0.0)
     done = learner._descend(
         packs, lambda _, logprobs, __: logprobs.sum() * torch.nan, 1.0, rates, dropout=False
     )
