@@ -44,7 +44,8 @@ class MuonAdamW(torch.optim.AdamW):  # type: ignore[misc]
                     self._turn(parameter, gradient, group)
                     gone.append((parameter, gradient))
                     parameter.grad = None
-        done = super().step(closure)
+        optimizer: Any = super()
+        done = optimizer.step(closure)
         for parameter, gradient in gone:
             parameter.grad = gradient
         return done

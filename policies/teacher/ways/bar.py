@@ -16,7 +16,7 @@ def way(world: World) -> Step | None:
     """The next step; None where the goal is of another kind, or the shaker is spoilt."""
     if any(g.fact[0] != "contains" or not g.positive for g in world.goal):
         return None
-    return _Bar(world).step()
+    return _Bar(world).next()
 
 
 class _Bar:
@@ -35,7 +35,7 @@ class _Bar:
         hands = "; ".join(f"{hand} {held.get(hand, 'free')}" for hand in self._hands)
         self._state = f"Not yet: {left}. {hands}."
 
-    def step(self) -> Step | None:
+    def next(self) -> Step | None:
         if not self._open:
             return None
         _, shot, drink = self._open[0]

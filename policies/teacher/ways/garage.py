@@ -17,7 +17,7 @@ def way(world: World) -> Step | None:
     kinds = {"on", "tight", "inflated", "in", "closed"}
     if any(g.fact[0] not in kinds or not g.positive for g in world.goal):
         return None
-    return _Garage(world).step()
+    return _Garage(world).next()
 
 
 class _Garage:
@@ -38,7 +38,7 @@ class _Garage:
         boxes = " ".join(f"{box} open." for _, box in world.find("isopen"))
         self._state = f"Not yet: {left}. Have {', '.join(had) or 'nothing'}. {boxes}".rstrip()
 
-    def step(self) -> Step | None:
+    def next(self) -> Step | None:
         if not self._open:
             return None
         kind, *names = self._open[0]
