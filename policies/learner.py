@@ -296,8 +296,8 @@ class Learner:
         """One update by the sum of the packs' losses.
 
         `rates` are of learning and of weight decay, the largest norm of the gradient, and Muon's
-        share; see `sft_update`. Without
-        a single pack nothing is changed, also not by earlier gradients or decay.
+        times; see `sft_update`. Without a single pack nothing is changed, also not by earlier
+        gradients or decay.
         """
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         learning_rate, weight_decay, max_norm, muon = rates

@@ -36,17 +36,17 @@ class Optimizer:
         self._engine = engine
         trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self._shapes = {name: p.shape for name, p in trained}  # whole; an engine may split them
+        heads = model.get_input_embeddings(), model.get_output_embeddings()
+        ends = {id(head.weight) for head in heads if head is not None}
+        self._inner_names = {name for name, p in trained if p.ndim == 2 and id(p) not in ends}
 
         def adamw() -> torch.optim.Optimizer:
-            ends = {id(model.get_input_embeddings().weight)}
-            ends |= {
-                id(head.weight) for head in [model.get_output_embeddings()] if head is not None
-            }
             kinds: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-            for parameter in (p for p in model.parameters() if p.requires_grad):
-                decays = parameter.ndim > 1  # biases and the scales of norms do not
-                inner = parameter.ndim == 2 and id(parameter) not in ends
-                kinds.setdefault((decays, inner), []).append(parameter)
+            for name, parameter in model.named_parameters():
+                if parameter.requires_grad:
+                    decays = parameter.ndim > 1  # biases and the scales of norms do not
+                    kind = decays, name in self._inner_names
+                    kinds.setdefault(kind, []).append(parameter)
             return MuonAdamW(
                 [
                     {"params": some, "decays": decays, "inner": inner, "muon": 0.0}
@@ -128,6 +128,8 @@ class Optimizer:
             return f"it has {strange[0]!r}"
         present = [name for name in self._named if f"step.{name}" in state]
         needed = ["updates"] + [f"{key}.{name}" for key in _MOMENTS[:2] for name in present]
+        squared = [name for name in present if name not in self._inner_names]
+        needed += [f"{_MOMENTS[2]}.{name}" for name in squared]
         if lacking := [key for key in needed if key not in state]:
             return f"it lacks {lacking[0]!r}"
         moments = [(f"{key}.{name}", name) for key in _MOMENTS[1:] for name in present]

@@ -195,8 +195,15 @@ def test_the_state_of_another_model_is_refused(folder: Path, tmp_path: Path) -> 
         learner.restore(tmp_path / "state.safetensors")
 
     lacking = {k: v for k, v in state.items() if not k.startswith("exp_avg.")}
+    squares = {k: v for k, v in state.items() if k != "exp_avg_sq.model.embed_tokens.weight"}
+    assert len(squares) < len(state)
     wrong = {**state, "exp_avg.lm_head.weight": torch.zeros(2)}
-    for bad, problem in ((other.state(), "it has"), (lacking, "lacks"), (wrong, "another shape")):
+    for bad, problem in (
+        (other.state(), "it has"),
+        (lacking, "lacks"),
+        (squares, "lacks"),
+        (wrong, "another shape"),
+    ):
         with pytest.raises(DataError, match=problem):
             restore(one, bad)
     with pytest.raises(DataError, match="lacks 'updates'"):
