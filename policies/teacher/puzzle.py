@@ -80,8 +80,7 @@ class Puzzle:
     def _step(self) -> Step | None:
         """The next step by the rules of the domain; None where they know none."""
         world = self._observer.world() if self._observer is not None else None
-        step = way(self._game, world) if world is not None else None
-        return step if step is not None and step.action else None
+        return way(self._game, world) if world is not None else None
 
     def found(self) -> dict[str, str]:
         """See `Mind.found`."""

@@ -26,4 +26,5 @@ _WAYS: dict[str, Callable[[World], Step | None]] = {
 
 def way(domain: str, world: World) -> Step | None:
     """The next step in a domain; None where its rules know none."""
-    return _WAYS[domain](world)
+    step = _WAYS[domain](world)
+    return step if step is not None and step.action else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from ....envs.pddl.barman import WORDS
 from ....envs.pddl.language import Literal
@@ -81,11 +81,10 @@ class _Bar:
         step = self._ready(shot) or self._alone(shaker)
         return step or self._do("shake", b=cocktail, s=shaker)
 
-    def _add(self, missing: Iterable[str]) -> Step | None:
+    def _add(self, missing: Sequence[str]) -> Step | None:
         """Towards an ingredient more in the shaker, by a shot that is wanted for nothing yet."""
         wanted = {shot for _, shot, _ in self._world.wants("contains")}
         helper = next((s for s in self._shots if s not in wanted), self._open[-1][1])
-        missing = list(missing)
         inside = self._contents(helper)
         part = next((part for part in missing if part in inside), missing[0])
         self._say(f"{part} is missing; {helper} brings it.")

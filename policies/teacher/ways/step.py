@@ -12,7 +12,7 @@ class Step:
     Attributes:
         state: What is so, as far as it matters.
         why: What is done and for what.
-        action: In the words of the environment.
+        action: In the words of the environment; empty where the rules end.
     """
 
     state: str
