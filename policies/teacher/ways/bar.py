@@ -9,7 +9,7 @@ from ....envs.pddl.language import Literal
 from ....envs.pddl.words import natural
 from ....envs.pddl.world import World
 from ....envs.pddl_text import Fact
-from .step import Step
+from .step import Step, Telling
 
 
 def way(world: World) -> Step | None:
@@ -19,7 +19,7 @@ def way(world: World) -> Step | None:
     return _Bar(world).next()
 
 
-class _Bar:
+class _Bar(Telling):
     def __init__(self, world: World) -> None:
         self._world = world
         kinds = world.objects
@@ -33,7 +33,7 @@ class _Bar:
         )
         left = "; ".join(WORDS.literal(Literal(fact)) for fact in self._open)
         hands = "; ".join(f"{hand} {held.get(hand, 'free')}" for hand in self._hands)
-        self._state = f"Not yet: {left}. {hands}."
+        super().__init__(WORDS, f"Not yet: {left}. {hands}.")
 
     def next(self) -> Step | None:
         if not self._open:
@@ -154,10 +154,3 @@ class _Bar:
         """Whether something can still be poured from the shaker."""
         level = self._world.value("shaker-level", self._shaker)
         return level is not None and bool(self._world.find("next", None, level))
-
-    def _say(self, what: str) -> None:
-        self._state += f" {what}"
-
-    def _do(self, form: str, **args: str) -> Step:
-        action = WORDS.forms[form].format(**args)
-        return Step(self._state, "", action)

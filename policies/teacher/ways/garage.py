@@ -7,7 +7,7 @@ from ....envs.pddl.tyreworld import WORDS
 from ....envs.pddl.words import natural
 from ....envs.pddl.world import World
 from ....envs.pddl_text import Fact
-from .step import Step
+from .step import Step, Telling
 
 _MOST = 4  # goals of a thought
 
@@ -20,7 +20,7 @@ def way(world: World) -> Step | None:
     return _Garage(world).next()
 
 
-class _Garage:
+class _Garage(Telling):
     def __init__(self, world: World) -> None:
         self._world = world
         of_hubs = [
@@ -36,7 +36,9 @@ class _Garage:
         left = "; ".join(WORDS.literal(Literal(fact)) for fact in self._open[:_MOST])
         had = sorted((thing for _, thing in world.find("have")), key=natural)
         boxes = " ".join(f"{box} open." for _, box in world.find("isopen"))
-        self._state = f"Not yet: {left}. Have {', '.join(had) or 'nothing'}. {boxes}".rstrip()
+        super().__init__(
+            WORDS, f"Not yet: {left}. Have {', '.join(had) or 'nothing'}. {boxes}".rstrip()
+        )
 
     def next(self) -> Step | None:
         if not self._open:
@@ -117,10 +119,3 @@ class _Garage:
 
     def _open_box(self, box: str) -> Step | None:
         return None if self._world.has("isopen", box) else self._do("open", c=box)
-
-    def _say(self, what: str) -> None:
-        self._state += f" {what}"
-
-    def _do(self, form: str, **args: str) -> Step:
-        action = WORDS.forms[form].format(**args)
-        return Step(self._state, "", action)
