@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from .cli_claims import claims_app
+from .cli_data import data_app
 from .cli_results import add_results
 from .cli_runs import runs_app
 from .cli_train import add_train
@@ -319,54 +320,11 @@ def judge_check(
     raise typer.Exit(code)
 
 
-data_app = typer.Typer(no_args_is_help=True, help="Data sets: what there is, get it, verify it.")
 app.add_typer(data_app, name="data")
 app.add_typer(runs_app, name="runs")
 app.add_typer(claims_app, name="claims")
 add_results(app)
 add_train(app)
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--dir", help="Where data sets are kept; default: $AGEMEM_DATA or your own."),
-]
-
-
-@data_app.command("list")
-def data_list(dir_: DataDir = None, as_json: AsJson = False) -> None:
-    """Show the data sets with licence, size and source, and which of them are here."""
-    from .data_commands import list_data
-
-    list_data(dir_, as_json)
-
-
-@data_app.command("get")
-def data_get(
-    names: Annotated[list[str], typer.Argument(help="Names of data sets.")],
-    dir_: DataDir = None,
-    source: Annotated[
-        Path | None,
-        typer.Option("--from", help="Take the files from this folder or file, not the network."),
-    ] = None,
-    mirror: Annotated[
-        str | None, typer.Option(help="Fetch the files from below this address instead.")
-    ] = None,
-) -> None:
-    """Fetch data sets, check them, and write their manifests last."""
-    from .data_commands import get_data
-
-    get_data(names, dir_, source, mirror)
-
-
-@data_app.command("verify")
-def data_verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Default: all that are here.")] = None,
-    dir_: DataDir = None,
-    as_json: AsJson = False,
-) -> None:
-    """Compare data sets with their manifests: exit code 1 if a file is missing or changed."""
-    from .data_commands import verify_data
-
-    raise typer.Exit(verify_data(names or [], dir_, as_json))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from itertools import islice
 
 from . import texts
-from .matching import Matcher, may_say, verbatim
+from .lexical import may_say, verbatim
+from .matching import Matcher
 from .texts import Fact, Statement, Unit
 
 COMPARED = 25_000  # pairs of entries, in all
