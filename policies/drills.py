@@ -5,8 +5,8 @@ anything (induction heads: Olsson et al., arXiv 2209.11895). In demonstrations i
 most of their tokens are foretold without it, and a small model trained on them alone names things
 that do not stand in its prompt. A curriculum lets it form within minutes: few symbols in short
 texts first, where chance finds it soon, then the whole vocabulary, then spans from anywhere, and
-last those of few symbols, where one token stands in many places, then two together do, and only
-several tell which.
+those of few symbols, where one token stands in many places, then two together do, and only several
+tell which. Last it learns to compare (`comparisons`), which copying is not enough for.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from .comparisons import comparisons
 from .learner import Learner
 from .task_recipe import DrillRecipe
 from .trajectory import Step
@@ -52,7 +53,20 @@ class Drill:
     given: int = 1
 
 
-CURRICULUM = (
+@dataclass(frozen=True, slots=True)
+class Comparing:
+    """Exercises in comparing; see `comparisons`.
+
+    Attributes:
+        length: Tokens of a text.
+        enough: As of a drill.
+    """
+
+    length: int
+    enough: float
+
+
+CURRICULUM: tuple[Drill | Comparing, ...] = (
     Drill(64, 6, 16, 0, 0.9),
     Drill(64, 8, 32, 0, 0.9),
     Drill(512, 8, 32, 0, 0.8),
@@ -61,13 +75,14 @@ CURRICULUM = (
     Drill(0, 3, 12, 512, 0.8),
     Drill(48, 8, 24, 256, 0.8, given=2),
     Drill(12, 8, 24, 384, 0.75, given=3),
+    Comparing(256, 0.9),
 )
 
 
 def drill(
     recipe: DrillRecipe, learner: Learner, seed: int, watch: Watch, muon: float = 0.0
 ) -> bool:
-    """Train a model to copy.
+    """Train a model to copy, and to compare.
 
     Args:
         recipe: How much at most, and how fast.
@@ -90,7 +105,7 @@ def drill(
         while chance < one.enough:
             if spent >= recipe.tokens:
                 return False
-            steps = list(texts(one, symbols, recipe.batch_tokens, draws))
+            steps = list(_texts(one, learner, symbols, recipe.batch_tokens, draws))
             if done % _LOOK == 0:
                 chance = _chance(learner, steps, forward)
             rate = recipe.learning_rate * min(1.0, (done + 1) / _WARMUP)
@@ -100,6 +115,14 @@ def drill(
             done, spent = done + 1, spent + sum(step.length for step in steps)
             watch(done, {**numbers, "drill": number, "accuracy": chance})
     return True
+
+
+def _texts(
+    one: Drill | Comparing, learner: Learner, symbols: list[int], tokens: int, draws: random.Random
+) -> Iterator[Step]:
+    if isinstance(one, Drill):
+        return texts(one, symbols, tokens, draws)
+    return comparisons(learner.loaded.tokenizer, one.length, tokens, draws)
 
 
 def texts(one: Drill, symbols: list[int], tokens: int, draws: random.Random) -> Iterator[Step]:

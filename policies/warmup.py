@@ -38,7 +38,7 @@ async def drilled(session: Session, base: Path) -> Path | Trained:
         return target if target.is_dir() else base
     own, muon = recipe.sft.drills, recipe.sft.muon
     logs = Logs(session.directory, {DRILLS: 0}, "sft", 0, recipe)
-    session.observer.says("drills: random tokens to be copied, a curriculum that ends when learned")
+    session.observer.says("drills: copying, then comparing, until they are learned")
     session.stop.busy = True
     try:
         learner = session.open("sft", base, base, None, 0)

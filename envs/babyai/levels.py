@@ -59,7 +59,9 @@ _FIRST_TRAINING_SEED = 100_000
 # Small levels draw the same game for different seeds; these would be games of the test splits.
 _SAME_AS_TEST = {
     "GoToObjS4-v0": {100014},
-    "OpenRedDoor-v0": {100008, 100028, 100040},
+    "OpenRedDoor-v0": {100008, 100028, 100040, 100054, 100060, 100071},
+    "OpenRedBlueDoors-v0": {100053},
+    "OpenRedBlueDoorsDebug-v0": {100053},
     "KeyCorridorS3R1-v0": {100008, 100018, 100033},
 }
 
@@ -77,7 +79,7 @@ class _Layout:
 LAYOUTS = {
     "agentboard": _Layout(AGENTBOARD, 4, 11, 1234),
     "generated": _Layout(GENERATED, 3, 34, 1),
-    "generated-train": _Layout(GENERATED, 40, 34, _FIRST_TRAINING_SEED),
+    "generated-train": _Layout(GENERATED, 80, 34, _FIRST_TRAINING_SEED),
 }
 SIZES = {name: len(layout.levels) * layout.n_seeds for name, layout in LAYOUTS.items()}
 

@@ -15,9 +15,9 @@ _PARTS = (
     ("b", "d", "g", "l", "m", "n", "p", "r", "rr", "s", "t", "v", "x"),
     ("a", "ek", "en", "eth", "in", "is", "o", "un", "ur"),
 )  # fmt: skip
-_COUNT = prod(map(len, _PARTS))
+N_WORDS = prod(map(len, _PARTS))
 _STRIDE = 307_081  # neighbouring numbers give names that do not look alike
-assert gcd(_STRIDE, _COUNT) == 1  # so no two numbers give the same word
+assert gcd(_STRIDE, N_WORDS) == 1  # so no two numbers give the same word
 
 _FIRST_NAMES = {
     "f": ("Adira", "Belka", "Corvina", "Delphe", "Elisen", "Fenna", "Ilse", "Jorun", "Kaleth",
@@ -40,7 +40,7 @@ PER_QUESTION = 64  # words kept for each question
 
 def word(number: int) -> str:
     """The invented word with this number; different for each below 1,053,000."""
-    rest, parts = number * _STRIDE % _COUNT, []
+    rest, parts = number * _STRIDE % N_WORDS, []
     for choices in _PARTS:
         rest, at = divmod(rest, len(choices))
         parts.append(choices[at])

@@ -8,7 +8,7 @@ from typing import ClassVar
 from ...harness.datasets import installed
 from ...harness.errors import DataError, UsageError, unknown_name
 from ...harness.types import EnvSpec, Observation, Scores, SplitSpec, StepResult, Task
-from ..common import data_path, flag
+from ..common import data_path, flag, number
 from . import agentboard, generator
 from .agentboard import AgentBoard
 from .engine import Engine
@@ -57,18 +57,23 @@ class PddlEnvironment:
         headline=("progress",),
     )
 
-    def __init__(self, data: str | None = None, allow_short: str = "false") -> None:
-        """Choose where AgentBoard's problems are.
+    def __init__(
+        self, data: str | None = None, allow_short: str = "false", renamed: str = "0"
+    ) -> None:
+        """Choose where AgentBoard's problems are, and under which names their objects go.
 
         Args:
             data: a copy of AgentBoard, or the folder with the folders of its four games; None
                 for what `agemem-eval data get agentboard-pddl` brought.
             allow_short: `true` accepts fewer problems than AgentBoard has.
+            renamed: 1 to 999: objects whose names differ in a number alone exchange them, another
+                way for each number; 0: no names are exchanged.
 
         Raises:
             UsageError: a value that an option does not have.
         """
         short = flag("allow_short", allow_short)
+        self._renamed = number("renamed", renamed, 999)
         place = data_path(data) if data else installed("agentboard-pddl")
         self._agentboard = AgentBoard(place, short) if place else None
         self._tasks: list[Task] | None = None  # of AgentBoard
@@ -108,7 +113,7 @@ class PddlEnvironment:
         """
         del seed  # a problem begins the same way each time
         self._episode = None  # a problem that cannot be played leaves none behind
-        self._episode = episode = _Episode(self._problem(task))
+        self._episode = episode = _Episode(generator.renamed(self._problem(task), self._renamed))
         return Observation(episode.first, episode.goal, metrics=episode.metrics())
 
     def step(self, action: str) -> StepResult:

@@ -11,16 +11,17 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
+from string import digits
 
 from ...harness.errors import UsageError, unknown_name
 from ..pddl_text import Fact
 from .game import SIZES as PROBLEM_SIZES
 from .game import Draft
 from .games import GAMES, domain
-from .language import Problem, check, problem_text
+from .language import Problem, check, problem_text, substitute
 from .world import World, plan
 
 VERSION = "1"  # changes whenever the bytes of any problem do
@@ -85,6 +86,34 @@ def generate(split: str, index: int, draw: int) -> Problem:
         source=task_id(split, index),
     )
     return check(problem, domain(name))
+
+
+def renamed(problem: Problem, number: int) -> Problem:
+    """A problem in which objects have exchanged their names.
+
+    Those do whose names differ in a number alone: `b1` and `b4`, not `jack` and `pump`.
+
+    Args:
+        problem: Checked.
+        number: Of the exchange; each has another. 0: none, the problem as it is.
+    """
+    if not number:
+        return problem
+    draws = Random(f"pddl names {number} {problem.source}")
+    alike: dict[tuple[str, str], list[str]] = {}
+    for name, kind in problem.objects.items():
+        if (stem := name.rstrip(digits)) != name:
+            alike.setdefault((kind, stem), []).append(name)
+    new = {
+        o: n
+        for old in alike.values()
+        for o, n in zip(old, draws.sample(old, len(old)), strict=True)
+    }
+    return replace(
+        problem,
+        init=tuple(substitute(fact, new) for fact in problem.init),
+        goal=tuple(replace(one, fact=substitute(one.fact, new)) for one in problem.goal),
+    )
 
 
 @cache

@@ -216,17 +216,9 @@ class Questions(Lesson):
             said += f"Want {wanted.properties[1]}. " if chain and not at else ""
         if chain:
             return f"{said}Answer: {values[1]}.", (), values[1]
-        return self._compared(said, wanted, (values[0], values[1]))
-
-    def _compared(
-        self, said: str, wanted: Query, values: tuple[str, str]
-    ) -> tuple[str, tuple[ToolCall, ...], str]:
-        """The answer to a question that compares two things."""
-        at = reading.settled(wanted.form, values)
-        answer = ("yes", "no")[at] if wanted.form == "same" else wanted.things[at]
-        pairs = zip(wanted.things, values, strict=True)
-        both = ", ".join(f"{name} {value}" for name, value in pairs)
-        return f"{said}{wanted.form}: {both}. Answer: {answer}.", (), answer
+        first, second = wanted.things
+        end, answer = reading.compared(wanted.form, (first, second), (values[0], values[1]))
+        return f"{said}{end} Answer: {answer}.", (), answer
 
     def _recall(self, seen: _Seen) -> Act | None:
         """At a new goal that is no question: what is held that may help."""

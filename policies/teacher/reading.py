@@ -60,6 +60,19 @@ def settled(form: str, values: tuple[str, str]) -> int:
     return int((first > second) if form == "least" else (first < second))
 
 
+def compared(form: str, things: tuple[str, str], values: tuple[str, str]) -> tuple[str, str]:
+    """How a thought that compares two things ends, and the answer.
+
+    The values stand first and the names behind them, so that a token of a value decides, and all
+    after it is copied.
+    """
+    at = settled(form, values)
+    if form == "same":
+        return f"same: {values[0]}, {values[1]}.", ("yes", "no")[at]
+    pairs = [f"{value} {name}" for name, value in zip(things, values, strict=True)]
+    return f"{form}: {', '.join(pairs)}. So {pairs[at]}.", things[at]
+
+
 # --- the language ---------------------------------------------------------------------------------
 
 

@@ -67,7 +67,7 @@ def test_options_that_it_does_not_have_are_refused(environment: BabyaiEnvironmen
 
 
 @pytest.mark.parametrize(("split", "size"), [("agentboard", 112), ("generated", 267),
-                                             ("generated-train", 3560)])  # fmt: skip
+                                             ("generated-train", 7120)])  # fmt: skip
 def test_splits_have_their_size_and_unique_ids(
     environment: BabyaiEnvironment, split: str, size: int
 ) -> None:

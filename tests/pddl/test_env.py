@@ -8,7 +8,9 @@ from dataclasses import asdict
 
 import pytest
 
+from agemem_eval.envs.pddl import generator
 from agemem_eval.envs.pddl.env import PddlEnvironment
+from agemem_eval.envs.pddl.game import Draft
 from agemem_eval.envs.pddl.games import GAMES
 from agemem_eval.harness.errors import DataError, UsageError
 from agemem_eval.harness.registry import load
@@ -246,3 +248,46 @@ def test_a_closed_environment_plays_nothing() -> None:
     environment.close()
     with pytest.raises(UsageError, match="reset a task first"):
         environment.valid_actions()
+
+
+# --- names exchanged ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("index", range(0, 24))
+def test_a_renamed_problem_is_the_same_but_for_names(index: int) -> None:
+    plain, other, third = (PddlEnvironment(renamed=number) for number in ("0", "1", "2"))
+    task = plain.tasks("generated")[index]
+    problem = generator.generate("generated", index, task.data["draw"])
+    new = generator.renamed(problem, 1)
+    assert dict(new.objects) == dict(problem.objects)
+    marks = [
+        generator.fingerprint(
+            one.domain,
+            Draft(dict(one.objects), one.init, tuple(literal.fact for literal in one.goal)),
+        )
+        for one in (problem, new)
+    ]
+    assert marks[0] == marks[1]
+    for name, kind in problem.objects.items():  # what says what a thing is stays in its name
+        if not name[-1].isdigit():
+            used = [{f for f in one.init if name in f} for one in (problem, new)]
+            assert [len(facts) for facts in used] == [len(used[0])] * 2, (name, kind)
+    texts = [one.reset(task, 0) for one in (plain, other, third)]
+    if not task.type.endswith("easy"):  # there all may have been given the name they had
+        assert len({(seen.text, seen.goal) for seen in texts}) == 3
+    while (action := other.expert_action()) is not None:
+        result = other.step(action)
+        assert result.valid
+    assert result.success
+
+
+def test_names_are_exchanged_another_way_by_each_number_and_not_by_0() -> None:
+    task = PddlEnvironment().tasks("generated")[1]
+    seen = [PddlEnvironment(renamed=str(n)).reset(task, 0).text for n in (0, 0, 1, 1, 2)]
+    assert seen[0] == seen[1] == PddlEnvironment().reset(task, 0).text
+    assert seen[2] == seen[3]
+    assert len(set(seen)) == 3
+    with pytest.raises(UsageError, match="renamed"):
+        PddlEnvironment(renamed="-1")
+    with pytest.raises(UsageError, match="renamed"):
+        PddlEnvironment(renamed="1000")

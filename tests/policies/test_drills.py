@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -10,18 +11,23 @@ import train_runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agemem_eval.envs.hotpotqa import generator
+from agemem_eval.envs.hotpotqa.names import N_WORDS, PER_QUESTION, Names
 from agemem_eval.harness.errors import UsageError
 from agemem_eval.policies.recipe import DrillRecipe, Fresh, ModelRecipe
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
+from agemem_eval.policies import comparisons as comparing  # noqa: E402
 from agemem_eval.policies import drills  # noqa: E402
+from agemem_eval.policies.comparisons import comparisons  # noqa: E402
 from agemem_eval.policies.drills import CURRICULUM, Drill, drill, texts  # noqa: E402
 from agemem_eval.policies.fresh import make_fresh  # noqa: E402
 from agemem_eval.policies.learner import Learner  # noqa: E402
 from agemem_eval.policies.trajectory import Step  # noqa: E402
 
+COPYING = [one for one in CURRICULUM if isinstance(one, Drill)]
 SYMBOLS = list(range(1000, 1000 + 600))
 
 
@@ -37,7 +43,7 @@ def learner(tmp_path: Path) -> Learner:
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.sampled_from(CURRICULUM), st.integers(0, 99))
+@given(st.sampled_from(COPYING), st.integers(0, 99))
 def test_what_is_asked_goes_on_as_something_before_did(one: Drill, seed: int) -> None:
     made = list(texts(one, SYMBOLS, 2000, random.Random(seed)))
     assert sum(step.length for step in made) >= 2000
@@ -54,7 +60,7 @@ def test_what_is_asked_goes_on_as_something_before_did(one: Drill, seed: int) ->
 
 def test_the_same_seed_draws_the_same_texts() -> None:
     def drawn(seed: int) -> list[Step]:
-        return [s for one in CURRICULUM for s in texts(one, SYMBOLS, 500, random.Random(seed))]
+        return [s for one in COPYING for s in texts(one, SYMBOLS, 500, random.Random(seed))]
 
     assert drawn(1) == drawn(1) != drawn(2)
 
@@ -100,3 +106,48 @@ def test_a_training_begins_with_its_drills_and_tells_of_them(tmp_path: Path) -> 
     assert again.final is not None
     weights = [(one.final / "model.safetensors").read_bytes() for one in (trained, again)]
     assert weights[0] == weights[1]
+
+
+# --- comparing --------------------------------------------------------------------------------
+
+
+def test_what_decides_a_comparison_is_what_is_asked(learner: Learner) -> None:
+    """Read again from its text: the answer is right, and the token is the first that tells it."""
+    tokenizer = learner.loaded.tokenizer
+    asked = 0
+    for step in comparisons(tokenizer, 200, 20_000, random.Random(0)):
+        ids = step.prompt_ids + step.completion_ids
+        places = [at for at, kept in enumerate(step.mask, 1) if kept]
+        for at in places:
+            before, after = tokenizer.decode(ids[:at]), tokenizer.decode(ids[at:])
+            said = re.split(r"(?=(?:same|most|least): )", before)[-1]
+            if said.startswith("same"):
+                found = re.fullmatch(r"same: (.+), (.+)\. Answer: ?", said)
+                assert found is not None
+                assert after.strip().startswith("yes" if found[1] == found[2] else "no")
+            else:
+                found = re.fullmatch(
+                    r"(most|least): ([\d,]+) (.+), ([\d,]+) (.+)\. So ([\d,]*)", said
+                )
+                assert found is not None
+                first, second = (int(found[n].replace(",", "")) for n in (2, 4))
+                wins = (first > second) == (found[1] == "most")
+                value, name = (found[2], found[3]) if wins else (found[4], found[5])
+                assert f"{found[6]}{after.lstrip()}".startswith(f"{value} {name}. ")
+                alike = len(found[6])
+                assert found[2][:alike] == found[4][:alike] == found[6]
+                assert found[2][alike] != found[4][alike]
+            asked += 1
+    assert asked > 200
+
+
+def test_no_name_of_a_comparison_is_one_of_a_question() -> None:
+    numbers = comparing._NAMES
+    assert numbers[0] == sum(generator.SIZES.values())
+    assert (numbers[-1] + 1) * PER_QUESTION <= N_WORDS
+    words = [
+        {made.word() for _ in range(PER_QUESTION - 4)}
+        for number in (numbers[0] - 1, numbers[0])
+        for made in [Names(number, training=True, rng=random.Random(0))]
+    ]
+    assert not words[0] & words[1]

@@ -62,7 +62,7 @@ def test_no_problem_for_training_is_one_for_testing_under_other_names() -> None:
 
 def test_no_level_and_seed_for_training_is_one_for_testing() -> None:
     training = set(babyai.games("generated-train"))
-    assert len(training) == 3560
+    assert len(training) == 7120
     assert not training & {*babyai.games("generated"), *babyai.games("agentboard")}
 
 

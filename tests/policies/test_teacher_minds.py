@@ -212,13 +212,13 @@ def test_of_a_puzzle_is_said_what_its_rules_look_at() -> None:
                 "them. There are the blocks b1, b2, and b3. Your hand is empty. b1 and b2 are on "
                 "the table. b3 is on b1. b2 and b3 are clear.")  # fmt: skip
     assert puzzle.act() == "unstack b3 from b1"
-    state = "Wanted: b3 b1 b2. Now: b1 off b3; b2. Hand: empty."
+    state = "Wanted: b2 b1 b3. Now: b2; b3 b1 off. Hand: empty."
     assert puzzle.remark() == f"{state} Take off b3."
     assert puzzle.remark("pick up b2") == state  # no reason for a mistake
     puzzle.read("unstack b3 from b1", "Now: your hand holds b3; b1 is clear. No longer: your hand "
                 "is empty; b3 is on b1; b3 is clear.")  # fmt: skip
     assert puzzle.act() == "put down b3"
-    assert puzzle.remark() == "Wanted: b3 b1 b2. Now: b1; b2. Hand: b3. b3 goes on none."
+    assert puzzle.remark() == "Wanted: b2 b1 b3. Now: b1; b2. Hand: b3. b3 goes on none."
 
 
 def test_of_a_puzzle_of_another_kind_is_said_what_is_left_of_the_goal() -> None:

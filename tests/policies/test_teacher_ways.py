@@ -68,9 +68,9 @@ def test_mistakes_are_made_good(index: int) -> None:
 
 
 SAID = {
-    "gripper": "In rooma. left free; right free. Left: ball2 rooma to roomb; ball3 roomb to rooma. "
-    "ball2 is here.",
-    "blocksworld": "Wanted: b3 b4 b1. Now: b2 off b1; b3; b4. Hand: empty. Take off b1.",
+    "gripper": "In rooma. left free; right free. roomb: ball1 stays, ball3 to rooma; rooma: "
+    "ball2 to roomb. ball2 is here.",
+    "blocksworld": "Wanted: b1 b4 b3. Now: b1 b2 off; b3; b4. Hand: empty. Take off b1.",
     "barman": "Not yet: shot2 contains cocktail2. left free; right free. cocktail2: ingredient1 "
     "and ingredient2. shaker1 is empty and clean. ingredient1 is missing; shot1 brings it. shot1 "
     "is empty and clean. ",

@@ -1,4 +1,7 @@
-"""Blocksworld: take off whatever stands wrong, then build each wanted tower from below."""
+"""Blocksworld: take off whatever stands wrong, then build each wanted tower from below.
+
+Towers are told from above, as "b1 is on b2" is read: what comes next stands behind each block.
+"""
 
 from __future__ import annotations
 
@@ -16,36 +19,31 @@ def way(world: World) -> Step | None:
     wanted = {above: below for _, above, below in world.wants("on")}
     if len(wanted) + len(world.wants("on-table")) != len(world.goal):
         return None
-    aims = _towers({under: above for above, under in wanted.items()}, wanted)
-    standing = {below: above for _, above, below in world.find("on")}
-    now = [
-        _tower(block, standing)
-        for block in sorted((block for _, block in world.find("on-table")), key=natural)
-    ]
+    highest = sorted({*wanted} - {*wanted.values()}, key=natural)
+    aims = [_tower(block, wanted) for block in highest]
     if sum(map(len, aims)) != len({*wanted, *wanted.values()}):
         return None
-    right = [_right(tower, wanted) for tower in now]
+    standing = {above: below for _, above, below in world.find("on")}
     held = next((block for _, block in world.find("holding")), None)
-    shown = "; ".join(
-        " ".join([*tower[:n], *(["off"] if n < len(tower) else []), *tower[n:]])
-        for tower, n in zip(now, right, strict=True)
-    )
+    now = [_tower(block, standing) for _, block in world.find("clear") if block != held]
+    off = [tower for tower in now if not _may_stay(tower, wanted)]
+    shown = "; ".join(" ".join([*tower, *(["off"] if tower in off else [])]) for tower in now)
     state = f"Wanted: {'; '.join(map(' '.join, aims))}. Now: {shown}. Hand: {held or 'empty'}."
     ready = {
-        tower[-1] for tower, n in zip(now, right, strict=True)
-        if n == len(tower) and (tower[-1] not in wanted or n > 1)
-    }  # fmt: skip
+        tower[0] for tower in now if tower not in off and (tower[0] not in wanted or len(tower) > 1)
+    }
     if held is not None:
         return _put(state, held, wanted.get(held), ready)
-    for tower, n in zip(now, right, strict=True):
-        if n < len(tower):
-            action = WORDS.forms["unstack"].format(b=tower[-1], below=tower[-2])
-            return Step(state, f"Take off {tower[-1]}.", action)
+    if off:
+        top, below = off[0][:2]
+        action = WORDS.forms["unstack"].format(b=top, below=below)
+        return Step(state, f"Take off {top}.", action)
     for aim in aims:
-        for below, above in pairwise(aim):
-            if standing.get(below) != above:
-                action = WORDS.forms["pickup"].format(b=above)
-                return Step(state, f"{above} goes on {below}.", action)
+        left = [top for top, below in pairwise(aim) if standing.get(top) != below]
+        if left:
+            action = WORDS.forms["pickup"].format(b=left[-1])
+            why = f"Left: {' '.join(left)}. {left[-1]} goes on {wanted[left[-1]]}."
+            return Step(state, why, action)
     return None
 
 
@@ -60,25 +58,15 @@ def _put(state: str, held: str, target: str | None, ready: set[str]) -> Step:
     return Step(state, f"{held} goes on {target}, ready.", action)
 
 
-def _towers(above: Mapping[str, str], below: Mapping[str, str]) -> list[list[str]]:
-    """Towers from below, by their lowest blocks."""
-    lowest = sorted({*above} - {*below}, key=natural)
-    return [_tower(block, above) for block in lowest]
-
-
-def _tower(block: str, above: Mapping[str, str]) -> list[str]:
-    """A block and all that is on it, from below."""
+def _tower(block: str, below: Mapping[str, str]) -> list[str]:
+    """A block and all that it stands on, from above."""
     tower = [block]
-    while tower[-1] in above and above[tower[-1]] not in tower:
-        tower.append(above[tower[-1]])
+    while tower[-1] in below and below[tower[-1]] not in tower:
+        tower.append(below[tower[-1]])
     return tower
 
 
-def _right(tower: Sequence[str], wanted: Mapping[str, str]) -> int:
-    """How many blocks of a tower, from below, need not be taken off."""
-    if tower[0] in wanted:
-        return 1
-    n = 1
-    while n < len(tower) and wanted.get(tower[n]) == tower[n - 1]:
-        n += 1
-    return n
+def _may_stay(tower: Sequence[str], wanted: Mapping[str, str]) -> bool:
+    """Whether nothing of a tower need be taken off: a block alone, or all as it is wanted."""
+    as_wanted = all(wanted.get(above) == below for above, below in pairwise(tower))
+    return len(tower) == 1 or (as_wanted and tower[-1] not in wanted)
