@@ -1,7 +1,7 @@
 """Exercises in comparing, in the words in which the teacher compares two things.
 
 A demonstration compares once, in one token of a thousand: which of two digits is larger, or whether
-two names are the same. So little teaches it late. Here a token of forty does.
+two names are the same. So little teaches it late. Here a token of thirty does.
 """
 
 from __future__ import annotations
