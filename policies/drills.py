@@ -6,14 +6,16 @@ most of their tokens are foretold without it, and a small model trained on them 
 that do not stand in its prompt. A curriculum lets it form within minutes: few symbols in short
 texts first, where chance finds it soon, then the whole vocabulary, then spans from anywhere, and
 those of few symbols, where one token stands in many places, then two together do, and only several
-tell which. Last it learns to compare (`comparisons`), which copying is not enough for.
+tell which. Last it learns to compare (`comparisons`), which copying is not enough for. What is no
+longer asked is forgotten within a few hundred updates, so the drills before are rehearsed in the
+later ones and, where the recipe keeps them, beside the demonstrations.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from .comparisons import comparisons
@@ -102,12 +104,14 @@ def drill(
     done = spent = 0
     for number, one in enumerate(CURRICULUM, 1):
         chance = 0.0
+        again = round(recipe.batch_tokens * recipe.rehearsed) if number > 1 else 0
         while chance < one.enough:
             if spent >= recipe.tokens:
                 return False
-            steps = list(_texts(one, learner, symbols, recipe.batch_tokens, draws))
+            steps = list(_texts(one, learner, symbols, recipe.batch_tokens - again, draws))
             if done % _LOOK == 0:
                 chance = _chance(learner, steps, forward)
+            steps += _mixed(CURRICULUM[: number - 1], learner, symbols, again, draws)
             rate = recipe.learning_rate * min(1.0, (done + 1) / _WARMUP)
             numbers = learner.sft_update(
                 steps, rate, _MAX_GRAD_NORM, muon=muon, batch_tokens=forward
@@ -115,6 +119,40 @@ def drill(
             done, spent = done + 1, spent + sum(step.length for step in steps)
             watch(done, {**numbers, "drill": number, "accuracy": chance})
     return True
+
+
+def rehearsal(learner: Learner, tokens: int, draws: random.Random) -> list[Step]:
+    """Exercises of all drills together, of other symbols each time.
+
+    Args:
+        learner: Whose tokens they are of.
+        tokens: Of all, at least.
+        draws: Say the rest.
+    """
+    return _mixed(CURRICULUM, learner, _symbols(learner, draws), tokens, draws)
+
+
+def _mixed(
+    drills: Sequence[Drill | Comparing],
+    learner: Learner,
+    symbols: list[int],
+    tokens: int,
+    draws: random.Random,
+) -> list[Step]:
+    """Texts of so many tokens together, as many to copy as to compare where there are both."""
+    kinds = [
+        some
+        for kind in (Drill, Comparing)
+        if (some := [one for one in drills if isinstance(one, kind)])
+    ]
+    steps: list[Step] = []
+    made = 0
+    while made < tokens:
+        one = draws.choice(draws.choice(kinds))
+        text = next(_texts(one, learner, symbols, 1, draws))
+        steps.append(text)
+        made += text.length
+    return steps
 
 
 def _texts(

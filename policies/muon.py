@@ -39,28 +39,39 @@ class MuonAdamW(torch.optim.AdamW):  # type: ignore[misc]
         """Change the weights by their gradients."""
         gone: list[tuple[nn.Parameter, Tensor]] = []
         for group in self.param_groups:
-            for parameter in group["params"] if group["muon"] else ():
-                if (gradient := parameter.grad) is not None:
-                    self._turn(parameter, gradient, group)
-                    gone.append((parameter, gradient))
-                    parameter.grad = None
+            if group["muon"]:
+                own = [(p, p.grad) for p in group["params"] if p.grad is not None]
+                self._turn(own, group)
+                gone += own
+        for parameter, _ in gone:
+            parameter.grad = None
         optimizer: Any = super()
         done = optimizer.step(closure)
         for parameter, gradient in gone:
             parameter.grad = gradient
         return done
 
-    def _turn(self, parameter: nn.Parameter, gradient: Tensor, group: dict[str, Any]) -> None:
+    def _turn(self, own: Sequence[tuple[nn.Parameter, Tensor]], group: dict[str, Any]) -> None:
+        """Those of one shape together: on a GPU a matrix of a small model takes no time itself."""
+        alike: dict[Any, list[tuple[nn.Parameter, Tensor]]] = {}
+        for parameter, gradient in own:
+            kind = parameter.shape, parameter.dtype, parameter.device
+            alike.setdefault(kind, []).append((parameter, self._ahead(parameter, gradient)))
+        for some in alike.values():
+            turned = orthogonal(torch.stack([ahead for _, ahead in some]))
+            for (parameter, _), update in zip(some, turned, strict=True):
+                size = group["lr"] * group["muon"] * _SCALE * math.sqrt(max(parameter.shape))
+                with torch.no_grad():
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                    parameter.add_(update, alpha=-size)
+
+    def _ahead(self, parameter: nn.Parameter, gradient: Tensor) -> Tensor:
+        """The momentum, one step ahead: Nesterov's."""
         state = self.state[parameter]
         if not state:
             state["step"], state["exp_avg"] = torch.tensor(0.0), torch.zeros_like(parameter)
         state["step"] += 1
-        momentum = state["exp_avg"].lerp_(gradient, 1 - _MOMENTUM)
-        looked_ahead = gradient.lerp(momentum, _MOMENTUM)  # Nesterov's momentum
-        size = group["lr"] * group["muon"] * _SCALE * math.sqrt(max(parameter.shape))
-        with torch.no_grad():
-            parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            parameter.add_(orthogonal(looked_ahead), alpha=-size)
+        return gradient.lerp(state["exp_avg"].lerp_(gradient, 1 - _MOMENTUM), _MOMENTUM)
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
@@ -70,15 +81,17 @@ def orthogonal(matrix: Tensor) -> Tensor:
     and 1.2, which is as good as 1 for the purpose. Values far below the others stay smaller.
 
     Args:
-        matrix: [n, m].
+        matrix: [n, m], or several [..., n, m].
 
     Returns:
-        [n, m].
+        As many of the same shape.
     """
     a, b, c = _FACTORS
-    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    x = x / x.norm().clamp(min=1e-7)
+    tall = matrix.shape[-2] > matrix.shape[-1]
+    x = matrix.reshape(-1, *matrix.shape[-2:])
+    x = x.mT if tall else x
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(_STEPS):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.T if matrix.shape[0] > matrix.shape[1] else x
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).reshape(matrix.shape)

@@ -165,6 +165,7 @@ class Sampler(Strict):
 
 _LEFT_OUT = ("env", "options", "split", "agent", "slips")  # of a source, where they say nothing
 _LATER, _LATER_OF_FRESH = ("prompts", "drills", "muon"), ("deviation", "looks_back")  # likewise
+_LATER_OF_DRILLS = "rehearsed", "kept"
 _AGENT: dict[str, Any] = {"shots": 0, "context_tokens": 2048, "max_tokens": 256}  # if not given
 
 
@@ -309,15 +310,17 @@ class Recipe(Strict):
             values["tasks"]["sources"] = [source.given for source in self.tasks.sources]
         values["reward"].pop("judge_base_url")
         values["sampler"] = {"engine": self.sampler.engine}
-        for key in _LATER if self.sft is not None else ():
-            if not values["sft"][key]:
-                del values["sft"][key]
+        tuned = values["sft"] or {}
+        for part, later in ((tuned, _LATER), (tuned.get("drills") or {}, _LATER_OF_DRILLS)):
+            for key in later if part else ():
+                if not part[key]:
+                    del part[key]
         if self.model.fresh is not None:
             of_fresh = self.model.fresh.model_dump(exclude_defaults=True)
             for key in _LATER_OF_FRESH:
                 if key not in of_fresh:
                     del values["model"]["fresh"][key]
-        shown = values["sft"]["demonstrations"] if values["sft"] is not None else []
+        shown = tuned.get("demonstrations", [])
         for source in shown if isinstance(shown, list) else [shown]:
             limits = {k: v for k, v in source["agent"].items() if v is not None}
             for key in _LEFT_OUT:

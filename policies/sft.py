@@ -20,6 +20,7 @@ from ..harness.models.hf.weights import Loaded
 from ..harness.models.inprocess.chat import Chat
 from ..harness.types import ChatMessage, Request, Sampling
 from .demonstrations import Demonstration
+from .drills import rehearsal
 from .learner import Learner
 from .recipe import Recipe, SftRecipe
 from .trajectory import Step
@@ -98,6 +99,7 @@ def sft(
         share = max(0.0, recipe.sft.prompts * (1 - 2 * update / len(batches)))
         draws = random.Random(f"prompts {recipe.seed} {update}")
         steps = [step for number in batches[update] for step in learned[number].shown(share, draws)]
+        steps += _rehearsed(recipe, learner, update)
         numbers = learner.sft_update(
             steps,
             learning_rate(recipe.sft, update, len(batches)),
@@ -110,6 +112,15 @@ def sft(
         if held and (done % every == 0 or done == len(batches)):
             numbers = {**numbers, **accuracy(learner, held)}
         watch(done, len(batches), numbers)
+
+
+def _rehearsed(recipe: Recipe, learner: Learner, update: int) -> list[Step]:
+    """What of the drills is learned in an update of the demonstrations."""
+    assert recipe.sft is not None
+    if recipe.sft.drills is None or not recipe.sft.drills.kept:
+        return []
+    tokens = round(recipe.sft.batch_tokens * recipe.sft.drills.kept)
+    return rehearsal(learner, tokens, random.Random(f"rehearsed {recipe.seed} {update}"))
 
 
 def learning_rate(recipe: SftRecipe, update: int, updates: int) -> float:

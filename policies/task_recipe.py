@@ -167,11 +167,16 @@ Sources = Annotated[
 
 
 class DrillRecipe(Strict):
-    """Exercises in copying, before the demonstrations; `drills.py` has the curriculum."""
+    """Exercises in copying and comparing; `drills.py` has the curriculum."""
 
     tokens: int = Field(6_000_000, ge=1)  # at most; it ends where the curriculum is learned
     batch_tokens: int = Field(4096, ge=64)  # of an update
     learning_rate: float = Field(4e-3, gt=0)
+    # Of each update's tokens the share that are exercises of the drills before; and in fine-tuning
+    # those of all drills, beside the demonstrations, as a share of `sft.batch_tokens`. What is not
+    # rehearsed is forgotten.
+    rehearsed: Share = 0.0
+    kept: Share = 0.0
 
 
 class SftRecipe(Strict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,52 @@ def test_drills_end_where_their_tokens_are_used_up(learner: Learner) -> None:
     recipe = DrillRecipe(tokens=3000, batch_tokens=1024)
     assert not drill(recipe, learner, 0, lambda done, _: told.append(done))
     assert told == [1, 2, 3]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_the_drills_before_are_rehearsed(
+    learner: Learner, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    """Told by their symbols: those of the second drill are twice as many as those of the first."""
+    first, second = Drill(16, 4, 8, 0, 0.0), Drill(400, 8, 32, 0, 0.9)
+    monkeypatch.setattr(drills, "CURRICULUM", (replace(first, enough=1e-9), second))
+    few = set(drills._symbols(learner, random.Random("drills 3"))[:16])
+    updates: list[list[Step]] = []
+    told: list[float] = []
+
+    def note(steps: list[Step], *_: object, **__: object) -> dict[str, float]:
+        updates.append(steps)
+        return {}
+
+    monkeypatch.setattr(learner, "sft_update", note)
+    recipe = DrillRecipe(tokens=12_000, batch_tokens=1024, rehearsed=share)
+    drill(recipe, learner, 3, lambda _, numbers: told.append(numbers["drill"]))
+    assert set(told) == {1, 2}
+    for number, steps in zip(told, updates, strict=True):
+        tokens = {True: 0, False: 0}
+        for step in steps:
+            tokens[set(step.prompt_ids + step.completion_ids) <= few] += step.length
+        assert 1024 <= sum(tokens.values()) < 1024 + 128
+        assert tokens[True] >= 1024 * (share if number == 2 else 1)
+        assert tokens[False] >= 1024 * (1 - share) * (number == 2)
+
+
+def test_what_is_kept_is_of_all_drills_and_of_any_symbols(learner: Learner) -> None:
+    def rehearsed(seed: int) -> list[Step]:
+        return drills.rehearsal(learner, 20_000, random.Random(seed))
+
+    steps = rehearsed(1)
+    assert steps == rehearsed(1) != rehearsed(2)
+    assert 20_000 <= sum(step.length for step in steps) < 20_600
+    read = [learner.loaded.tokenizer.decode(s.prompt_ids + s.completion_ids) for s in steps]
+    compared = [bool(re.match(r"(same|most|least): ", text)) for text in read]
+    assert 0.3 < sum(compared) / len(compared) < 0.7
+    copied = {s.length for s, other in zip(steps, compared, strict=True) if not other}
+    assert {128, 256, 384, 512} <= copied
+    assert min(copied) < 128
+    often = [{*s.prompt_ids, *s.completion_ids} for s in steps + rehearsed(2) if s.length == 384]
+    assert all(len(symbols) <= 12 for symbols in often)
+    assert len(set.union(*often)) > 12, "another draw, other symbols"
 
 
 def test_only_what_is_made_from_nothing_is_drilled() -> None:

@@ -129,6 +129,34 @@ def test_joined_steps_have_the_loss_of_the_steps_they_are_made_of(
     assert one["tokens_computed"] < other["tokens_computed"]
 
 
+def test_exercises_are_learned_beside_the_demonstrations(
+    learner: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same updates of the demonstrations, each with as many tokens of exercises."""
+
+    def updates(begin: int, **kept: float) -> list[list[Step]]:
+        made: list[list[Step]] = []
+        monkeypatch.setattr(learner, "sft_update", lambda steps, *_, **__: made.append(steps) or {})
+        monkeypatch.setattr("agemem_eval.policies.sft.accuracy", lambda *_: {})
+        sft(recipe(drills=kept), learner, SHOWN, lambda *_: None, start=begin)
+        return made
+
+    plain, with_them = updates(0), updates(0, kept=0.25)
+    assert len(plain) == len(with_them) > 2
+    for alone, both in zip(plain, with_them, strict=True):
+        assert both[: len(alone)] == alone
+        assert 150 <= sum(step.length for step in both[len(alone) :]) < 150 + 512
+    assert with_them[0][len(plain[0]) :] != with_them[1][len(plain[1]) :]
+    assert updates(2, kept=0.25) == with_them[2:]  # also when it is resumed
+
+
+def test_a_recipe_that_rehearses_nothing_is_the_one_of_before() -> None:
+    assert recipe(drills={}).hash == recipe(drills={"kept": 0.0, "rehearsed": 0.0}).hash
+    others = [recipe(), recipe(drills={"kept": 0.1}), recipe(drills={"rehearsed": 0.1})]
+    assert len({recipe(drills={}).hash, *(other.hash for other in others)}) == 4
+    assert "kept" not in recipe(drills={}).identity["sft"]["drills"]
+
+
 def test_every_trained_token_is_of_a_kind(learner: Learner) -> None:
     lesson = lessons_of(SHOWN[:1], learner.loaded, "fresh")[0]
     tokenizer = learner.loaded.tokenizer
