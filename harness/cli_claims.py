@@ -65,6 +65,9 @@ def write(
     from_data: Annotated[
         bool, typer.Option("--from-data", help="From the episodes kept in --out, without runs.")
     ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Also where episodes kept in --out would be lost.")
+    ] = False,
     runs_dir: RunsDir = HERE,
 ) -> None:
     """Write the episodes as data, tables, figures, and the verdict of each claim."""
@@ -72,6 +75,6 @@ def write(
 
     code = write_command(
         experiment, models=model or [], episodes=episodes, out=out, from_data=from_data,
-        runs_dir=runs_dir,
+        replace=replace, runs_dir=runs_dir,
     )  # fmt: skip
     raise typer.Exit(code)

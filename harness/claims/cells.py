@@ -94,7 +94,8 @@ async def plan(
     Raises:
         NotInstalledError: naming the extras of all environments that lack one.
         AgememError: for missing data and extras, more episodes than a split has, a checkpoint
-            whose card says that it is trained where it must not be, or the other way round.
+            whose card says that it is trained where it must not be, or the other way round, and a
+            run that was begun with other weights, before anything is played with these.
     """
     planner, jobs, missing = Planner(), dict[str, Job](), dict[str, str]()
     environments = {plugin.name for plugin in registry.plugins("envs")}
@@ -115,6 +116,8 @@ async def plan(
     if missing and not skip_missing:
         lines = "; ".join(dict.fromkeys(missing.values()))
         raise NotInstalledError(f"{lines}; or leave such tasks out with --skip-missing")
+    for job in jobs.values():
+        job.scored()
     return list(jobs.values()), missing
 
 

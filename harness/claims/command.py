@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingExtraError
+from ..errors import MissingExtraError, UsageError
 from ..files import disk_error, writable, write_whole
 from ..observe.text import say
 from ..reproduce.playing import play_jobs, told
+from .cards import check_cards
 from .cells import cell_runs, plan
 from .draw import draw
-from .episodes import Data, gather, read_data, write_data
+from .episodes import Data, gather, kept_cells, read_data, write_data
 from .experiment import Experiment, read_experiment
 from .verdicts import Judged, judge
 from .write import claims_json, claims_markdown, tables_markdown
@@ -46,6 +47,7 @@ def play_command(
     experiment = read_experiment(what, models, episodes)
     cells = list(experiment.cells(tuple(tables)))
     runs = cell_runs(experiment, cells, given)
+    check_cards(experiment, {experiment.players[cell.player].model for cell in cells})
     jobs, missing = asyncio.run(plan(experiment, runs, skip_missing=skip_missing))
     left_out = [f"left out: {task}: {why}" for task, why in missing.items()]
     if dry_run:
@@ -68,6 +70,7 @@ def write_command(
     episodes: int | None,
     out: Path,
     from_data: bool,
+    replace: bool,
     **given: Any,
 ) -> int:
     """`claims write`: data, tables, figures and claims, as far as the experiment was played.
@@ -78,6 +81,7 @@ def write_command(
         episodes: Of each task set at most.
         out: The folder to write to.
         from_data: Read the episodes that are kept in `out`, and no run.
+        replace: Write also where episodes that are kept in `out` would be lost.
         given: Where the runs are.
 
     Raises:
@@ -87,9 +91,11 @@ def write_command(
     cells = list(experiment.cells())
     writable(out)
     if from_data:
-        data = read_data(out, cells)
+        data = read_data(out, experiment)
     else:
         data = gather(experiment, cell_runs(experiment, cells, given))
+        if not replace:
+            _check_kept(data, out)
         write_data(data, out)
     judged = judge(experiment, data)
     files = {"claims.json": claims_json(experiment, data, judged).encode()}
@@ -103,6 +109,22 @@ def write_command(
     _write(files, out)
     _say(judged, sum(cell.about.scored for cell in data.values()), out)
     return 0
+
+
+def _check_kept(data: Data, out: Path) -> None:
+    """Refuse to lose what is kept: the runs may be elsewhere, or of another checkpoint."""
+    now = {cell.about.cell: cell.about for cell in data.values()}
+    lost = [
+        name
+        for name, kept in kept_cells(out).items()
+        if kept.scored and (name not in now or now[name].scored < kept.scored)
+    ]
+    if lost:
+        more = f" and {len(lost) - 1} more cells" if len(lost) > 1 else ""
+        raise UsageError(
+            f"{out} keeps more episodes of {lost[0]}{more} than these runs have: name their "
+            "--runs-dir and --model, or give --replace to lose them"
+        )
 
 
 def _drawn(experiment: Experiment, data: Data, judged: Sequence[Judged]) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ from ..figures import svg
 from ..figures.sheets import Bar, BarPanel, BarSheet
 from .episodes import A_CALL, TOOLS, Data
 from .experiment import SCORE, Experiment, Part
-from .tables import SCORES, Shown, bounds
+from .tables import SCORES, Shown, bounds, falls_short
 from .verdicts import Judged, cell_estimate
 
 COLUMNS = 3  # panels beside each other
@@ -65,7 +65,7 @@ def _panel(
         if found is not None:
             low, high = bounds(found, bounded=shown.bounded)
             at = replace(found, low=low, high=high)
-            bars.append(Bar(player, SERIES, at))
+            bars.append(Bar(player, SERIES, at, flagged=falls_short(data, tasks, player)))
     return BarPanel(title, shown.title, tuple(bars), percent=shown.percent)
 
 

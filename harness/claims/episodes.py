@@ -67,6 +67,7 @@ class About:
     memory_hash: str = ""
     model_hash: str = ""
     protocol_hash: str = ""
+    env_version: str = ""
 
     @property
     def whole(self) -> bool:
@@ -130,14 +131,16 @@ def gather(experiment: Experiment, runs: Iterable[CellRun]) -> Data:
     return {run.id: _of_run(experiment, run) for run in runs}
 
 
-def _of_run(experiment: Experiment, run: CellRun) -> CellData:
-    cell = run.id
+def _meant(experiment: Experiment, cell: CellId, run: str = "") -> About:
+    """What a cell is by the definition."""
     task, player = experiment.tasks[cell.task], experiment.players[cell.player]
     spec = experiment.models[player.model].specs[cell.seed]
     planned = experiment.planned(cell.task)
-    about = About(
-        _name(cell), task.env, player.memory, player.model, spec, run.name, planned
-    )  # fmt: skip
+    return About(_name(cell), task.env, player.memory, player.model, spec, run, planned)
+
+
+def _of_run(experiment: Experiment, run: CellRun) -> CellData:
+    about = _meant(experiment, run.id, run.name)
     directory = run.execution.runs_dir / run.name
     if not (directory / "config.json").exists():
         return CellData(about)
@@ -154,6 +157,7 @@ def _of_frame(about: About, frame: CellFrame) -> CellData:
         "oracle": base.model.startswith("scripted"), "estimated": frame.estimated,
         "data_hash": base.data_hash, "memory_hash": base.memory_hash,
         "model_hash": base.model_hash, "protocol_hash": base.protocol_hash,
+        "env_version": base.env_version,
     }  # fmt: skip
     own = [name for name in sorted(frame.columns) if name.startswith("metrics.")]
     columns = {}
@@ -231,14 +235,29 @@ def _tsv(names: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return out.getvalue()
 
 
-def read_data(folder: Path, cells: Iterable[CellId]) -> Data:
-    """What `write_data` wrote, of these cells; one that is not in it was not measured.
+def kept_cells(folder: Path) -> dict[str, About]:
+    """The cells of which episodes are kept in a folder, by name; none where there is no data.
 
     Raises:
-        DataError: if a file is missing, or is not what it should be.
+        DataError: for a file that is not what it should be.
+    """
+    if not (folder / CELLS).exists():
+        return {}
+    try:
+        return _abouts(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"cannot read the data of {folder}: {error!r}") from error
+
+
+def read_data(folder: Path, experiment: Experiment) -> Data:
+    """What `write_data` wrote of an experiment; a cell that is not in it was not measured.
+
+    Raises:
+        DataError: if a file is missing, or is not what it should be, or has a cell as another one
+            than the experiment.
     """
     try:
-        abouts = [_about(line) for line in _lines((folder / CELLS).read_bytes())]
+        known = _abouts(folder)
         with gzip.open(folder / EPISODES) as file:
             content = file.read(LARGEST + 1)
         if len(content) > LARGEST:
@@ -246,11 +265,31 @@ def read_data(folder: Path, cells: Iterable[CellId]) -> Data:
         by_cell: dict[str, list[dict[str, str]]] = {}
         for line in _lines(content):
             by_cell.setdefault(line["cell"], []).append(line)
-        known = {about.cell: about for about in abouts}
-        return {id_: _cell(known[_name(id_)], by_cell.get(_name(id_), [])) for id_ in cells
-                if _name(id_) in known}  # fmt: skip
+        names = {id_: _name(id_) for id_ in experiment.cells()}
+        data = {id_: _cell(known[name], by_cell.get(name, [])) for id_, name in names.items()
+                if name in known}  # fmt: skip
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         raise DataError(f"cannot read the data of {folder}: {error!r}") from error
+    for id_, cell in data.items():
+        _check_meant(experiment, id_, cell.about, folder)
+    return data
+
+
+def _abouts(folder: Path) -> dict[str, About]:
+    abouts = [_about(line) for line in _lines((folder / CELLS).read_bytes())]
+    return {about.cell: about for about in abouts}
+
+
+def _check_meant(experiment: Experiment, id_: CellId, kept: About, folder: Path) -> None:
+    """Refuse episodes that the definition now means to be of something else."""
+    meant = _meant(experiment, id_)
+    for name in ("env", "memory", "model", "spec", "planned"):
+        was, now = getattr(kept, name), getattr(meant, name)
+        if was != now:
+            raise DataError(
+                f"{folder / CELLS}: {kept.cell} was played with {name} {was}, and the experiment "
+                f"says {now}: give the options it was written with, or write it from its runs"
+            )
 
 
 def _lines(content: bytes) -> Iterator[dict[str, str]]:

@@ -28,6 +28,8 @@ class Checkpoints(_Strict):
 
     specs: tuple[str, ...] = Field(min_length=1)  # as `run --model` takes them, and options
     training: Literal["none", "agemem"] = "none"  # what their cards must say
+    scheme: Literal["all-returns", "answer-only"] | None = None  # of their reward, likewise
+    base: str | None = None  # a key of `models`: what they were trained from, all from the same
     says: str = ""
 
 
@@ -118,6 +120,8 @@ class Experiment(_Strict):
 
     @model_validator(mode="after")
     def _all_known(self) -> Self:
+        for base in (of.base for of in self.models.values() if of.base is not None):
+            _known("model", base, self.models)
         for player in self.players.values():
             _known("model", player.model, self.models)
         for table in self.tables.values():

@@ -112,8 +112,12 @@ def _told(
     found = cell_estimate(experiment, data, player, tasks, shown.name)
     if found is None:
         return "–"
-    short = any(not data[c].about.whole for t in tasks for c in _cells(data, t, [player]))
-    return told(found, shown) + ("*" if short else "")
+    return told(found, shown) + ("*" if falls_short(data, tasks, player) else "")
+
+
+def falls_short(data: Data, tasks: Sequence[str], player: str) -> bool:
+    """Whether too little of any of a player's cells is scored."""
+    return any(not data[c].about.whole for t in tasks for c in _cells(data, t, [player]))
 
 
 def told(found: Estimate, shown: Shown) -> str:

@@ -17,6 +17,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..analysis import MIN_COVERAGE
 from ..stats import Block, Estimate, estimate, holm, macro_average, mean, two_levels
 from ..stats.levels import Levels
 from .episodes import A_CALL, About, CellData, Data
@@ -33,6 +34,11 @@ HOLM = (
     "Holm's correction is over all parts of all claims that were measured; it stands beside the "
     "verdicts and changes none. What stands beside a claim (exploratory) is not among them."
 )
+SIGNS: dict[Verdict, tuple[str, str]] = {  # of what is not tested: by its direction
+    "confirmed": ("above 0", "below 0"),
+    "refuted": ("below 0", "above 0"),
+    "undecided": ("", ""),
+}
 CHECK = "an expert acts: a check of the path, no measure"
 _COUNTS = ("tool_calls.", "tool_failed.", "tokens.", "memory_entries")  # 0 and 1 are no rate here
 
@@ -53,11 +59,17 @@ class Found:
     by_task: Mapping[str, Estimate] | None = None  # the difference in each task set
     by_seed: Mapping[str, tuple[float, ...]] | None = None  # new's mean of each seed, and base's
     paper: Mapping[str, float] | None = None  # theirs, by their model
+    seeds: Mapping[str, int] | None = None  # checkpoints of each player
 
     @property
     def holds(self) -> bool:
         """Whether it would still be decided under Holm's correction."""
         return self.p_holm <= ALPHA
+
+    @property
+    def sign(self) -> str:
+        """On which side of 0 the interval is; empty if it holds 0, or there is none."""
+        return SIGNS[self.verdict][self.part.direction == "down"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +138,8 @@ def _found(experiment: Experiment, data: Data, id_: str, part: Part) -> Found:
     if lacking := _lacking(experiment, data, part):
         return replace(nothing, why=lacking)
     groups = {task: _group(experiment, data, part, task) for task in part.over}
-    if empty := [task for task, blocks in groups.items() if not blocks[0].values.size]:
-        return replace(nothing, why=f"not measured: {part.measure} of {', '.join(empty)}")
+    if lacking := _short(experiment, part, groups):
+        return replace(nothing, why=lacking)
     weight = 1 / len(groups)
     levels = two_levels([_weighted(blocks, weight) for blocks in groups.values()])
     by_task = {task: two_levels([blocks]).estimate for task, blocks in groups.items()}
@@ -137,7 +149,7 @@ def _found(experiment: Experiment, data: Data, id_: str, part: Part) -> Found:
     )
     known = replace(
         nothing, difference=levels.estimate, p=levels.p, new=new, base=base, by_task=by_task,
-        by_seed=_by_seed(part, groups),
+        by_seed=_by_seed(part, groups), seeds=_seeds(part, groups),
     )  # fmt: skip
     cells = [data[c] for task in part.over for c in _cells(experiment, task, part.players)]
     if any(cell.about.oracle for cell in cells):
@@ -167,7 +179,7 @@ def _cells(experiment: Experiment, task: str, players: Sequence[str]) -> Iterato
 
 def _lacking(experiment: Experiment, data: Data, part: Part) -> str:
     """What of a part was not measured; empty if nothing."""
-    problems = []
+    problems, replaced = [], _replaced(data)
     for task in part.over:
         played = []
         for cell in _cells(experiment, task, part.players):
@@ -176,6 +188,8 @@ def _lacking(experiment: Experiment, data: Data, part: Part) -> str:
                 problems.append(f"not measured: {cell.task}/{cell.player}/{cell.seed}")
             elif there.about.problem:
                 problems.append(there.about.problem)
+            elif there.about.spec in replaced:
+                problems.append(f"{there.about.spec} is another checkpoint in other cells")
             else:
                 played.append(there.about)
         problems += _unlike(task, played)
@@ -183,11 +197,39 @@ def _lacking(experiment: Experiment, data: Data, part: Part) -> str:
     return problems[0] + more if problems else ""
 
 
+def _short(experiment: Experiment, part: Part, groups: Mapping[str, Sequence[Block]]) -> str:
+    """Task sets of which too few tasks have a value of all that are compared; empty if none has.
+
+    What each cell lacks may be other tasks, and those that break are seldom the easy ones.
+    """
+    for task, blocks in groups.items():
+        paired, of = blocks[0].values.shape[1], experiment.tasks[task].episodes
+        if not paired:
+            return f"not measured: {part.measure} of {task}"
+        if paired < MIN_COVERAGE * of:
+            return f"{part.measure} of {task}: {paired} of {of} tasks have a value of all compared"
+    return ""
+
+
+def _replaced(data: Data) -> set[str]:
+    """The checkpoints that were not the same one in all cells of theirs."""
+    hashes: dict[tuple[str, str], set[str]] = {}
+    for cell in data.values():
+        if cell.about.scored:
+            known = hashes.setdefault((cell.about.spec, cell.about.named), set())
+            known.add(cell.about.model_hash)
+    return {spec for (spec, _), known in hashes.items() if len(known) > 1}
+
+
 def _unlike(task: str, played: Sequence[About]) -> Iterator[str]:
-    """Cells of one task set are of one protocol, and seeds of a training differ."""
-    protocols = {(a.env, a.split, a.data_hash, a.protocol_hash) for a in played}
+    """Cells of one task set are of one protocol and memory, and seeds of a training differ."""
+    protocols = {(a.env, a.env_version, a.split, a.data_hash, a.protocol_hash) for a in played}
     if len(protocols) > 1:
         yield f"{task} was played under different protocols"
+    memories: dict[str, str] = {}
+    for about in played:
+        if memories.setdefault(about.memory, about.memory_hash) != about.memory_hash:
+            yield f"{task} was played by different versions of {about.memory}"
     models: dict[tuple[str, str], str] = {}
     for about in played:
         other = models.setdefault((about.memory + about.model, about.model_hash), about.cell)
@@ -238,6 +280,13 @@ def _by_seed(part: Part, groups: Mapping[str, Sequence[Block]]) -> dict[str, tup
         if len(means) > 1:
             found[player] = tuple(means.tolist())
     return found
+
+
+def _seeds(part: Part, groups: Mapping[str, Sequence[Block]]) -> dict[str, int]:
+    """How many checkpoints of each player."""
+    blocks = next(iter(groups.values()))
+    counts = (block.values.shape[0] for block in blocks)
+    return dict(zip(part.players, counts, strict=True))
 
 
 # --- cells ------------------------------------------------------------------------------------

@@ -19,7 +19,9 @@ from .verdicts import HOLM, RULE, Found, Judged
 _INTERVAL = (
     "Interval: 95%; tasks, and the seeds of each training, are drawn with replacement 2,000 times; "
     "Student's t with Welch and Satterthwaite's degrees of freedom times the standard error found "
-    "(docs/statistics.md). Tasks are paired; checkpoints of the same training are drawn together."
+    "(docs/statistics.md). Tasks are paired; checkpoints of the same training are drawn together. "
+    "A model of one checkpoint has no seeds to draw: how another training of it would differ is in "
+    "no interval."
 )
 _HEAD = "| | claim | verdict | the same under Holm's correction | why undecided |"
 _HOLDS = {True: "yes", False: "no", None: "–"}
@@ -48,8 +50,8 @@ def claims_json(experiment: Experiment, data: Data, judged: Sequence[Judged]) ->
                 "holds_under_holm": one.holds,
                 "why": one.why or None,
                 "limits": one.claim.limits or None,
-                "parts": [_part(found) for found in one.parts],
-                "beside": [_part(found) for found in one.beside],
+                "parts": [_part(found) | {"verdict": found.verdict} for found in one.parts],
+                "beside": [_part(found) | {"sign": found.sign or None} for found in one.beside],
             }
             for one in judged
         ],
@@ -71,7 +73,6 @@ def _part(found: Found) -> dict[str, Any]:
         "base": list(part.base),
         "over": list(part.over),
         "direction": part.direction,
-        "verdict": found.verdict,
         "why": found.why or None,
         "new_mean": _known(found.new),
         "base_mean": _known(found.base),
@@ -128,30 +129,47 @@ def _of_claim(one: Judged) -> Iterator[str]:
     yield f"## ({one.name}) {markdown_text(one.claim.says)}: {one.verdict}"
     if one.claim.limits:
         yield markdown_text(one.claim.limits)
-    yield markdown_grid(_grid(one.parts, "Tested"))
+    yield markdown_grid(_tested(one.parts))
     if one.beside:
-        yield markdown_grid(_grid(one.beside, "Beside it, exploratory"))
+        yield markdown_grid(_beside(one.beside))
     yield "\n".join(f"- {markdown_text(line)}" for p in one.parts for line in _details(p))
 
 
-def _grid(parts: Sequence[Found], title: str) -> Grid:
-    names = ("", "says", "new", "base", "difference", "n tasks", "p", "Holm", "verdict", "paper")
-    rows = []
-    for found in parts:
-        change = found.difference
-        rows.append((
-            found.id,
-            found.part.says,
-            _shown(found.new, found.part),
-            _shown(found.base, found.part),
-            "–" if change is None else _change(change, found.part),
-            "0" if change is None else f"{change.n_tasks}",
+def _tested(parts: Sequence[Found]) -> Grid:
+    names = (*_MEASURED, "p", "Holm", "verdict", "paper")
+    rows = [
+        (
+            *_measured(found),
             _p(found.p),
             _p(found.p_holm),
             found.verdict + (f": {found.why}" if found.why else ""),
             "; ".join(f"{_points(v, found.part)} ({m})" for m, v in (found.paper or {}).items()),
-        ))  # fmt: skip
-    return Grid(title, names, rows)
+        )
+        for found in parts
+    ]
+    return Grid("Tested", names, rows)
+
+
+def _beside(parts: Sequence[Found]) -> Grid:
+    """No verdicts: so many comparisons are not corrected for."""
+    rows = [(*_measured(found), found.sign or found.why) for found in parts]
+    return Grid("Beside it, exploratory and tested by nothing", (*_MEASURED, "interval"), rows)
+
+
+_MEASURED = ("", "says", "new", "base", "difference", "tasks", "seeds")
+
+
+def _measured(found: Found) -> tuple[str, ...]:
+    part, change = found.part, found.difference
+    return (
+        found.id,
+        part.says,
+        _shown(found.new, part),
+        _shown(found.base, part),
+        "–" if change is None else _change(change, part),
+        "0" if change is None else f"{change.n_tasks}",
+        ", ".join(f"{n} {who}" for who, n in (found.seeds or {}).items()),
+    )
 
 
 def _details(found: Found) -> Iterator[str]:

@@ -17,6 +17,7 @@ from ..plan import Cell, env_options, make_plan
 from ..runner import default_name
 from ..services import make_models
 from ..store import RunStore
+from ..store.header import check_same, keys_of
 from ..types import ModelInfo
 from ..workers.pool import EnvPool, make_pool
 from ..workers.wire import EnvDescription
@@ -68,13 +69,16 @@ class Job:
         """Episodes that have a score by now.
 
         Raises:
-            ConfigMismatchError: if there is a run of that name that is another one.
+            ConfigMismatchError: if there is a run of that name that is another one, also if only
+                its model's weights are others.
             DataError: if what is there is no run, or broken.
         """
         store = RunStore(self.execution.runs_dir / self.name)
         store.check(self.config)
         if not (store.directory / "config.json").exists():
             return 0
+        was, now = ({"cells": keys_of(plan)} for plan in (store.plan(), [self.cell.to_json()]))
+        check_same(self.name, was, now, "give another --runs-dir")
         return sum(map(store.scored, self.cell.keys))
 
 

@@ -51,8 +51,10 @@ def read_header(directory: Path) -> dict[str, Any]:
     return header
 
 
-def check_same(name: str, stored: Any, given: Any) -> None:
-    """Refuse what is not the same.
+def check_same(
+    name: str, stored: Any, given: Any, otherwise: str = "choose another --name"
+) -> None:
+    """Refuse what is not the same, and say what to do otherwise.
 
     Raises:
         ConfigMismatchError: with every field that differs.
@@ -61,7 +63,7 @@ def check_same(name: str, stored: Any, given: Any) -> None:
     if lines:
         shown = "; ".join(lines[:8]) + (f"; and {len(lines) - 8} more" if lines[8:] else "")
         raise ConfigMismatchError(
-            f"the run {name} was made with another configuration: {shown}; choose another --name"
+            f"the run {name} was made with another configuration: {shown}; {otherwise}"
         )
 
 

@@ -13,6 +13,8 @@ from claims_data import written
 
 from agemem_eval.harness.cli import main
 
+ALL = "all-returns"
+
 
 def call(*words: str) -> int:
     with pytest.raises(SystemExit) as done:
@@ -28,7 +30,9 @@ def test_seeds_of_a_training_are_played_apart_and_judged_together(
     for seed, name in enumerate(("sft", "rl-0", "rl-1")):
         training = "agemem" if seed else "none"
         card = make_answering(tmp_path / name, seed) / "card.json"
-        card.write_text(json.dumps({"training": training}))
+        base = {"hash": "b"} if seed else {}
+        told = {"training": training, "seed": seed, "base": base, "reward": {"scheme": ALL}}
+        card.write_text(json.dumps(told))
     definition["settings"] |= {
         "max_steps": 2,
         "shots": 0,
@@ -36,7 +40,8 @@ def test_seeds_of_a_training_are_played_apart_and_judged_together(
         "max_turns_per_step": 1,
     }
     definition["models"]["base"]["specs"] = ["numpy:sft"]
-    definition["models"]["trained"]["specs"] = ["numpy:rl-0", "numpy:rl-1"]
+    trained = definition["models"]["trained"]
+    trained |= {"specs": ["numpy:rl-0", "numpy:rl-1"], "scheme": ALL, "base": "base"}
     task = {"env": "alfworld", "episodes": 6, "model_options": {"actions": "restricted"}}
     definition["tasks"] = {"one": {**task, "score": "turns"}}
     table = definition["tables"]["main"]
@@ -59,9 +64,31 @@ def test_seeds_of_a_training_are_played_apart_and_judged_together(
     assert part["by_seed"] == {"rl": [2, 2]}
     assert (claim["verdict"], claim["why"]) == ("undecided", "a1: the interval holds 0")
 
-    definition["models"]["trained"]["specs"] = ["numpy:rl-0", "numpy:sft"]
+    def refused(said: str) -> None:
+        written(tmp_path, definition)
+        capsys.readouterr()
+        assert call("play") == 2
+        assert said in capsys.readouterr().err
+
+    def tell(name: str, **change: Any) -> None:
+        path = tmp_path / name / "card.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+
+    # A card is part of what a model is: nothing more is played, and what there is is kept.
+    before = json.loads((tmp_path / "rl-1/card.json").read_text())
+    tell("rl-1", seed=7)
+    refused("give another --runs-dir")
+    tell("rl-1", seed=1)
+    refused("numpy:rl-0 and numpy:rl-1 are of the same seed, 1")
+    tell("rl-1", seed=2, base={"hash": "c"})
+    refused("numpy:rl-0 and numpy:rl-1 were not trained from the same base")
+    tell("rl-1", base={"hash": "b"}, reward={"scheme": "answer-only"})
+    refused("numpy:rl-1 was trained by the scheme answer-only, and all-returns is meant here")
+    (tmp_path / "rl-1/card.json").write_text("no card")
+    refused("cannot read rl-1/card.json")
+    (tmp_path / "rl-1/card.json").write_text(json.dumps(before))
+    assert call("play") == 0
+
+    trained |= {"specs": ["numpy:rl-0", "numpy:sft"], "scheme": None, "base": None}
     definition["models"]["base"]["specs"] = ["numpy:rl-1"]
-    written(tmp_path, definition)
-    capsys.readouterr()
-    assert call("play") == 2
-    assert "has the training 'agemem', and 'none' is meant here" in capsys.readouterr().err
+    refused("has the training 'agemem', and 'none' is meant here")

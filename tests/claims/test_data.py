@@ -5,40 +5,49 @@ from __future__ import annotations
 import gzip
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from claims_data import cell
 
 from agemem_eval.harness.claims.episodes import CELLS, EPISODES, read_data, write_data
-from agemem_eval.harness.claims.experiment import CellId
+from agemem_eval.harness.claims.experiment import CellId, Experiment
 from agemem_eval.harness.errors import DataError
 
 ONE = CellId("one", "rl", 0)
+RL = {"memory": "agemem", "model": "trained", "spec": "scripted:reader"}
+
+
+@pytest.fixture
+def six(experiment, definition: dict[str, Any]) -> Experiment:
+    """The experiment of that data: six episodes a cell."""
+    definition["tasks"]["one"]["episodes"] = 6
+    return experiment()
 
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
     """A folder with the data of one cell."""
-    data = cell("one", "rl", [1, 0, math.nan, 0.123457, 12345.6], planned=6)
+    data = cell("one", "rl", [1, 0, math.nan, 0.123457, 12345.6], planned=6, **RL)
     data[ONE].columns["metrics.f1"] = np.array([0.5, math.nan, 0, 1, 1e-7])
     write_data(data, tmp_path)
     return tmp_path
 
 
-def test_what_was_written_is_read_and_no_score_is_no_0(kept: Path) -> None:
-    (found,) = read_data(kept, [ONE]).values()
+def test_what_was_written_is_read_and_no_score_is_no_0(kept: Path, six: Experiment) -> None:
+    (found,) = read_data(kept, six).values()
     np.testing.assert_array_equal(found.values("success"), [1, 0, math.nan, 0.123457, 12345.6])
     np.testing.assert_array_equal(found.values("metrics.f1"), [0.5, math.nan, 0, 1, 1e-7])
     assert np.isnan(found.values("quality.mq")).all()
     assert (found.about.planned, found.about.scored, found.about.oracle) == (6, 5, False)
     assert found.about.problem == "one/rl/0: 5 of 6 episodes scored"
-    assert read_data(kept, [CellId("one", "rl", 1)]) == {}
+    assert list(read_data(kept, six)) == [ONE], "what was not measured is not there"
 
 
-def test_the_same_data_give_the_same_bytes(kept: Path, tmp_path: Path) -> None:
+def test_the_same_data_give_the_same_bytes(kept: Path, tmp_path: Path, six: Experiment) -> None:
     again = tmp_path / "again"
-    write_data(read_data(kept, [ONE]), again)
+    write_data(read_data(kept, six), again)
     for name in (EPISODES, CELLS):
         assert (again / name).read_bytes() == (kept / name).read_bytes()
 
@@ -69,10 +78,34 @@ def no_number(folder: Path) -> None:
      lambda folder: (folder / CELLS).write_bytes(b""),
      lambda folder: (folder / EPISODES).write_bytes(b"no gzip")],
 )  # fmt: skip
-def test_data_that_were_damaged_are_refused_in_a_line(damage, kept: Path) -> None:
+def test_data_that_were_damaged_are_refused_in_a_line(damage, kept: Path, six: Experiment) -> None:
     damage(kept)
     with pytest.raises(DataError, match="cannot read the data of") as refused:
-        read_data(kept, [ONE])
+        read_data(kept, six)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda d: d["players"]["rl"].update(memory="rag"), "memory agemem, .* says rag"),
+        (lambda d: d["players"]["rl"].update(model="base"), "model trained, .* says base"),
+        (
+            lambda d: d["models"]["trained"].update(specs=["random"]),
+            "spec scripted:reader, .*random",
+        ),
+        (lambda d: d["tasks"]["one"].update(episodes=5), "planned 6, .* says 5"),
+        (lambda d: d["tasks"]["one"].update(env="alfworld"), "env hotpotqa, .* says alfworld"),
+    ],
+)
+def test_episodes_of_something_else_than_the_definition_now_says_are_refused(
+    change, said: str, kept: Path, experiment, definition: dict[str, Any]
+) -> None:
+    definition["tasks"]["one"]["episodes"] = 6
+    read_data(kept, experiment())
+    change(definition)
+    with pytest.raises(DataError, match=said) as refused:
+        read_data(kept, experiment())
     assert "\n" not in str(refused.value)
 
 

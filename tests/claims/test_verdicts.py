@@ -95,6 +95,48 @@ def test_cells_of_other_protocols_and_seeds_of_the_same_weights_are_not_compared
     )
 
 
+def test_versions_of_an_environment_or_a_memory_are_not_compared(experiment, definition) -> None:
+    base = cell("one", "norl", [0.0] * 12)
+    new = cell("one", "rl", SOLVED, env_version="2")
+    assert only(experiment, new | base).why == "a1: one was played under different protocols"
+    definition["models"]["trained"]["specs"] = ["scripted:a", "scripted:b"]
+    seeds = [cell("one", "rl", SOLVED, seed, memory_hash=f"m{seed}") for seed in (0, 1)]
+    why = only(experiment, seeds[0] | seeds[1] | base).why
+    assert why == "a1: one was played by different versions of rl"
+
+
+def test_a_checkpoint_that_was_replaced_between_cells_decides_nothing(
+    experiment, definition
+) -> None:
+    """Also where the claim is about cells of one of its states alone."""
+    data = cell("one", "rl", SOLVED) | cell("one", "norl", [0.0] * 12)
+    assert only(experiment, data).verdict == "confirmed"
+    data |= cell("two", "rl", SOLVED, model_hash="replaced")
+    one = only(experiment, data)
+    assert (one.verdict, one.why) == ("undecided", "a1: rl:0 is another checkpoint in other cells")
+    # Restricted it is another model, by its name too.
+    data |= cell("two", "rl", SOLVED, model_hash="replaced", named="rl (restricted)")
+    assert only(experiment, data).verdict == "confirmed"
+
+
+def test_too_few_pairs_decide_nothing_however_much_of_each_cell_is_scored(
+    experiment, definition
+) -> None:
+    """Each cell lacks one task of twenty, and the three of them others: 17 are left."""
+    definition["tasks"]["one"]["episodes"] = 20
+    definition["claims"]["a"]["parts"][0]["base"] = ["norl", "none"]
+    cells = []
+    for at, (player, value) in enumerate((("rl", 1.0), ("norl", 0.0), ("none", 0.0))):
+        values = [value] * 20
+        values[at] = math.nan
+        cells.append(cell("one", player, values))
+    one = only(experiment, cells[0] | cells[1] | cells[2])
+    assert one.why == "a1: score of one: 17 of 20 tasks have a value of all compared"
+    definition["claims"]["a"]["parts"][0]["base"] = ["none"]
+    definition["tasks"]["one"]["episodes"] = 18
+    assert only(experiment, cells[0] | cells[2]).verdict == "confirmed"
+
+
 def test_pairs_are_the_tasks_that_both_have_a_value_for(experiment) -> None:
     new, base = [math.nan, *SOLVED], [1.0, math.nan, *[0.0] * 11]
     one = only(experiment, cell("one", "rl", new) | cell("one", "norl", base))
@@ -193,7 +235,10 @@ def test_what_stands_beside_a_claim_changes_neither_it_nor_the_correction(
     assert one.verdict == "confirmed"
     (beside,) = one.beside
     assert beside.id == "a+1"
-    assert beside.verdict == "refuted"
+    assert beside.sign == "below 0"
+    claim["beside"][0]["direction"] = "down"
+    (down,) = only(experiment, cell("one", "rl", SOLVED) | cell("one", "norl", [0.0] * 12)).beside
+    assert (down.verdict, down.sign) == ("confirmed", "below 0")
     assert one.parts[0].p_holm == one.parts[0].p
     assert math.isnan(beside.p_holm)
 

@@ -54,8 +54,8 @@ def cell(
     """A cell whose i-th task has the i-th value; NaN where it has none."""
     given = {
         "cell": f"{task}/{player}/{seed}", "env": "hotpotqa", "memory": player, "model": "m",
-        "spec": "s", "run": "r", "planned": planned or len(values), "scored": len(values),
-        "split": "generated", "model_hash": f"{player}{seed}", **about,
+        "spec": f"{player}:{seed}", "run": "r", "planned": planned or len(values),
+        "scored": len(values), "split": "generated", "model_hash": f"{player}{seed}", **about,
     }  # fmt: skip
     n = len(values)
     data = CellData(
