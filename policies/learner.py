@@ -13,7 +13,7 @@ import contextlib
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,17 @@ BATCH_TOKENS = 16_384  # of a forward, where nothing else is said
 
 # What a forward is made into: the pack, log-probabilities [n] and entropies [n] in, a loss out.
 _Loss = Callable[[Packed, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rates:
+    """How far an update goes; see `Learner.sft_update` and `Optimizer.begin`."""
+
+    learning: float
+    decay: float
+    max_norm: float
+    muon: float = 0.0
+    inner: bool = False
 
 
 class Learner:
@@ -249,7 +260,7 @@ class Learner:
             tally.add(entropy=entropies)
             return -logprobs.sum() / trained
 
-        rates = learning_rate, weight_decay, max_grad_norm, muon
+        rates = _Rates(learning_rate, weight_decay, max_grad_norm, muon)
         done = self._descend(packs, loss, 1.0, rates, dropout=True)
         return {**done, **tally.result(self.engine), "tokens": trained}
 
@@ -278,7 +289,7 @@ class Learner:
         packs = self._packs(objective.steps, grpo.batch_tokens, grpo.prefix_sharing)
         if grpo.beta:
             objective.reference = self._score(packs, objective.size, grpo.temperature, True)
-        rates = learning_rate, grpo.weight_decay, grpo.max_grad_norm, 0.0
+        rates = _Rates(learning_rate, grpo.weight_decay, grpo.max_grad_norm, inner=grpo.inner)
         losses: list[float] = []
         for epoch in range(grpo.epochs):
             objective.epoch = epoch
@@ -290,18 +301,15 @@ class Learner:
         return {**done, **objective.metrics(), "loss": loss}
 
     def _descend(
-        self, packs: Sequence[Packed], loss_of: _Loss, temperature: float,
-        rates: tuple[float, float, float, float], *, dropout: bool,
+        self, packs: Sequence[Packed], loss_of: _Loss, temperature: float, rates: _Rates,
+        *, dropout: bool,
     ) -> dict[str, float]:  # fmt: skip
         """One update by the sum of the packs' losses.
 
-        `rates` are of learning and of weight decay, the largest norm of the gradient, and Muon's
-        times; see `sft_update`. Without a single pack nothing is changed, also not by earlier
-        gradients or decay.
+        Without a single pack nothing is changed, also not by earlier gradients or decay.
         """
         total = torch.zeros((), dtype=torch.float64, device=self._device)
-        learning_rate, weight_decay, max_norm, muon = rates
-        self._optimizer.begin(learning_rate, weight_decay, muon)
+        self._optimizer.begin(rates.learning, rates.decay, rates.muon, rates.inner)
         norm, some = 0.0, False
         with self._training(dropout):
             for packed, last in self._paced(packs):
@@ -311,13 +319,13 @@ class Learner:
                 total += loss.detach()
                 some = True
             if some:
-                norm = self._optimizer.step(max_norm)
+                norm = self._optimizer.step(rates.max_norm)
                 self._whole.stale = True
         return {
             "loss": self.engine.sum(float(total)),
             "grad_norm": norm,
             "refused": float(not math.isfinite(norm)),
-            "learning_rate": learning_rate,
+            "learning_rate": rates.learning,
             "tokens_computed": self.engine.sum(sum(packed.computed for packed in packs)),
         }
 

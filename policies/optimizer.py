@@ -58,11 +58,20 @@ class Optimizer:
         named = model.named_parameters()  # now, since an engine may have put others in their place
         self._named: dict[str, nn.Parameter] = {name: p for name, p in named if p.requires_grad}
 
-    def begin(self, learning_rate: float, weight_decay: float, muon: float) -> None:
-        """Forget gradients; set the rates of the next update; `muon` of the inner matrices."""
+    def begin(
+        self, learning_rate: float, weight_decay: float, muon: float, inner: bool = False
+    ) -> None:
+        """Forget gradients; set the rates of the next update.
+
+        Args:
+            learning_rate: Of what is changed.
+            weight_decay: Of matrices.
+            muon: Of the inner matrices.
+            inner: Whether nothing else than these is changed.
+        """
         self._inner.zero_grad(set_to_none=True)
         for group in self._inner.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate if group["inner"] or not inner else 0.0
             group["weight_decay"] = weight_decay if group["decays"] else 0.0
             group["muon"] = muon if group["inner"] else 0.0
 

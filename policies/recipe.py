@@ -54,6 +54,9 @@ class GrpoRecipe(Strict):
     weight_decay: float = Field(0.01, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     warmup_steps: int = Field(0, ge=0)
+    # Only the layers' matrices learn: AdamW moves an embedding that a step hardly touches as far as
+    # any other, and of so few steps most embeddings are hardly touched.
+    inner: bool = False
     beta: float = Field(0.1, ge=0)  # weight of the KL term; 0 leaves the reference out
     kl: Literal["k1", "k2", "k3"] = "k3"
     clip: Annotated[float, Field(gt=0, lt=1)] | None = None  # of the ratio; None: none
@@ -311,7 +314,8 @@ class Recipe(Strict):
         values["reward"].pop("judge_base_url")
         values["sampler"] = {"engine": self.sampler.engine}
         tuned = values["sft"] or {}
-        for part, later in ((tuned, _LATER), (tuned.get("drills") or {}, _LATER_OF_DRILLS)):
+        drills, grpo = tuned.get("drills") or {}, values["grpo"] or {}
+        for part, later in ((tuned, _LATER), (drills, _LATER_OF_DRILLS), (grpo, ("inner",))):
             for key in later if part else ():
                 if not part[key]:
                     del part[key]

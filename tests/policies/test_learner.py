@@ -220,6 +220,20 @@ def test_flat_groups_are_pulled_back_to_the_reference(folder: Path) -> None:
     assert kls[-1] < 0.7 * kls[0]
 
 
+def test_only_the_layers_matrices_learn_where_the_recipe_says_so(folder: Path) -> None:
+    all_of, some = open_learner(folder), open_learner(folder)
+    before = weights(some)
+    all_of.grpo_update(GROUPS, grpo(beta=0.0), RATE)
+    some.grpo_update(GROUPS, grpo(beta=0.0, inner=True), RATE)
+    inner = {n for n, w in before.items() if ".layers." in n and w.ndim == 2}
+    assert changed(before, weights(some)) == inner
+    assert changed(before, weights(all_of)) > inner
+    for name in inner:
+        assert weights(some)[name].equal(weights(all_of)[name])
+    some.sft_update(STEPS, RATE, 1.0)
+    assert changed(before, weights(some)) > inner, "as long as it says so"
+
+
 def test_a_gradient_that_is_no_number_is_refused_and_changes_nothing(folder: Path) -> None:
     one = open_learner(folder)
     one.sft_update(STEPS, RATE, 1.0)

@@ -51,6 +51,7 @@ def episode(name: str, word: str) -> list[Demonstration]:
     return [Demonstration(name, tuple(m), text, stage) for m, text, stage in said]
 
 
+GRPO: list[dict[str, Any]] = [{"inner": False}, {"inner": True}]
 SHOWN = [one for i in range(40) for one in episode(f"e{i}", "abcdefgh"[i % 8] * (1 + i // 8))]
 FRESH = Fresh(vocabulary=400, hidden=16, layers=1, heads=2, kv_heads=1, inner=16, positions=512)
 
@@ -155,6 +156,9 @@ def test_a_recipe_that_rehearses_nothing_is_the_one_of_before() -> None:
     others = [recipe(), recipe(drills={"kept": 0.1}), recipe(drills={"rehearsed": 0.1})]
     assert len({recipe(drills={}).hash, *(other.hash for other in others)}) == 4
     assert "kept" not in recipe(drills={}).identity["sft"]["drills"]
+    plain, inner = (make_recipe({"name": "x", "model": {"path": "none"}, "grpo": g}) for g in GRPO)
+    assert plain.hash != inner.hash
+    assert "inner" not in plain.identity["grpo"]
 
 
 def test_every_trained_token_is_of_a_kind(learner: Learner) -> None:
