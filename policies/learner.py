@@ -39,7 +39,7 @@ _Loss = Callable[[Packed, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class _Rates:
+class Rates:
     """How far an update goes; see `Learner.sft_update` and `Optimizer.begin`."""
 
     learning: float
@@ -260,7 +260,7 @@ class Learner:
             tally.add(entropy=entropies)
             return -logprobs.sum() / trained
 
-        rates = _Rates(learning_rate, weight_decay, max_grad_norm, muon)
+        rates = Rates(learning_rate, weight_decay, max_grad_norm, muon)
         done = self._descend(packs, loss, 1.0, rates, dropout=True)
         return {**done, **tally.result(self.engine), "tokens": trained}
 
@@ -289,7 +289,7 @@ class Learner:
         packs = self._packs(objective.steps, grpo.batch_tokens, grpo.prefix_sharing)
         if grpo.beta:
             objective.reference = self._score(packs, objective.size, grpo.temperature, True)
-        rates = _Rates(learning_rate, grpo.weight_decay, grpo.max_grad_norm, inner=grpo.inner)
+        rates = Rates(learning_rate, grpo.weight_decay, grpo.max_grad_norm, inner=grpo.inner)
         losses: list[float] = []
         for epoch in range(grpo.epochs):
             objective.epoch = epoch
@@ -301,7 +301,7 @@ class Learner:
         return {**done, **objective.metrics(), "loss": loss}
 
     def _descend(
-        self, packs: Sequence[Packed], loss_of: _Loss, temperature: float, rates: _Rates,
+        self, packs: Sequence[Packed], loss_of: _Loss, temperature: float, rates: Rates,
         *, dropout: bool,
     ) -> dict[str, float]:  # fmt: skip
         """One update by the sum of the packs' losses.

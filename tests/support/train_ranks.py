@@ -22,7 +22,7 @@ from train_launched import do_not_compile
 
 from agemem_eval.policies.grpo import steps_of
 from agemem_eval.policies.launched import Team, launched_team
-from agemem_eval.policies.learner import Learner
+from agemem_eval.policies.learner import Learner, Rates
 from agemem_eval.policies.recipe import Lora, ModelRecipe
 
 RATE = 1e-3
@@ -100,7 +100,7 @@ def refuses(learner: Learner, mine: list) -> bool:
     learner.refresh()
     before, updates = weights(learner), learner.updates
     packs = learner._packs(steps_of(mine), 64, False)
-    rates = (RATE, 0.0, 1.0, 0.0)
+    rates = Rates(RATE, 0.0, 1.0)
     done = learner._descend(
         packs, lambda _, logprobs, __: logprobs.sum() * torch.nan, 1.0, rates, dropout=False
     )
