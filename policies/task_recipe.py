@@ -175,7 +175,7 @@ class DrillRecipe(Strict):
     # Of each update's tokens the share that are exercises of the drills before; and in fine-tuning
     # those of all drills, beside the demonstrations, as a share of `sft.batch_tokens`. What is not
     # rehearsed is forgotten.
-    rehearsed: Share = 0.0
+    rehearsed: float = Field(0.0, ge=0, le=0.9)  # the drill itself needs some
     kept: Share = 0.0
 
 

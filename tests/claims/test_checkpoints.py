@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from answering import make_answering
-from claims_data import written
+from claims_data import DEFINITION, written
 
 from agemem_eval.harness.cli import main
 
@@ -22,41 +24,55 @@ def call(*words: str) -> int:
     return int(done.value.code or 0)
 
 
-def test_seeds_of_a_training_are_played_apart_and_judged_together(
-    tmp_path: Path, definition: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    monkeypatch.chdir(tmp_path)
+Played = tuple[Path, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """The folder in which three checkpoints have played, and the definition; once for all tests."""
+    folder, definition = tmp_path_factory.mktemp("checkpoints"), copy.deepcopy(DEFINITION)
     for seed, name in enumerate(("sft", "rl-0", "rl-1")):
-        training = "agemem" if seed else "none"
-        card = make_answering(tmp_path / name, seed) / "card.json"
+        make_answering(folder / name, seed)
         base = {"hash": "b"} if seed else {}
+        training = "agemem" if seed else "none"
         told = {"training": training, "seed": seed, "base": base, "reward": {"scheme": ALL}}
-        card.write_text(json.dumps(told))
+        (folder / name / "card.json").write_text(json.dumps(told))
     definition["settings"] |= {
-        "max_steps": 2,
-        "shots": 0,
-        "max_tokens": 40,
-        "max_turns_per_step": 1,
-    }
+        "max_steps": 2, "shots": 0, "max_tokens": 40, "max_turns_per_step": 1,
+    }  # fmt: skip
     definition["models"]["base"]["specs"] = ["numpy:sft"]
     trained = definition["models"]["trained"]
     trained |= {"specs": ["numpy:rl-0", "numpy:rl-1"], "scheme": ALL, "base": "base"}
     task = {"env": "alfworld", "episodes": 6, "model_options": {"actions": "restricted"}}
     definition["tasks"] = {"one": {**task, "score": "turns"}}
-    table = definition["tables"]["main"]
-    table |= {"tasks": ["one"], "players": ["norl", "rl"]}
-    written(tmp_path, definition)
-    assert call("play") == 0
+    definition["tables"]["main"] |= {"tasks": ["one"], "players": ["norl", "rl"]}
+    written(folder, definition)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert call("play") == 0
+    return folder, definition
+
+
+@pytest.fixture
+def played(once: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Played:
+    """A copy of it that is the current folder."""
+    folder, definition = once
+    shutil.copytree(folder, tmp_path / "played")
+    monkeypatch.chdir(tmp_path / "played")
+    return tmp_path / "played", copy.deepcopy(definition)
+
+
+def test_seeds_of_a_training_are_played_apart_and_judged_together(played: Played) -> None:
+    out = played[0] / "out"
     assert call("write", "--out", "out") == 0
-    cells = list(csv.DictReader((tmp_path / "out/cells.tsv").open(), delimiter="\t"))
+    cells = list(csv.DictReader((out / "cells.tsv").open(), delimiter="\t"))
     assert [c["cell"] for c in cells] == ["one/norl/0", "one/rl/0", "one/rl/1"]
     assert [c["named"] for c in cells] == [
         f"numpy:{name} (restricted)" for name in ("sft", "rl-0", "rl-1")
     ]
     assert len({c["model_hash"] for c in cells}) == 3
     assert len({c["protocol_hash"] for c in cells}) == 1
-    (claim,) = json.loads((tmp_path / "out/claims.json").read_text())["claims"]
+    (claim,) = json.loads((out / "claims.json").read_text())["claims"]
     (part,) = claim["parts"]
     # Every model takes both turns of every game: no difference, and none that could be doubted.
     assert (part["new_mean"], part["base_mean"]) == (2, 2)
@@ -64,31 +80,44 @@ def test_seeds_of_a_training_are_played_apart_and_judged_together(
     assert part["by_seed"] == {"rl": [2, 2]}
     assert (claim["verdict"], claim["why"]) == ("undecided", "a1: the interval holds 0")
 
-    def refused(said: str) -> None:
-        written(tmp_path, definition)
-        capsys.readouterr()
-        assert call("play") == 2
-        assert said in capsys.readouterr().err
 
-    def tell(name: str, **change: Any) -> None:
-        path = tmp_path / name / "card.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+def refused(said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert call("play") == 2
+    assert said in capsys.readouterr().err
 
-    # A card is part of what a model is: nothing more is played, and what there is is kept.
-    before = json.loads((tmp_path / "rl-1/card.json").read_text())
-    tell("rl-1", seed=7)
-    refused("give another --runs-dir")
-    tell("rl-1", seed=1)
-    refused("numpy:rl-0 and numpy:rl-1 are of the same seed, 1")
-    tell("rl-1", seed=2, base={"hash": "c"})
-    refused("numpy:rl-0 and numpy:rl-1 were not trained from the same base")
-    tell("rl-1", base={"hash": "b"}, reward={"scheme": "answer-only"})
-    refused("numpy:rl-1 was trained by the scheme answer-only, and all-returns is meant here")
-    (tmp_path / "rl-1/card.json").write_text("no card")
-    refused("cannot read rl-1/card.json")
-    (tmp_path / "rl-1/card.json").write_text(json.dumps(before))
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        # A card is part of what a model is: nothing more is played, and what there is is kept.
+        ({"seed": 7}, "give another --runs-dir"),
+        ({"seed": 1}, "numpy:rl-0 and numpy:rl-1 are of the same seed, 1"),
+        ({"base": {"hash": "c"}}, "numpy:rl-0 and numpy:rl-1 were not trained from the same base"),
+        (
+            {"reward": {"scheme": "answer-only"}},
+            "numpy:rl-1 was trained by the scheme answer-only, and all-returns is meant here",
+        ),
+        (None, "cannot read rl-1/card.json"),
+    ],
+)
+def test_a_checkpoint_that_is_not_the_one_meant_is_refused_before_anything_is_played(
+    change: dict[str, Any] | None, said: str, played: Played, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = played[0] / "rl-1/card.json"
+    before = path.read_text()
+    path.write_text("no card" if change is None else json.dumps(json.loads(before) | change))
+    refused(said, capsys)
+    path.write_text(before)
     assert call("play") == 0
 
+
+def test_a_trained_checkpoint_is_refused_where_an_untrained_one_is_meant(
+    played: Played, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, definition = played
+    trained = definition["models"]["trained"]
     trained |= {"specs": ["numpy:rl-0", "numpy:sft"], "scheme": None, "base": None}
     definition["models"]["base"]["specs"] = ["numpy:rl-1"]
-    refused("has the training 'agemem', and 'none' is meant here")
+    written(folder, definition)
+    refused("has the training 'agemem', and 'none' is meant here", capsys)

@@ -138,6 +138,12 @@ def test_only_what_is_made_from_nothing_is_drilled() -> None:
         train_runs.recipe(sft__drills={}, model={"path": "somewhere"})
 
 
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_a_drill_is_never_all_rehearsal(share: float) -> None:
+    with pytest.raises(UsageError, match=r"sft\.drills\.rehearsed"):
+        train_runs.recipe(sft__drills={"rehearsed": share})
+
+
 def test_a_training_begins_with_its_drills_and_tells_of_them(tmp_path: Path) -> None:
     short = {"tokens": 2000, "batch_tokens": 512}
     recipe = train_runs.recipe(
