@@ -33,7 +33,15 @@ def play(
         list[str] | None,
         typer.Option("--table", help="Only the cells of this table; repeatable [all]."),
     ] = None,
+    player: Annotated[
+        list[str] | None,
+        typer.Option("--player", help="Only the cells of this player; repeatable [all]."),
+    ] = None,
     episodes: Episodes = None,
+    kept: Annotated[
+        Path | None,
+        typer.Option(help="A folder of `claims write`: cells it keeps whole are not played."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would run.")] = False,
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave environments out that lack their extra.")
@@ -49,8 +57,8 @@ def play(
     from .claims.command import play_command
 
     code = play_command(
-        experiment, models=model or [], tables=table or [], episodes=episodes, dry_run=dry_run,
-        skip_missing=skip_missing, concurrency=concurrency, workers=workers, data=data,
+        experiment, models=model or [], tables=table or [], players=player or [],
+        episodes=episodes, kept=kept, dry_run=dry_run, skip_missing=skip_missing, concurrency=concurrency, workers=workers, data=data,
         runs_dir=runs_dir,
     )  # fmt: skip
     sys.exit(code)  # past `main`, to which 130 would be an interruption
@@ -66,11 +74,14 @@ def write(
         bool, typer.Option("--from-data", help="From the episodes kept in --out, without runs.")
     ] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Also where episodes kept in --out would be lost.")
+        bool, typer.Option("--replace", help="Lose what --out keeps and the runs do not have.")
     ] = False,
     runs_dir: RunsDir = HERE,
 ) -> None:
-    """Write the episodes as data, tables, figures, and the verdict of each claim."""
+    """Write the episodes as data, tables, figures, and the verdict of each claim.
+
+    What --out keeps already of cells that the runs do not have remains.
+    """
     from .claims.command import write_command
 
     code = write_command(

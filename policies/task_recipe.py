@@ -109,6 +109,8 @@ class TaskRecipe(Strict):
             given["options"] = {**shared, **given["options"]}
         if isinstance(source, Source) and source.episodes is not None:
             given["episodes"] = source.episodes
+        if isinstance(source, Demonstrations) and source.memory is not None:
+            given["memory"] = source.memory
         return self.model_copy(update={**given, "sources": ()})
 
 
@@ -146,6 +148,7 @@ class Demonstrations(Strict):
     env: EnvName | None = None  # None: that of `tasks`, with its options and split
     options: dict[str, Texts] | None = None  # None: those of `tasks`
     split: str | None = None
+    memory: str | None = None  # None: that of `tasks`; the teacher uses the tools that it has
     agent: Limits = Limits()
     episodes: int = Field(400, ge=1)
     first: int | None = Field(None, ge=0)  # number of the first task; None: that of `tasks`

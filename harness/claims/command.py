@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingExtraError, UsageError
+from ..errors import MissingExtraError
 from ..files import disk_error, writable, write_whole
 from ..observe.text import say
 from ..reproduce.playing import play_jobs, told
 from .cards import check_cards
 from .cells import cell_runs, plan
 from .draw import draw
-from .episodes import Data, gather, kept_cells, read_data, write_data
+from .episodes import Data, gather, read_data, write_data
 from .experiment import Experiment, read_experiment
+from .kept import left_to_play, with_kept
 from .verdicts import Judged, judge
 from .write import claims_json, claims_markdown, tables_markdown
 
@@ -25,7 +26,9 @@ def play_command(
     *,
     models: list[str],
     tables: list[str],
+    players: list[str],
     episodes: int | None,
+    kept: Path | None,
     dry_run: bool,
     skip_missing: bool,
     **given: Any,
@@ -36,7 +39,9 @@ def play_command(
         what: The experiment: its name or file.
         models: NAME=SPEC; see `read_experiment`.
         tables: Of these alone; none: of all.
+        players: Likewise.
         episodes: Of each task set at most.
+        kept: A folder of `claims write`: what it has whole is not played.
         dry_run: Tell what would be played.
         skip_missing: Leave out task sets whose environment is not installed.
         given: Settings of how runs are carried out; None where they were not given.
@@ -45,13 +50,17 @@ def play_command(
         AgememError: one line, before anything is played.
     """
     experiment = read_experiment(what, models, episodes)
-    cells = list(experiment.cells(tuple(tables)))
+    cells = list(experiment.cells(tuple(tables), tuple(players)))
     runs = cell_runs(experiment, cells, given)
     check_cards(experiment, {experiment.players[cell.player].model for cell in cells})
     jobs, missing = asyncio.run(plan(experiment, runs, skip_missing=skip_missing))
     left_out = [f"left out: {task}: {why}" for task, why in missing.items()]
+    if kept is not None:
+        n_planned, jobs = len(jobs), left_to_play(jobs, runs, kept)
+        left_out.append(f"kept whole in {kept}: {n_planned - len(jobs)} of {n_planned} runs")
     if dry_run:
-        n_cells = sum(cell.task not in missing for cell in cells)
+        names = {job.name for job in jobs}
+        n_cells = sum(run.name in names for run in runs)
         print("\n".join([*told(jobs, n_cells), *left_out]))
         return 0
     for line in left_out:
@@ -81,7 +90,7 @@ def write_command(
         episodes: Of each task set at most.
         out: The folder to write to.
         from_data: Read the episodes that are kept in `out`, and no run.
-        replace: Write also where episodes that are kept in `out` would be lost.
+        replace: Lose what is kept in `out` and these runs do not have.
         given: Where the runs are.
 
     Raises:
@@ -95,7 +104,7 @@ def write_command(
     else:
         data = gather(experiment, cell_runs(experiment, cells, given))
         if not replace:
-            _check_kept(data, out)
+            data = with_kept(data, experiment, out)
         write_data(data, out)
     judged = judge(experiment, data)
     files = {"claims.json": claims_json(experiment, data, judged).encode()}
@@ -109,22 +118,6 @@ def write_command(
     _write(files, out)
     _say(judged, sum(cell.about.scored for cell in data.values()), out)
     return 0
-
-
-def _check_kept(data: Data, out: Path) -> None:
-    """Refuse to lose what is kept: the runs may be elsewhere, or of another checkpoint."""
-    now = {cell.about.cell: cell.about for cell in data.values()}
-    lost = [
-        name
-        for name, kept in kept_cells(out).items()
-        if kept.scored and (name not in now or now[name].scored < kept.scored)
-    ]
-    if lost:
-        more = f" and {len(lost) - 1} more cells" if len(lost) > 1 else ""
-        raise UsageError(
-            f"{out} keeps more episodes of {lost[0]}{more} than these runs have: name their "
-            "--runs-dir and --model, or give --replace to lose them"
-        )
 
 
 def _drawn(experiment: Experiment, data: Data, judged: Sequence[Judged]) -> dict[str, bytes]:

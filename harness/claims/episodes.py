@@ -115,7 +115,8 @@ class CellData:
 Data = dict[CellId, CellData]
 
 
-def _name(cell: CellId) -> str:
+def name_of(cell: CellId) -> str:
+    """A cell as `cells.tsv` names it."""
     return f"{cell.task}/{cell.player}/{cell.seed}"
 
 
@@ -136,7 +137,7 @@ def _meant(experiment: Experiment, cell: CellId, run: str = "") -> About:
     task, player = experiment.tasks[cell.task], experiment.players[cell.player]
     spec = experiment.models[player.model].specs[cell.seed]
     planned = experiment.planned(cell.task)
-    return About(_name(cell), task.env, player.memory, player.model, spec, run, planned)
+    return About(name_of(cell), task.env, player.memory, player.model, spec, run, planned)
 
 
 def _of_run(experiment: Experiment, run: CellRun) -> CellData:
@@ -249,8 +250,13 @@ def kept_cells(folder: Path) -> dict[str, About]:
         raise DataError(f"cannot read the data of {folder}: {error!r}") from error
 
 
-def read_data(folder: Path, experiment: Experiment) -> Data:
+def read_data(folder: Path, experiment: Experiment, cells: Iterable[CellId] = ()) -> Data:
     """What `write_data` wrote of an experiment; a cell that is not in it was not measured.
+
+    Args:
+        folder: Where.
+        experiment: Of which.
+        cells: Of these alone; none: of all.
 
     Raises:
         DataError: if a file is missing, or is not what it should be, or has a cell as another one
@@ -265,7 +271,7 @@ def read_data(folder: Path, experiment: Experiment) -> Data:
         by_cell: dict[str, list[dict[str, str]]] = {}
         for line in _lines(content):
             by_cell.setdefault(line["cell"], []).append(line)
-        names = {id_: _name(id_) for id_ in experiment.cells()}
+        names = {id_: name_of(id_) for id_ in (tuple(cells) or experiment.cells())}
         data = {id_: _cell(known[name], by_cell.get(name, [])) for id_, name in names.items()
                 if name in known}  # fmt: skip
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
@@ -288,7 +294,7 @@ def _check_meant(experiment: Experiment, id_: CellId, kept: About, folder: Path)
         if was != now:
             raise DataError(
                 f"{folder / CELLS}: {kept.cell} was played with {name} {was}, and the experiment "
-                f"says {now}: give the options it was written with, or write it from its runs"
+                f"says {now}: give the options it was written with, or --replace to lose it"
             )
 
 

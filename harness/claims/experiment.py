@@ -139,24 +139,32 @@ class Experiment(_Strict):
                 _check_paper(part.paper)
         return self
 
-    def cells(self, tables: tuple[str, ...] = ()) -> Iterator[CellId]:
+    def cells(
+        self, tables: tuple[str, ...] = (), players: tuple[str, ...] = ()
+    ) -> Iterator[CellId]:
         """Every cell once, table after table.
 
         Args:
             tables: Of these alone; none: of all.
+            players: Likewise.
 
         Raises:
-            UsageError: for an unknown table.
+            UsageError: for an unknown table or player.
         """
         for name in tables:
             if name not in self.tables:
                 raise unknown_name("table", name, self.tables)
+        for name in players:
+            if name not in self.players:
+                raise unknown_name("player", name, self.players)
         found: dict[CellId, None] = {}
         for name, table in self.tables.items():
             if tables and name not in tables:
                 continue
             for task in table.tasks:
                 for player in table.players:
+                    if players and player not in players:
+                        continue
                     n = len(self.models[self.players[player].model].specs)
                     found |= {CellId(task, player, seed): None for seed in range(n)}
         yield from found

@@ -14,7 +14,7 @@ from .lesson import ENTRY, RESULT, TOLD
 UNKNOWN = "?"  # the action before an observation, where a summary has taken its place
 _GOAL = goal_message("")
 _SUMMARY = "Summary of "
-_ASIDE = (MEMORY_HEADING, "Format problem: ")
+_ASIDE = "Format problem: "
 _STORED = "Stored as memory "
 _WRITES = ("Add_memory", "Update_memory")
 
@@ -46,6 +46,7 @@ class View:
         held: Notes whose ids stand in the context: id and content by name.
         since: The tools called since the newest observation, in order.
         cut: Whether a summary stands in place of messages.
+        recalled: What the memory shows by itself.
         looked: Whether something was retrieved since the goal, or since the summary.
         last: Whether this is the last turn of a step.
     """
@@ -56,6 +57,7 @@ class View:
     held: dict[str, tuple[str, str]] = field(default_factory=dict)
     since: list[str] = field(default_factory=list)
     cut: bool = False
+    recalled: str = ""
     looked: bool = False
     last: bool = False
 
@@ -103,6 +105,8 @@ def _said(shown: View, text: str, action: str) -> None:
         shown.before += [event.text for event in shown.seen]
         shown.events.clear()
         shown.cut = shown.looked = False
+    elif text.startswith(MEMORY_HEADING):
+        shown.recalled = text
     elif text.startswith(_SUMMARY):
         shown.cut, shown.looked = True, False
     elif not text.startswith(_ASIDE):

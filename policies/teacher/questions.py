@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ...envs.hotpotqa.generator import Query
 from ...harness.models import prompt_tokens, refuse_writing
 from ...harness.prompts import MEMORY_HEADING, goal_message, last_turn_message
-from ...harness.tools import ToolCall
+from ...harness.tools import ToolCall, find_tool
 from ...harness.types import ChatMessage, Completion, EpisodeView, ModelInfo, Request
 from . import reading
 from .lesson import (
@@ -32,7 +32,6 @@ from .lesson import (
 
 UNKNOWN = "unknown"  # the answer where nothing supports one
 
-_HEADER = re.compile(r"^.*“(.+)”:$", re.M)  # what is told stands below it, a sentence a line
 _NAMED = re.compile(r"“([^”]+)”")
 _FINISH = re.compile(r"finish\[(.*?)\](?: facts\[(.*)\])?$", re.S)
 _QUESTION = "answer the question: "
@@ -51,12 +50,14 @@ class _Seen:
         goal: The goal in force, without its heading.
         now: The newest observation.
         before: Small talk that is over and still stands in the context.
+        recalled: What the memory shows by itself.
         results: Of the tools called since that observation: tool, status, content.
     """
 
     goal: str
     now: str
     before: tuple[str, ...]
+    recalled: str
     results: tuple[tuple[str, str, str], ...]
 
     @property
@@ -64,6 +65,11 @@ class _Seen:
         """Retrieved since the observation: content by id."""
         texts = [text for tool, _, text in self.results if tool == "Retrieve_memory"]
         return {id_: content for text in texts for id_, content in ENTRY.findall(text)}
+
+    def note(self, name: str) -> str | None:
+        """What is known of a thing: its note, as it was retrieved or shown; None if there is none."""
+        found = (entry for entry in self.entries.values() if entry.startswith(f"{name}: "))
+        return next(found, None) or reading.shown_of(name, self.recalled)
 
 
 class Questions(Lesson):
@@ -195,7 +201,9 @@ class Questions(Lesson):
         names, values, said = [wanted.things[0]], list[str](), f"Want {aim}. "
         for at, label in enumerate(wanted.properties * (3 - len(wanted.properties))):
             name, begins = names[at], f"Want {label}. " if chain and at else f"Want {aim}. "
-            note = next((e for e in seen.entries.values() if e.startswith(f"{name}: ")), None)
+            if at and find_tool(self._episode.tools, "Retrieve_memory") is None:
+                begins = said  # no turn lies between
+            note = seen.note(name)
             if note is None:
                 again = f"{begins}Look again for {name}."
                 times = self._step.queries.count(name)
@@ -239,7 +247,7 @@ class Questions(Lesson):
 
 def read(messages: Sequence[ChatMessage]) -> _Seen:
     """What a prompt shows: the goal, the newest observation, and what came of it so far."""
-    goal = now = ""
+    goal = now = recalled = ""
     before: list[str] = []
     results: list[tuple[str, str, str]] = []
     for message in messages:
@@ -250,11 +258,13 @@ def read(messages: Sequence[ChatMessage]) -> _Seen:
             continue
         elif text.startswith(goal_message("")):
             goal = text.removeprefix(goal_message(""))
+        elif text.startswith(MEMORY_HEADING):
+            recalled = text
         elif not text.startswith(_NO_TALK) or text.startswith(_ASKS):
             if _is_talk(now):
                 before.append(now)
             now, results = text, []
-    return _Seen(goal, now, tuple(before), tuple(results))
+    return _Seen(goal, now, tuple(before), recalled, tuple(results))
 
 
 def notes(text: str) -> dict[str, list[str]]:
@@ -262,7 +272,7 @@ def notes(text: str) -> dict[str, list[str]]:
     told: dict[str, list[str]] = {}
     for part in text.split("\n\n"):
         lines = part.split("\n")
-        if len(lines) > 1 and (header := _HEADER.fullmatch(lines[0])):
+        if len(lines) > 1 and (header := reading.HEADER.fullmatch(lines[0])):
             told[header[1]] = lines[1:]
     return told
 

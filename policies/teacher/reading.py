@@ -21,6 +21,8 @@ from .lesson import END
 _NAME = r"[A-Z][\w.'’-]*(?:,? (?:&|of|the|to|from|in|at|over|and|[A-Z][\w.'’-]*))*"
 _NUMBERS = {"year": r"\d{4}", "count": r"\d[\d,]*"}
 _AND = r"(?: and the [A-Z]\w+)?"  # the end of a band's name
+HEADER = re.compile(r"^.*“(.+)”:$", re.M)  # what is told stands below it, a sentence a line
+_SHOWN = re.compile(r"^- \[([^\]\s]{4,64})\] (.*)$", re.M)  # an entry with its id
 _PRONOUNS = ("it", "its", "he", "his", "she", "her")
 
 
@@ -36,6 +38,29 @@ def told(entry: str, name: str) -> list[tuple[str, tuple[tuple[str, str], ...]]]
     """The sentences of a note on a thing, each with what it tells."""
     sentences = END.split(entry.removeprefix(f"{name}: "))
     return [(sentence, labelled(sentence)) for sentence in sentences]
+
+
+def shown_of(name: str, recalled: str) -> str | None:
+    """A note on a thing, made of what a memory shows by itself; None if that tells nothing of it.
+
+    It is a note as the teacher writes them; or its sentences stand below a heading that names the
+    thing, each in a line; or each is an entry of its own, which has the name in it.
+    """
+    for _, content in _SHOWN.findall(recalled):
+        if content.startswith(f"{name}: "):
+            return str(content)
+    sentences, below = dict[str, None](), ""
+    for line in recalled.split("\n"):
+        text = line.removeprefix("- " if line.startswith("- ") else "  ")
+        if header := HEADER.fullmatch(text):
+            below = header[1]
+        elif not text or line.startswith("- "):
+            below = ""
+        told = labelled(text)
+        own = told and name in text and all(value != name for _, value in told)
+        if own or (below == name and text.endswith((".", "?", "!"))):
+            sentences[text] = None
+    return f"{name}: {' '.join(sentences)}" if sentences else None
 
 
 def sought(question: str) -> Query | None:

@@ -150,6 +150,10 @@ class World(Lesson):
             mind.read(event.head, event.text)
             done = [*done, event]
         self._read = shown.goal, list(shown.events)
+        if shown.recalled and len(shown.seen) == 1:  # later it shows what was seen since
+            for name, fact in self._told([shown.recalled]).items():
+                mind.recall(name, fact)
+            self._read = "", []  # it stands in no later prompt
         if fresh or not self._action:
             self._action = mind.act()
         return mind, self._action

@@ -112,11 +112,7 @@ def test_the_same_command_plays_nothing_again_and_the_data_alone_give_the_same(
     assert {path.name: path.read_bytes() for path in (played / "out").iterdir()} == before
     assert call("write", "--out", "out", "--runs-dir", "elsewhere") == 0
     assert {path.name: path.read_bytes() for path in (played / "out").iterdir()} == before
-    with pytest.raises(SystemExit) as refused:
-        main(["claims", "write", "experiment.yaml", "--out", "out"])  # where no runs are
-    assert refused.value.code == 2
-    said = "out keeps more episodes of one/none/0 and 5 more cells than these runs have"
-    assert said in capsys.readouterr().err
+    assert call("write", "--out", "out") == 0  # where no runs are
     assert {path.name: path.read_bytes() for path in (played / "out").iterdir()} == before
     assert call("write", "--out", "empty") == 0
     nothing = json.loads((played / "empty/claims.json").read_text())["claims"]
