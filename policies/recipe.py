@@ -166,7 +166,7 @@ class Sampler(Strict):
     options: Texts = Field({})  # of the engine
 
 
-_LEFT_OUT = ("env", "options", "split", "agent", "slips")  # of a source, where they say nothing
+_LEFT_OUT = ("env", "options", "split", "memory", "agent", "slips")  # of a source, saying nothing
 _LATER, _LATER_OF_FRESH = ("prompts", "drills", "muon"), ("deviation", "looks_back")  # likewise
 _LATER_OF_DRILLS = "rehearsed", "kept"
 _AGENT: dict[str, Any] = {"shots": 0, "context_tokens": 2048, "max_tokens": 256}  # if not given

@@ -195,6 +195,7 @@ def test_no_source_may_show_what_is_evaluated_in_stages_or_not(tmp_path: Path) -
         (ALFWORLD | {"expert": "reader"}, r"sft\.demonstrations\.1\.expert: of alfworld.*'reader'"),
         (ALFWORLD | {"first": 10**6}, r"sft\.demonstrations\.1\.first 1000000"),
         (ALFWORLD | {"options": {"alfworld": {"engin": "x"}}}, r"engin"),
+        (ALFWORLD | {"memory": "rug"}, r"did you mean 'rag'"),
     ],
 )
 def test_what_a_source_cannot_have_is_told_before_anything_is_played(
@@ -222,3 +223,5 @@ def test_a_mistake_on_purpose_is_in_the_context_and_no_demonstration(tmp_path: P
     assert context - said, "mistakes are seen"
     assert context & said, "and not everything is one"
     assert mixed(ALFWORLD | {"slips": 0.0}).hash == mixed(ALFWORLD).hash != slipping.hash
+    assert mixed(ALFWORLD | {"memory": None}).hash == mixed(ALFWORLD).hash
+    assert mixed(ALFWORLD | {"memory": "rag"}).hash != mixed(ALFWORLD).hash

@@ -8,11 +8,12 @@ import re
 import pytest
 
 from agemem_eval.envs.hotpotqa.generator import Generated, generate
+from agemem_eval.harness.prompts import MEMORY_HEADING
 from agemem_eval.harness.protocol import parse_text
 from agemem_eval.policies.recipe import make_recipe
 from agemem_eval.policies.rollout import Heard, Player
 from agemem_eval.policies.teacher import Teacher
-from agemem_eval.policies.teacher.reading import labelled, settled, sought, told
+from agemem_eval.policies.teacher.reading import labelled, settled, shown_of, sought, told
 
 SPLITS = {"generated": range(0, 500, 3), "generated-train": range(0, 15_000, 90)}
 SHORT = {"form": "three-stage", "exposure": "each", "distractors": "0", "paragraphs": "2"}
@@ -93,3 +94,44 @@ def test_each_value_that_it_names_was_labelled_before_it() -> None:
                 assert parse_text(completion.text).answer == found[1]
                 answered += 1
     assert answered >= 22
+
+
+# --- what other memories show ---------------------------------------------------------------------
+
+PARAGRAPH = f"""{MEMORY_HEADING}
+- I read this.
+
+  This is about “Tor”:
+  Tor is a market town.
+  It lies on the Bel River.
+  Action taken then: ok
+  (step 1; Tor; keywords: town)
+- Another page was on “Bel & Sons”:
+  It was founded in 1901."""
+FACTS = f"""{MEMORY_HEADING}
+- The Bel River flows through Tor.
+- Bel & Sons was founded in 1901.
+- Tor has 1,250 inhabitants.
+- Bel & Sons has its headquarters in Tor."""
+NOTES = f"""{MEMORY_HEADING}
+- [0f3a] Bel & Sons: It was founded in 1901.
+- [77b2] Tor: Tor is a market town. It lies on the Bel River."""
+
+
+@pytest.mark.parametrize(
+    ("recalled", "town", "firm"),
+    [
+        (PARAGRAPH, "Tor is a market town. It lies on the Bel River.", "It was founded in 1901."),
+        (
+            FACTS,  # of the town's no sentence that tells where something else is
+            "The Bel River flows through Tor. Tor has 1,250 inhabitants.",
+            "Bel & Sons was founded in 1901. Bel & Sons has its headquarters in Tor.",
+        ),
+        (NOTES, "Tor is a market town. It lies on the Bel River.", "It was founded in 1901."),
+    ],
+)
+def test_a_note_is_made_of_what_a_memory_shows(recalled: str, town: str, firm: str) -> None:
+    assert shown_of("Tor", recalled) == f"Tor: {town}"
+    assert shown_of("Bel & Sons", recalled) == f"Bel & Sons: {firm}"
+    assert shown_of("Bel", recalled) is None
+    assert shown_of("Tor", "") is None
