@@ -58,8 +58,8 @@ def play(
 
     code = play_command(
         experiment, models=model or [], tables=table or [], players=player or [],
-        episodes=episodes, kept=kept, dry_run=dry_run, skip_missing=skip_missing, concurrency=concurrency, workers=workers, data=data,
-        runs_dir=runs_dir,
+        episodes=episodes, kept=kept, dry_run=dry_run, skip_missing=skip_missing,
+        concurrency=concurrency, workers=workers, data=data, runs_dir=runs_dir,
     )  # fmt: skip
     sys.exit(code)  # past `main`, to which 130 would be an interruption
 

@@ -293,7 +293,11 @@ def _identity(own: Recipe, source: Demonstrations) -> dict[str, Any]:
         source: How they are played.
     """
     said = source.model_dump(mode="json", exclude={"episodes", "env", "options", "split", "agent"})
-    for key in ("memory", "slips", "stages"):  # a key that was left out makes no other demonstrations
+    for key in (
+        "memory",
+        "slips",
+        "stages",
+    ):  # a key that was left out makes no other demonstrations
         if getattr(source, key) == Demonstrations.model_fields[key].default:
             del said[key]
     tasks = own.tasks.model_dump(mode="json", exclude=_NO_MATTER)

@@ -1,4 +1,4 @@
-"""Cells whose episodes are kept as data: an experiment may be played on many machines, or days apart.
+"""Cells whose episodes are kept as data: an experiment may be played in parts, here and there.
 
 `claims play --kept DIR` leaves out what DIR has whole, `claims write --out DIR` adds the runs at
 hand to what DIR has. A cell counts as a whole, from where more of it was scored: its episodes are
@@ -39,7 +39,7 @@ def left_to_play(jobs: Sequence[Job], runs: Sequence[CellRun], folder: Path) -> 
         UsageError: if it keeps a cell that was played as another one than is planned.
     """
     if not (kept := kept_cells(folder)):
-        raise DataError(f"no episodes are kept in {folder}: leave --kept out, or name another folder")
+        raise DataError(f"no episodes are kept in {folder}: leave --kept out, or name another")
     planned, left = {job.name: job for job in jobs}, set[str]()
     for run in runs:
         about = kept.get(name_of(run.id))

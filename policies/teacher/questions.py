@@ -67,7 +67,7 @@ class _Seen:
         return {id_: content for text in texts for id_, content in ENTRY.findall(text)}
 
     def note(self, name: str) -> str | None:
-        """What is known of a thing: its note, as it was retrieved or shown; None if there is none."""
+        """What is known of a thing: its note, as it was retrieved or shown; or None."""
         found = (entry for entry in self.entries.values() if entry.startswith(f"{name}: "))
         return next(found, None) or reading.shown_of(name, self.recalled)
 

@@ -96,7 +96,8 @@ def test_a_source_of_demonstrations_names_its_memory(tmp_path) -> None:
     made = make_recipe({
         "name": "two", "model": {"fresh": {"positions": 16384}},
         "agent": {"shots": 0, "context_tokens": 8192, "max_tokens": 512},
-        "tasks": {"options": {"hotpotqa": STAGED}}, "sft": {"demonstrations": [{"episodes": 4}, of_rag]},
+        "tasks": {"options": {"hotpotqa": STAGED}},
+        "sft": {"demonstrations": [{"episodes": 4}, of_rag]},
     })  # fmt: skip
     found = asyncio.run(demonstrations_of(made, tmp_path))
     blocks = {one.episode[0] for one in found if MEMORY_HEADING in one.messages[-1].content}
