@@ -74,7 +74,10 @@ def write(
         bool, typer.Option("--from-data", help="From the episodes kept in --out, without runs.")
     ] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Lose what --out keeps and the runs do not have.")
+        bool,
+        typer.Option(
+            "--replace", help="Lose what --out keeps and fits neither definition nor runs."
+        ),
     ] = False,
     runs_dir: RunsDir = HERE,
 ) -> None:

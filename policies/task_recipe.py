@@ -111,6 +111,9 @@ class TaskRecipe(Strict):
             given["episodes"] = source.episodes
         if isinstance(source, Demonstrations) and source.memory is not None:
             given["memory"] = source.memory
+            if source.memory != self.memory:  # to which its options mean nothing
+                options = given.get("options", self.options)
+                given["options"] = {k: o for k, o in options.items() if k != self.memory}
         return self.model_copy(update={**given, "sources": ()})
 
 

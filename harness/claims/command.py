@@ -56,7 +56,7 @@ def play_command(
     jobs, missing = asyncio.run(plan(experiment, runs, skip_missing=skip_missing))
     left_out = [f"left out: {task}: {why}" for task, why in missing.items()]
     if kept is not None:
-        n_planned, jobs = len(jobs), left_to_play(jobs, runs, kept)
+        n_planned, jobs = len(jobs), left_to_play(jobs, runs, experiment, kept)
         left_out.append(f"kept whole in {kept}: {n_planned - len(jobs)} of {n_planned} runs")
     if dry_run:
         names = {job.name for job in jobs}
@@ -90,7 +90,7 @@ def write_command(
         episodes: Of each task set at most.
         out: The folder to write to.
         from_data: Read the episodes that are kept in `out`, and no run.
-        replace: Lose what is kept in `out` and these runs do not have.
+        replace: Lose what is kept in `out` and does not fit the definition and these runs.
         given: Where the runs are.
 
     Raises:
@@ -103,8 +103,7 @@ def write_command(
         data = read_data(out, experiment)
     else:
         data = gather(experiment, cell_runs(experiment, cells, given))
-        if not replace:
-            data = with_kept(data, experiment, out)
+        data = with_kept(data, experiment, out, replace=replace)
         write_data(data, out)
     judged = judge(experiment, data)
     files = {"claims.json": claims_json(experiment, data, judged).encode()}

@@ -294,7 +294,7 @@ def _check_meant(experiment: Experiment, id_: CellId, kept: About, folder: Path)
         if was != now:
             raise DataError(
                 f"{folder / CELLS}: {kept.cell} was played with {name} {was}, and the experiment "
-                f"says {now}: give the options it was written with, or --replace to lose it"
+                f"says {now}: give the options it was written with, or write it from its runs"
             )
 
 

@@ -24,7 +24,7 @@ from .slips import Slipping
 from .world import World
 
 # Change whenever what the teacher writes does.
-RULES = {"questions": "7", "alfworld": "9", "babyai": "9", "pddl": "10", "scienceworld": "8"}
+RULES = {"questions": "8", "alfworld": "10", "babyai": "9", "pddl": "10", "scienceworld": "8"}
 
 
 def rule_of(env: str, expert: str) -> str:

@@ -123,8 +123,8 @@ NOTES = f"""{MEMORY_HEADING}
     [
         (PARAGRAPH, "Tor is a market town. It lies on the Bel River.", "It was founded in 1901."),
         (
-            FACTS,  # of the town's no sentence that tells where something else is
-            "The Bel River flows through Tor. Tor has 1,250 inhabitants.",
+            FACTS,  # of the town no sentence in which it is the value, nor one that is not understood
+            "Tor has 1,250 inhabitants.",
             "Bel & Sons was founded in 1901. Bel & Sons has its headquarters in Tor.",
         ),
         (NOTES, "Tor is a market town. It lies on the Bel River.", "It was founded in 1901."),
@@ -133,5 +133,5 @@ NOTES = f"""{MEMORY_HEADING}
 def test_a_note_is_made_of_what_a_memory_shows(recalled: str, town: str, firm: str) -> None:
     assert shown_of("Tor", recalled) == f"Tor: {town}"
     assert shown_of("Bel & Sons", recalled) == f"Bel & Sons: {firm}"
-    assert shown_of("Bel", recalled) is None
+    assert shown_of("Brem", recalled) is None
     assert shown_of("Tor", "") is None
