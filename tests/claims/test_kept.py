@@ -15,7 +15,6 @@ from claims_data import DEFINITION, written
 from agemem_eval.harness.claims.episodes import CELLS, EPISODES
 from agemem_eval.harness.cli import main
 
-
 Kept = tuple[Path, dict[str, Any]]
 
 

@@ -123,7 +123,7 @@ NOTES = f"""{MEMORY_HEADING}
     [
         (PARAGRAPH, "Tor is a market town. It lies on the Bel River.", "It was founded in 1901."),
         (
-            FACTS,  # of the town no sentence in which it is the value, nor one that is not understood
+            FACTS,  # of a town none in which it is the value, nor one that is not understood
             "Tor has 1,250 inhabitants.",
             "Bel & Sons was founded in 1901. Bel & Sons has its headquarters in Tor.",
         ),
