@@ -27,6 +27,7 @@ from ..harness.models import packaged
 from ..harness.models.inprocess.files import WHOLE
 from ..harness.models.numpy.weights import read_weights
 from ..harness.models.packaged import CHECKPOINTS
+from ..harness.store import check_name
 from .checkpoints import CARD, HEADER, Phase, whole_folder
 from .logs import EVALUATION, METRICS, SFT, read_lines
 from .package_card import TRAINING, readme
@@ -47,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the folder; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m agemem_eval.policies.package")
     parser.add_argument("checkpoint", type=Path, help="TRAINING/final, TRAINING/sft, or a step's")
-    parser.add_argument("name", help=", ".join(CHECKPOINTS))
+    parser.add_argument("name", help=f"{', '.join(CHECKPOINTS)}; another with --kind and --out")
+    parser.add_argument("--kind", choices=list(CHECKPOINTS), help="what it is, by another name")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
                         help="a setting of the agent, instead of the recipe's")  # fmt: skip
     parser.add_argument("--results", type=Path, help="Markdown: what was measured with it")
@@ -56,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         texts = {key: _text(getattr(given, key)) for key in ("results", "limits")}
-        folder = make_package(given.checkpoint, given.name, given.out, given.settings, **texts)
+        folder = make_package(
+            given.checkpoint, given.name, given.out, given.settings, kind=given.kind, **texts
+        )
         size, rest = _size(folder), _size(given.out)
     except AgememError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -72,6 +76,7 @@ def make_package(
     out: Path,
     settings: Sequence[str] = (),
     *,
+    kind: str | None = None,
     results: str = "",
     limits: str = "",
 ) -> Path:
@@ -79,9 +84,10 @@ def make_package(
 
     Args:
         checkpoint: What a training left, in the training's folder.
-        name: One of `CHECKPOINTS`.
+        name: One of `CHECKPOINTS`; outside of the package any, with its kind.
         out: Where packaged checkpoints are.
         settings: `key=value` of `AgentConfig`, over those of the recipe.
+        kind: One of `CHECKPOINTS`, whose training it has, e.g. with another seed; None: its name.
         results: Markdown for the card.
         limits: Likewise.
 
@@ -90,11 +96,12 @@ def make_package(
         DataError: if files are missing or damaged, weights do not fit float16, or all packaged
             checkpoints together would be larger than `LARGEST`.
     """
-    if name not in CHECKPOINTS:
+    if (kind or name) not in CHECKPOINTS or (kind and out == packaged.FOLDER):
         raise unknown_name("packaged checkpoint", name, CHECKPOINTS)
+    check_name(name)
     training = _training(checkpoint)
     header, card = _read(training / HEADER, "recipe"), _read(checkpoint / CARD, "training")
-    _check_kind(name, card)
+    _check_kind(kind or name, card)
     weights = read_weights(checkpoint)
     card |= {
         "agent": agent_settings(header["recipe"], settings),
@@ -110,7 +117,8 @@ def make_package(
         (folder / WHOLE).chmod(0o644)
         write_json(folder / CARD, card)
         write_json(folder / TRAINING, told)
-        text = readme(name, card, told, results=results, limits=limits)
+        model = name if name in CHECKPOINTS else "numpy:DIR"  # wherever it lies
+        text = readme(name, card, told, model, results=results, limits=limits)
         (folder / "README.md").write_text(text, encoding="utf-8")
         others = sum(_size(out / other) for other in CHECKPOINTS if other != name)
         if (size := _size(folder) + others) > LARGEST:

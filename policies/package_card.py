@@ -22,6 +22,7 @@ def readme(
     name: str,
     card: Mapping[str, Any],
     told: Mapping[str, Any],
+    model: str,
     *,
     results: str = "",
     limits: str = "",
@@ -32,15 +33,17 @@ def readme(
         name: Of the checkpoint.
         card: Its `card.json`.
         told: Its `training.json`.
+        model: As `run --model` takes it.
         results: Markdown: what was measured with it.
         limits: Markdown: further limits, as list items.
     """
     tasks = told["recipe"]["tasks"]
+    played = f"--env {tasks['env']} --memory {tasks['memory']} --model {model}"
     parts = [
         first_line(card),
         f"# {name}",
         _how(card),
-        f"```\nagemem-eval run --env {tasks['env']} --memory {tasks['memory']} --model {name}\n```",
+        f"```\nagemem-eval run {played}\n```",
         "It is asked as it was trained unless told otherwise: "
         + ", ".join(f"{key} {value}" for key, value in card["agent"].items() if value is not None)
         + ".",

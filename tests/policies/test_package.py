@@ -159,6 +159,23 @@ def test_a_checkpoint_is_only_what_its_card_says(weights: Path, tmp_path: Path) 
     assert make_package(answers, "nano-answer-only", tmp_path / "out").is_dir()
 
 
+def test_another_seed_of_a_training_has_a_name_of_its_own_outside_of_the_package(
+    weights: Path, tmp_path: Path
+) -> None:
+    final, out = training(tmp_path / "t", weights), tmp_path / "out"
+    made = make_package(final, "nano-1", out, kind="nano")
+    assert "--model numpy:DIR\n" in (made / "README.md").read_text()
+    assert json.loads((made / "card.json").read_text())["weights"]["dtype"] == "float16"
+    for name, kind, where, said in (
+        ("nano-1", None, out, "did you mean 'nano'"),
+        ("nano-1", "nano-sft", out, "nano-sft is not trained by GRPO"),
+        ("nano-1", "nano", packaged.FOLDER, "unknown packaged checkpoint 'nano-1'"),
+        ("../nano-1", "nano", out, "name"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            make_package(final, name, where, kind=kind)
+
+
 def test_what_is_no_training_s_is_refused(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no recipe\.json above it"):
         make_package(weights, "nano", tmp_path / "out")
