@@ -109,16 +109,12 @@ def make_package(
         "weights": {"count": sum(w.size for w in weights.values()), "dtype": "float16"},
     }
     told = {"recipe": _without_places(header["recipe"]), **_curves(training, card)}
+    model = name if name in CHECKPOINTS else "numpy:DIR"  # wherever it lies
+    text = readme(name, card, told, model, results=results, limits=limits)
     with whole_folder(out / name, f"the checkpoint {out / name}") as folder:
-        for file in _COPIED:
-            if (checkpoint / file).is_file():
-                shutil.copyfile(checkpoint / file, folder / file)
-        save_file(halved(weights), folder / WHOLE, metadata={"format": "pt"})
-        (folder / WHOLE).chmod(0o644)
+        _fill(folder, checkpoint, weights)
         write_json(folder / CARD, card)
         write_json(folder / TRAINING, told)
-        model = name if name in CHECKPOINTS else "numpy:DIR"  # wherever it lies
-        text = readme(name, card, told, model, results=results, limits=limits)
         (folder / "README.md").write_text(text, encoding="utf-8")
         others = sum(_size(out / other) for other in CHECKPOINTS if other != name)
         if (size := _size(folder) + others) > LARGEST:
@@ -127,6 +123,15 @@ def make_package(
                 f"than {LARGEST // 10**6}"
             )
     return out / name
+
+
+def _fill(folder: Path, checkpoint: Path, weights: Mapping[str, NDArray[np.float32]]) -> None:
+    """Write the weights, and what reads and writes texts as it is."""
+    for file in _COPIED:
+        if (checkpoint / file).is_file():
+            shutil.copyfile(checkpoint / file, folder / file)
+    save_file(halved(weights), folder / WHOLE, metadata={"format": "pt"})
+    (folder / WHOLE).chmod(0o644)
 
 
 def halved(weights: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float16]]:

@@ -16,13 +16,12 @@ from string import Formatter
 from ...envs.hotpotqa.generator import Query, as_number
 from ...envs.hotpotqa.kinds import KINDS
 from ...envs.hotpotqa.schema import LITERALS, Kind
-from .lesson import END
+from .lesson import END, ENTRY
 
 _NAME = r"[A-Z][\w.'’-]*(?:,? (?:&|of|the|to|from|in|at|over|and|[A-Z][\w.'’-]*))*"
 _NUMBERS = {"year": r"\d{4}", "count": r"\d[\d,]*"}
 _AND = r"(?: and the [A-Z]\w+)?"  # the end of a band's name
-HEADER = re.compile(r"^.*“(.+)”:$", re.M)  # what is told stands below it, a sentence a line
-_SHOWN = re.compile(r"^- \[([^\]\s]{4,64})\] (.*)$", re.M)  # an entry with its id
+HEADER = re.compile(r".*“(.+)”:")  # what is told stands below it, a sentence a line
 _PRONOUNS = ("it", "its", "he", "his", "she", "her")
 
 
@@ -46,12 +45,12 @@ def shown_of(name: str, recalled: str) -> str | None:
     It is a note as the teacher writes them; or its sentences stand below a heading that names the
     thing, each in a line; or each is an entry of its own, which has the name in it.
     """
-    for _, content in _SHOWN.findall(recalled):
-        if content.startswith(f"{name}: "):
-            return str(content)
     sentences, below = dict[str, None](), ""
     for line in recalled.split("\n"):
         text = line.removeprefix("- " if line.startswith("- ") else "  ")
+        entry = ENTRY.fullmatch(text)
+        if entry is not None and entry[2].startswith(f"{name}: "):
+            return entry[2]
         if header := HEADER.fullmatch(text):
             below = header[1]
         elif not text or line.startswith("- "):

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections import Counter
 from typing import Any
 
 import pytest
+from lessons import lessons
 
 from agemem_eval.harness.errors import UsageError
 from agemem_eval.harness.protocol import parse_text
 from agemem_eval.harness.types import ChatMessage
 from agemem_eval.policies.recipe import Recipe, make_recipe
-from agemem_eval.policies.rollout import Heard, Player
+from agemem_eval.policies.rollout import Heard
 from agemem_eval.policies.teacher import UNKNOWN, Teacher
 from agemem_eval.policies.teacher.questions import correction, notes, read
 
@@ -31,21 +31,9 @@ def recipe(**options: str) -> Recipe:
     })  # fmt: skip
 
 
-def lessons(teacher: Teacher, count: int, **options: str) -> list[Heard]:
-    async def play() -> list[Heard]:
-        player = Player(recipe(**options), teacher)
-        try:
-            tasks = await player.tasks("generated-train", 0, count)
-            return await asyncio.gather(*(player.listen(task, repeat=0) for task in tasks))
-        finally:
-            await player.close()
-
-    return asyncio.run(play())
-
-
 @pytest.fixture(scope="module")
 def heard() -> list[Heard]:
-    return lessons(Teacher("reader"), 16, changes="1")
+    return lessons(recipe(changes="1"), Teacher("reader"), 16)
 
 
 def calls(heard: list[Heard]) -> Counter[tuple[str, str]]:
@@ -98,13 +86,13 @@ def test_what_it_writes_stands_in_the_prompt(heard: list[Heard]) -> None:
 
 
 def test_an_answer_that_was_not_retrieved_is_unknown() -> None:
-    heard = lessons(Teacher("reader", noise=1.0), 4)
+    heard = lessons(recipe(), Teacher("reader", noise=1.0), 4)
     assert all(not h.episode.tool_calls for h in heard)
     assert all(parse_text(h.turns[-1][1].text).answer == UNKNOWN for h in heard)
 
 
 def test_a_note_that_was_not_found_is_looked_for_once_more() -> None:
-    heard = lessons(Teacher("reader"), 12, changes="1", paragraphs="2")
+    heard = lessons(recipe(changes="1", paragraphs="2"), Teacher("reader"), 12)
     again = [
         (h, at)
         for h in heard
@@ -119,10 +107,10 @@ def test_a_note_that_was_not_found_is_looked_for_once_more() -> None:
 
 def test_noise_leaves_out_some_calls_and_the_same_ones_again() -> None:
     def texts(seed: int) -> list[str]:
-        heard = lessons(Teacher("reader", 0.4, seed), 5)
+        heard = lessons(recipe(), Teacher("reader", 0.4, seed), 5)
         return [completion.text for h in heard for _, completion in h.turns]
 
-    whole = [c.text for h in lessons(Teacher("reader"), 5) for _, c in h.turns]
+    whole = [c.text for h in lessons(recipe(), Teacher("reader"), 5) for _, c in h.turns]
     assert texts(1) == texts(1)
     assert texts(1) != texts(2)
     assert len(texts(1)) < len(whole)
@@ -130,11 +118,11 @@ def test_noise_leaves_out_some_calls_and_the_same_ones_again() -> None:
 
 def test_an_expert_that_knows_what_is_not_shown_is_refused() -> None:
     with pytest.raises(UsageError, match=r"only observes.*'oracle'"):
-        lessons(Teacher("oracle"), 1)
+        lessons(recipe(), Teacher("oracle"), 1)
 
 
 def test_long_contexts_are_summarised() -> None:
-    heard = lessons(Teacher("reader"), 2, paragraphs="10", distractors="2")
+    heard = lessons(recipe(paragraphs="10", distractors="2"), Teacher("reader"), 2)
     assert calls(heard)["Summary_context", "success"] > 0
 
 

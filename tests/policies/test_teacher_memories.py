@@ -6,12 +6,12 @@ import asyncio
 import re
 
 import pytest
+from lessons import lessons
 
 from agemem_eval.harness.prompts import MEMORY_HEADING
 from agemem_eval.harness.protocol import parse_text
 from agemem_eval.policies.demonstrations import demonstrations_of
 from agemem_eval.policies.recipe import Recipe, make_recipe
-from agemem_eval.policies.rollout import Heard, Player
 from agemem_eval.policies.teacher import Teacher
 from agemem_eval.policies.teacher.lesson import END
 from agemem_eval.policies.teacher.reading import labelled
@@ -32,21 +32,9 @@ def recipe(memory: str, **tasks: object) -> Recipe:
     })  # fmt: skip
 
 
-def lessons(recipe: Recipe, expert: str, count: int) -> list[Heard]:
-    async def play() -> list[Heard]:
-        player = Player(recipe, Teacher(expert))
-        try:
-            tasks = await player.tasks("generated-train", 0, count)
-            return await asyncio.gather(*(player.listen(task, repeat=0) for task in tasks))
-        finally:
-            await player.close()
-
-    return asyncio.run(play())
-
-
 @pytest.mark.parametrize("memory", PIPELINES)
 def test_questions_are_answered_of_what_a_memory_shows_and_of_nothing_else(memory: str) -> None:
-    heard = lessons(recipe(memory), "reader", 16)
+    heard = lessons(recipe(memory), Teacher("reader"), 16)
     solved = [h for h in heard if h.episode.success]
     assert len(solved) >= (4 if memory == "langmem" else 8), "what it shows is often enough"
     for h in heard:
@@ -64,7 +52,7 @@ def test_questions_are_answered_of_what_a_memory_shows_and_of_nothing_else(memor
 
 
 def test_without_retrieval_as_a_tool_it_notes_and_reads_its_notes_where_they_are_shown() -> None:
-    heard = lessons(recipe("agemem-norl-rag"), "reader", 8)
+    heard = lessons(recipe("agemem-norl-rag"), Teacher("reader"), 8)
     assert sum(bool(h.episode.success) for h in heard) >= 7
     for h in heard:
         assert set(h.episode.tool_calls) == {"Add_memory"}
@@ -72,7 +60,7 @@ def test_without_retrieval_as_a_tool_it_notes_and_reads_its_notes_where_they_are
 
 
 def test_a_chain_is_thought_through_in_one_turn_where_nothing_is_to_be_retrieved() -> None:
-    heard = [h for h in lessons(recipe("rag"), "reader", 8) if h.episode.success]
+    heard = [h for h in lessons(recipe("rag"), Teacher("reader"), 8) if h.episode.success]
     thoughts = [parse_text(h.turns[-1][1].text).think or "" for h in heard]
     chains = [thought for thought in thoughts if ", then " in thought.partition(". ")[0]]
     assert chains
@@ -87,7 +75,7 @@ def test_what_was_told_of_a_room_and_is_shown_at_the_start_of_the_task_is_used()
     tasks = {"env": "three-stage", "options": HOUSE}
     turns = {}
     for memory in ("none", "rag"):
-        heard = lessons(recipe(memory, **tasks), "explorer", 12)
+        heard = lessons(recipe(memory, **tasks), Teacher("explorer"), 12)
         assert all(h.episode.success for h in heard)
         assert not any(h.episode.malformed_outputs for h in heard)
         turns[memory] = sum(h.stages.count(3) for h in heard)

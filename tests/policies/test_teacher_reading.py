@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 
 import pytest
+from lessons import lessons
 
 from agemem_eval.envs.hotpotqa.generator import Generated, generate
 from agemem_eval.harness.prompts import MEMORY_HEADING
 from agemem_eval.harness.protocol import parse_text
 from agemem_eval.policies.recipe import make_recipe
-from agemem_eval.policies.rollout import Heard, Player
+from agemem_eval.policies.rollout import Heard
 from agemem_eval.policies.teacher import Teacher
 from agemem_eval.policies.teacher.reading import labelled, settled, shown_of, sought, told
 
@@ -68,15 +68,7 @@ def heard(episodes: int, **sft: object) -> list[Heard]:
         "tasks": {"options": {"hotpotqa": SHORT}},
     })  # fmt: skip
 
-    async def play() -> list[Heard]:
-        player = Player(recipe, Teacher("reader"))
-        try:
-            tasks = await player.tasks("generated-train", 0, episodes)
-            return await asyncio.gather(*(player.listen(task, repeat=0) for task in tasks))
-        finally:
-            await player.close()
-
-    return asyncio.run(play())
+    return lessons(recipe, Teacher("reader"), episodes)
 
 
 def test_each_value_that_it_names_was_labelled_before_it() -> None:

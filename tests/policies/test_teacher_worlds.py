@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
+from lessons import lessons
 
 from agemem_eval.harness.ledger import Usage
 from agemem_eval.harness.models import ModelBase
@@ -41,18 +42,6 @@ def recipe(env: str, context: int, options: dict[str, str] | None = None) -> Rec
     })  # fmt: skip
 
 
-def lessons(chosen: Recipe, expert: str, first: int, count: int, noise: float = 0) -> list[Heard]:
-    async def play() -> list[Heard]:
-        player = Player(chosen, Teacher(expert, noise))
-        try:
-            tasks = await player.tasks("generated-train", first, count)
-            return [await player.listen(task, repeat=0) for task in tasks]
-        finally:
-            await player.close()
-
-    return asyncio.run(play())
-
-
 def calls(heard: list[Heard]) -> Counter[str]:
     return Counter(
         {
@@ -76,7 +65,7 @@ def check_names(heard: list[Heard]) -> None:
 
 @pytest.mark.parametrize(("env", "context"), SMALL)
 def test_a_context_too_small_for_the_history_is_no_loss(env: str, context: int) -> None:
-    heard = lessons(recipe(env, context), KNOWN[env].expert, 0, 12)
+    heard = lessons(recipe(env, context), Teacher(KNOWN[env].expert), 12)
     # A map is lost with the texts it was drawn from: in BabyAI some ways are walked again.
     assert sum(bool(h.episode.success) for h in heard) >= (8 if env == "babyai" else 11)
     assert any(h.episode.overflow_drops or calls([h])["Summary_context"] for h in heard)
@@ -113,11 +102,11 @@ def test_what_is_said_and_done_is_a_function_of_the_prompt(env: str, context: in
 
 def test_what_was_told_before_is_retrieved_and_saves_the_search() -> None:
     told = recipe("three-stage", 8192, {"env": "alfworld", "exposure": "world"})
-    heard = lessons(told, "explorer", 0, 8)
+    heard = lessons(told, Teacher("explorer"), 8)
     assert all(h.episode.success for h in heard)
     used = calls(heard)
     assert min(used[t] for t in ("Add_memory", "Retrieve_memory", "Filter_context")) >= 8
-    alone = lessons(recipe("alfworld", 8192), "explorer", 0, 8)
+    alone = lessons(recipe("alfworld", 8192), Teacher("explorer"), 8)
     steps = [h.episode.steps - 8 for h in heard]  # three messages are told, five are small talk
     assert sum(steps) < sum(h.episode.steps for h in alone)
     check_names(heard)
@@ -125,7 +114,7 @@ def test_what_was_told_before_is_retrieved_and_saves_the_search() -> None:
 
 def test_notes_of_another_day_are_deleted_or_mended_where_they_hold_no_longer() -> None:
     told = recipe("three-stage", 8192, {"env": "alfworld", "exposure": "episode"})
-    heard = lessons(told, "explorer", 0, 8)
+    heard = lessons(told, Teacher("explorer"), 8)
     assert sum(bool(h.episode.success) for h in heard) >= 7
     assert calls(heard)["Delete_memory"] + calls(heard)["Update_memory"] > 0
     check_names(heard)
@@ -152,8 +141,8 @@ def test_every_call_has_arguments_that_its_tool_takes() -> None:
 
 
 def test_noise_leaves_calls_out_and_the_game_goes_on() -> None:
-    whole = calls(lessons(recipe("alfworld", 2700), "explorer", 0, 8))
-    some = calls(lessons(recipe("alfworld", 2700), "explorer", 0, 8, noise=1.0))
+    whole = calls(lessons(recipe("alfworld", 2700), Teacher("explorer"), 8))
+    some = calls(lessons(recipe("alfworld", 2700), Teacher("explorer", 1.0), 8))
     assert not some
     assert whole
 
