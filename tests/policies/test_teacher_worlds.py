@@ -76,21 +76,19 @@ def test_a_context_too_small_for_the_history_is_no_loss(env: str, context: int) 
         check_names(heard)
 
 
-@pytest.mark.parametrize(("env", "context"), SMALL)
-def test_what_is_said_and_done_is_a_function_of_the_prompt(env: str, context: int) -> None:
-    chosen = recipe(env, context)
+def check_function(chosen: Recipe, expert: str, most: int) -> None:
+    """See that a teacher that has seen nothing of an episode but a prompt says the same to it."""
 
     async def play() -> None:
-        player = Player(chosen, teacher := Teacher(KNOWN[env].expert))
+        player = Player(chosen, teacher := Teacher(expert))
         views: list[EpisodeView] = []
         bind = teacher.bind
         teacher.bind = lambda view: views.append(view) or bind(view)  # type: ignore[method-assign, func-returns-value]
         try:
             for task in await player.tasks("generated-train", 2, 4):
                 heard = await player.listen(task, repeat=0)
-                n = min(4, len(heard.turns))
+                n = min(most, len(heard.turns))
                 for messages, completion in random.Random(1).sample(heard.turns, n):
-                    # One that has seen nothing of the episode but this prompt says the same.
                     fresh = bind(views[-1])
                     again = await fresh.generate(Request(messages, Sampling()))
                     assert again.text == completion.text
@@ -98,6 +96,17 @@ def test_what_is_said_and_done_is_a_function_of_the_prompt(env: str, context: in
             await player.close()
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize(("env", "context"), SMALL)
+def test_what_is_said_and_done_is_a_function_of_the_prompt(env: str, context: int) -> None:
+    check_function(recipe(env, context), KNOWN[env].expert, 4)
+
+
+def test_so_it_is_where_a_memory_shows_by_itself_what_was_told() -> None:
+    told = recipe("three-stage", 8192, {"env": "alfworld", "exposure": "world"})
+    tasks = told.tasks.model_copy(update={"memory": "rag"})
+    check_function(told.model_copy(update={"tasks": tasks}), "explorer", 12)
 
 
 def test_what_was_told_before_is_retrieved_and_saves_the_search() -> None:
