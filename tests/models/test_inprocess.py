@@ -43,10 +43,10 @@ class Watched:
         self._forward = self.decoder._forward
         self.decoder._forward = self._look
 
-    def _look(self, rows: list[Any], new: list[list[int]]) -> Any:
+    def _look(self, rows: list[Any], new: list[list[int]], last: list[int]) -> Any:
         self.shapes.append((len(rows), max(map(len, new))))
         self.before()
-        return self._forward(rows, new)
+        return self._forward(rows, new, last)
 
     async def ask(self, *requests: Request) -> list[Any]:
         asked = (self.model.generate(request) for request in requests)

@@ -173,13 +173,15 @@ class Slots:
 class ByHand(Decoder):
     """Its logits are given by what a row has said."""
 
+    guesses = 0
+
     def __init__(self, logits: Callable[[list[int]], np.ndarray]) -> None:
         super(Decoder, self).__init__(
             Slots(), (0,), max_rows=8, max_tokens=9999, prefill_tokens=99, reuse=True
         )
         self.given = logits
 
-    def _forward(self, rows: list[Any], new: list[list[int]]) -> Any:
+    def _forward(self, rows: list[Any], new: list[list[int]], last: list[int]) -> Any:
         return np.stack([self.given(row.tokens) for row in rows]).astype(np.float32)
 
 
@@ -327,6 +329,18 @@ def test_limited_and_free_rows_share_a_batch_and_what_is_computed(tinies: list[T
     held = [parse_text(tiny.text(reply)).answer for reply in alone]
     assert held[2] == "look"
     assert all(parse_text(tiny.text(r)).answer in a for r, a in zip(alone, lists, strict=True) if a)
+
+
+def test_limited_answers_are_those_without_guesses(tinies: list[Tiny]) -> None:
+    actions = [f"put mug {n} in drawer {n}" for n in range(12)]
+    for tiny in tinies:
+        asked = [
+            tiny.prompt(f"Put mug {n} in drawer {n}. " * 3, actions, temperature=t, seed=n)
+            for n, t in enumerate((0.0, 0.3, 1.0))
+        ]
+        alone = tiny.decoder()
+        alone.guesses = 0
+        assert tiny.decoder().generate(asked) == alone.generate(asked)
 
 
 def test_a_greedy_answer_is_the_best_by_every_step_of_the_raw_logits(tinies: list[Tiny]) -> None:

@@ -75,8 +75,10 @@ class Decoder(BatchDecoder):
         prompts, generators = [row.prompt for row in rows], [row.generator for row in rows]
         return draw(logits, prompts, generators, mask)
 
-    def _forward(self, rows: list[Row], new: list[list[int]]) -> Tensor:
+    def _forward(self, rows: list[Row], new: list[list[int]], last: list[int]) -> Tensor:  # noqa: ARG002
         """Logits [rows, vocabulary] in float32, after the last new token of each row.
+
+        `last` is 1 for each, since nothing is guessed here.
 
         Raises:
             ArithmeticError: if the model gives no numbers.

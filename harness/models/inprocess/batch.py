@@ -6,6 +6,11 @@ of the cache of keys and values, and a token's place in its slot is its position
 row leaves there is taken over by a prompt that begins alike, which turns of an episode do. Each
 row is drawn by its own generator, so what it gets does not depend on the rows beside it, but for
 the last bits of floating-point sums, which differ with the shape of a batch on every backend.
+
+A decoder may guess tokens ahead (`guesses`, `lookup`): they are computed together with the token
+that is due, and a row then draws on as long as what it draws is what was guessed. Nothing else
+changes: each token is drawn from the same logits by the same random number as it would be alone
+(after Leviathan et al., arXiv 2211.17192, whose test accepts just these of a certain guess).
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ from numpy.typing import NDArray
 
 from .answers import Reply
 from .decoding import Generated, Prompt
+from .lookup import lookup
 
 SHARED = 16  # tokens from which on a common beginning is worth waiting for or copying
 _ROUND = 128  # capacities are multiples of it, so that they seldom change
@@ -80,6 +86,7 @@ class BatchDecoder(ABC):
         reuse: Whether a prompt takes over keys and values of another that begins alike.
     """
 
+    guesses = 0  # tokens that are guessed ahead, at most
     spare = 1  # slots for each row that there may be; those idle hold what may be taken over
 
     def __init__(
@@ -102,10 +109,11 @@ class BatchDecoder(ABC):
         self._held: dict[int, Tokens] = {}  # what each slot holds; the longest unused first
 
     @abstractmethod
-    def _forward(self, rows: list[Row], new: list[list[int]]) -> Any:
-        """Compute new tokens of rows; logits after the last one of each, [rows, vocabulary].
+    def _forward(self, rows: list[Row], new: list[list[int]], last: list[int]) -> Any:
+        """Compute new tokens of rows; logits after the last ones, [sum of last, vocabulary].
 
-        Calls `_go_on` before each layer.
+        `last` says how many of each row's; 1 where nothing is guessed. Calls `_go_on` before
+        each layer.
 
         Raises:
             ArithmeticError: if the model gives no numbers.
@@ -157,10 +165,15 @@ class BatchDecoder(ABC):
         return joined
 
     def step(self) -> None:
-        """Draw one more token for every row."""
+        """Draw one more token for every row, or more where they were guessed."""
         rows = sorted(self.rows, key=lambda row: row.slot)
         if rows:
-            self._advance(rows, [row.tokens[-1:] for row in rows])
+            self._advance(rows, [row.tokens[-1:] for row in rows], [self._guess(r) for r in rows])
+
+    def _guess(self, row: Row) -> list[int]:
+        """What may come after the token that is due; never more than the row may still say."""
+        most = min(self.guesses, row.prompt.max_tokens - len(row.tokens) - 1)
+        return lookup(np.append(row.ids, row.tokens), most) if most > 0 else []
 
     def leave(self, row: Row) -> None:
         """Take a row out, done or not; its slot keeps what it holds until another needs it."""
@@ -274,32 +287,51 @@ class BatchDecoder(ABC):
         """Compute the prompts of rows, and draw the first token of each."""
         while rows[0].owed > self.prefill_tokens:  # it is alone, and is read in parts
             (row,) = rows
-            self._compute(rows, [row.ids[row.cached :][: self.prefill_tokens].tolist()])
+            self._compute(rows, [row.ids[row.cached :][: self.prefill_tokens].tolist()], [[]])
         rows.sort(key=lambda row: row.slot)
-        self._advance(rows, [row.ids[row.cached :].tolist() for row in rows])
+        self._advance(rows, [row.ids[row.cached :].tolist() for row in rows], [[]] * len(rows))
 
-    def _advance(self, rows: list[Row], new: list[list[int]]) -> None:
-        """Compute new tokens of rows and draw the next one of each."""
-        logits = self._compute(rows, new)
-        tokens, logprobs = self._choose(logits, _barred(rows, logits.shape[-1]), rows)
-        for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
-            row.tokens.append(token)
-            if row.reply is not None:
-                row.reply.add(token)
-            if row.prompt.want_logprobs:
-                row.logprobs.append(logprob)
-            if token in self.stop or len(row.tokens) == row.prompt.max_tokens:
-                finish: Literal["stop", "length"] = "stop" if token in self.stop else "length"
-                given = tuple(row.logprobs) if row.prompt.want_logprobs else None
-                row.done = Generated(tuple(row.tokens), finish, given)
-                self.leave(row)
+    def _advance(self, rows: list[Row], new: list[list[int]], guesses: Sequence[list[int]]) -> None:
+        """Compute new tokens of rows and draw the next one of each, and on while it was guessed."""
+        logits = self._compute(rows, new, guesses)
+        at = 0
+        going: list[tuple[Row, int, list[int]]] = []  # a row, where its logits are, its guess
+        for row, guess in zip(rows, guesses, strict=True):
+            going.append((row, at, guess))
+            at += 1 + len(guess)
+        while going:
+            some = [row for row, _, _ in going]
+            offered = logits if len(logits) == len(some) else logits[[i for _, i, _ in going]]
+            drawn = self._choose(offered, _barred(some, logits.shape[-1]), some)
+            on = []
+            for (row, at, guess), token, logprob in zip(going, *drawn, strict=True):
+                self._add(row, token, logprob)
+                if row.done is None and guess and guess[0] == token:
+                    row.cached += 1
+                    on.append((row, at + 1, guess[1:]))
+            going = on
+
+    def _add(self, row: Row, token: int, logprob: float) -> None:
+        """Append a token to a row, which may be the last one."""
+        row.tokens.append(token)
+        if row.reply is not None:
+            row.reply.add(token)
+        if row.prompt.want_logprobs:
+            row.logprobs.append(logprob)
+        if token in self.stop or len(row.tokens) == row.prompt.max_tokens:
+            finish: Literal["stop", "length"] = "stop" if token in self.stop else "length"
+            given = tuple(row.logprobs) if row.prompt.want_logprobs else None
+            row.done = Generated(tuple(row.tokens), finish, given)
+            self.leave(row)
 
     def _go_on(self) -> None:
         if self.interrupted:
             raise Interrupted
 
-    def _compute(self, rows: list[Row], new: list[list[int]]) -> Any:
-        logits = self._forward(rows, new)
+    def _compute(self, rows: list[Row], new: list[list[int]], guesses: Sequence[list[int]]) -> Any:
+        """Logits after the last new token and each guessed one, which do not count as computed."""
+        wanted = [ids + guess for ids, guess in zip(new, guesses, strict=True)]
+        logits = self._forward(rows, wanted, [1 + len(guess) for guess in guesses])
         for row, ids in zip(rows, new, strict=True):
             row.cached += len(ids)
             self.prefilled += 0 if row.tokens else len(ids)

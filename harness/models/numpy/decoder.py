@@ -24,6 +24,7 @@ class Decoder(BatchDecoder):
         reuse: Whether a prompt takes over what is computed of another that begins alike.
     """
 
+    guesses = 14  # computing some tokens at once costs little more than one
     spare = 2  # a slot is read by itself, so idle ones between two rows cost nothing
 
     def __init__(
@@ -50,9 +51,9 @@ class Decoder(BatchDecoder):
     def _seeded(self, seed: int) -> np.random.Generator:
         return np.random.default_rng(seed)
 
-    def _forward(self, rows: list[Row], new: list[list[int]]) -> Floats:
+    def _forward(self, rows: list[Row], new: list[list[int]], last: list[int]) -> Floats:
         slots, starts = [row.slot for row in rows], [row.cached for row in rows]
-        logits = self.network.forward(self._cache, slots, starts, new, self._go_on)
+        logits = self.network.forward(self._cache, slots, starts, new, last, self._go_on)
         if not np.isfinite(logits).all():
             raise ArithmeticError("the model's logits are not numbers (NaN or infinite)")
         return logits

@@ -24,6 +24,7 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 _KNOWN = {"qwen2": True, "llama": False}  # whether queries, keys and values have biases
 _BLOCK = 64  # queries of a prompt whose scores are computed together, so that they stay in cache
+_LATER = np.triu(np.full((_BLOCK, _BLOCK), -np.inf, np.float32), 1)  # what a query does not see
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ class Network:
         slots: Sequence[int],
         starts: Sequence[int],
         new: Sequence[Sequence[int]],
+        last: Sequence[int] | None = None,
         before_layer: Callable[[], None] = lambda: None,
     ) -> Floats:
         """Compute new tokens of several sequences; nothing is padded.
@@ -110,36 +112,38 @@ class Network:
             slots: Of the sequences.
             starts: Position of each one's first new token.
             new: Each one's new tokens, at least one.
+            last: Of how many of each one's last tokens logits are wanted; None: one.
             before_layer: Called before each layer; what it raises ends the forward.
 
         Returns:
-            Logits after the last token of each, [sequences, vocabulary].
+            Logits after the last tokens of each, [sum of last, vocabulary].
         """
         counts = np.array([len(ids) for ids in new])
         ends = counts.cumsum()
-        spans = [range(end - count, end) for end, count in zip(ends, counts, strict=True)]
         firsts = np.array(starts) - (ends - counts)
         positions = np.arange(ends[-1]) + firsts.repeat(counts)
-        turn, last = self._turn(positions), ends - 1
+        turn, spans = self._turn(positions), _spans(ends, counts)
+        kept = np.ones_like(counts) if last is None else np.array(last)
         x: Floats = self._embedding[[token for ids in new for token in ids]]
         for index, layer in enumerate(self._layers):
             before_layer()
             queries, keys, values = self._project(layer, x, turn)
             held = cache.keys[index], cache.values[index]
             for slot, start, span in zip(slots, starts, spans, strict=True):
-                place, where = slice(start, start + len(span)), slice(span.start, span.stop)
-                held[0][slot, :, place] = keys[where].swapaxes(0, 1)
-                held[1][slot, :, place] = values[where].swapaxes(0, 1)
+                place = slice(start, start + span.stop - span.start)
+                held[0][slot, :, place] = keys[span].swapaxes(0, 1)
+                held[1][slot, :, place] = values[span].swapaxes(0, 1)
             if index == len(self._layers) - 1:  # from here on only the last tokens matter
-                x, queries = x[last], queries[last]
+                among = [i for end, k in zip(ends, kept, strict=True) for i in range(end - k, end)]
+                x, queries, positions = x[among], queries[among], positions[among]
+                spans = _spans(kept.cumsum(), kept)
             if len(x) == len(slots):
-                mixed = self._attend_last(queries, held, slots, positions[last] + 1)
+                mixed = self._attend_last(queries, held, slots, positions + 1)
             else:
                 mixed = np.empty_like(queries)
-                for slot, start, span in zip(slots, starts, spans, strict=True):
-                    of_slot = held[0][slot], held[1][slot]
-                    where = slice(span.start, span.stop)
-                    self._attend_all(queries[where], of_slot, start, mixed[where])
+                for slot, span in zip(slots, spans, strict=True):
+                    of_slot, start = (held[0][slot], held[1][slot]), int(positions[span.start])
+                    self._attend_all(queries[span], of_slot, start, mixed[span])
             x += mixed.reshape(len(x), -1) @ layer.out
             x += self._feed(layer, x)
         x = _normed(x, self.sizes.epsilon) * self._norm
@@ -209,8 +213,8 @@ class Network:
             end = start + first + n
             grouped = block.reshape(n, kv, -1, head).transpose(1, 2, 0, 3)
             scores = grouped.reshape(kv, -1, head) @ held[0][:, :end].swapaxes(1, 2)
-            later = np.triu(np.full((n, n), -np.inf, np.float32), 1)
-            scores.reshape(kv, -1, n, end)[..., end - n :] += later
+            if n > 1:
+                scores.reshape(kv, -1, n, end)[..., end - n :] += _LATER[:n, :n]
             sums = _exponentials(scores)
             taken = scores @ held[1][:, :end]
             taken /= sums
@@ -348,6 +352,11 @@ def sizes_of(config: dict[str, Any], where: Path) -> Sizes:
     if min(*counts, hidden, heads, sizes.positions) < 1 or not whole or sizes.theta <= 0:
         raise DataError(f"{where} tells sizes that no network has: {sizes}")
     return sizes
+
+
+def _spans(ends: Ints, counts: Ints) -> list[slice]:
+    """Where each of several sequences is among all tokens."""
+    return [slice(e - c, e) for e, c in zip(ends.tolist(), counts.tolist(), strict=True)]
 
 
 def _normed(x: Floats, epsilon: float) -> Floats:
