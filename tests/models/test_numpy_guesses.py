@@ -126,11 +126,16 @@ def test_what_is_guessed_rightly_takes_no_forward_of_its_own(network: Network) -
     assert ahead.forwards == 1 + 6  # the first token, then seven guessed and the one after them
 
 
-def test_a_reply_ends_amid_what_was_guessed_rightly(network: Network) -> None:
-    (stopped,) = Counter(network, (3,)).generate([Prompt(tuple(range(7)) * 3, max_tokens=46)])
-    assert (stopped.tokens, stopped.finish) == ((0, 1, 2, 3), "stop")
-    (cut,) = Counter(network, ()).generate([Prompt(tuple(range(7)) * 3, max_tokens=4)])
-    assert (cut.tokens, cut.finish) == ((0, 1, 2, 3), "length")
+@pytest.mark.parametrize(("stop", "most", "finish"), [((3,), 46, "stop"), ((), 4, "length")])
+def test_a_reply_ends_amid_what_was_guessed_rightly(
+    network: Network, stop: tuple[int, ...], most: int, finish: str
+) -> None:
+    ahead = Counter(network, stop)
+    (row,) = ahead.join([Prompt(tuple(range(7)) * 3, max_tokens=most)])
+    ahead.step()
+    assert row.done == Generated((0, 1, 2, 3), finish)
+    assert row.tokens == [0, 1, 2, 3]
+    assert ahead.rows == []
 
 
 def test_a_reply_is_cut_where_it_is_to_end(network: Network) -> None:
