@@ -132,7 +132,9 @@ async def test_a_failure_reaches_every_request_and_the_next_ones_are_served(make
             raise ValueError("a kernel\nis broken")
 
     watched.before = fail
+    watched.model._asked.expect(10)  # else the first may be told before the last has asked
     replies = await watched.ask(*(ask(f"{i}", max_tokens=500) for i in range(10)))
+    watched.model._asked.expect(0)
     failures = [reply for reply in replies if isinstance(reply, ModelError)]
     assert len(failures) == len(replies)
     assert {failure.kind for failure in failures} == {"server"}
