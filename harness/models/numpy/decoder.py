@@ -10,6 +10,7 @@ from ..inprocess.batch import Barred, BatchDecoder, Row
 from ..inprocess.decoding import GREEDY, Prompt
 from .cache import SlotCache
 from .network import Floats, Network
+from .threads import threads_for
 
 
 class Decoder(BatchDecoder):
@@ -53,7 +54,8 @@ class Decoder(BatchDecoder):
 
     def _forward(self, rows: list[Row], new: list[list[int]], last: list[int]) -> Floats:
         slots, starts = [row.slot for row in rows], [row.cached for row in rows]
-        logits = self.network.forward(self._cache, slots, starts, new, last, self._go_on)
+        with threads_for(self.network.sizes.hidden):
+            logits = self.network.forward(self._cache, slots, starts, new, last, self._go_on)
         if not np.isfinite(logits).all():
             raise ArithmeticError("the model's logits are not numbers (NaN or infinite)")
         return logits
