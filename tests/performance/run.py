@@ -14,7 +14,7 @@ BENCHES = (
     "cli", "loop", "store", "memory", "vectors", "backends",
     "engine", "pddl", "scienceworld", "babyai", "hotpotqa",
     "load", "faults", "kills", "rss", "observe", "stalls", "statistics", "compare",
-    "report", "rewards",
+    "report", "rewards", "nano",
 )  # fmt: skip
 
 
