@@ -203,6 +203,29 @@ def test_what_joins_leaves_and_is_reused_is_decoded_as_alone(
             assert (row.done.finish == "stop") == (alone[-1] in STOP)
 
 
+def test_a_prompt_that_grows_turn_by_turn_is_not_copied_each_time(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capacities: list[int] = []
+    resize = SlotCache.resize
+
+    def counted(self: SlotCache, slots: int, capacity: int, keep: Any, length: int) -> None:
+        capacities.append(capacity)
+        resize(self, slots, capacity, keep, length)
+
+    monkeypatch.setattr(SlotCache, "resize", counted)
+    decoder = Decoder(network, STOP, max_rows=2)
+    for length in range(50, 1001, 50):
+        decoder.generate([Prompt(tuple(n % 90 + 10 for n in range(length)), 1)])
+    assert capacities == [128, 256, 384, 640, 1024]
+    assert decoder.prefilled == 1000
+
+    tight = Decoder(network, STOP, max_rows=2, max_tokens=1100)
+    for length in (100, 600, 1000):
+        tight.generate([Prompt(tuple(n % 90 + 10 for n in range(length)), 1)])
+        assert tight._cache.slots * tight._cache.capacity <= 1100
+
+
 def test_a_prompt_takes_over_what_another_that_begins_alike_has_computed(network: Network) -> None:
     long = tuple(range(10, 210))
     decoder = Decoder(network, STOP, max_rows=4)

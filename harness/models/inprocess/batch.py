@@ -199,7 +199,9 @@ class BatchDecoder(ABC):
         room = self.max_tokens // used
         slots, capacity = self._slots.slots, self._slots.capacity
         if not need <= capacity <= room:
-            capacity = min(-(-need // _ROUND) * _ROUND, room)
+            more = capacity * 3 // 2  # prompts grow turn by turn, and all that is held is copied
+            wanted = more if capacity < need < more and slots * more <= self.max_tokens else need
+            capacity = min(-(-wanted // _ROUND) * _ROUND, room)
         if len(self._held) == slots:  # rather one more than to lose what one of them holds
             slots = max(4, 2 * slots)
         slots = min(slots, self.spare * self.max_rows, self.max_tokens // capacity)
