@@ -54,6 +54,10 @@ def main(only: str = "") -> None:
 def _row(env: str, split: str, count: int, options: tuple[str, ...]) -> list[str]:
     given = {"env": env, "memory": "agemem", "model": "nano", "split": split, "episodes": count}
     with_them, without = (_play({**given, "option": list(options)}, n) for n in (GUESSES, 0))
+    pairs = {task: (said, without["said"][task]) for task, said in with_them["said"].items()}
+    differ = {task: pair for task, pair in pairs.items() if pair[0] != pair[1]}
+    for task, (one, other) in differ.items():
+        print(task, one, other, sep="\n  ")
     return [
         str(count),
         f"{with_them['solved']:.0%}",
@@ -62,7 +66,7 @@ def _row(env: str, split: str, count: int, options: tuple[str, ...]) -> list[str
         f"{60 * count / without['wall']:.0f}",
         f"{without['cpu']:.1f}",
         f"x{without['cpu'] / with_them['cpu']:.2f}",
-        "yes" if with_them["said"] == without["said"] else "no",
+        f"{count - len(differ)} of {count}",
     ]
 
 
@@ -76,10 +80,9 @@ def _play(given: dict[str, Any], guesses: int) -> dict[str, Any]:
         play(config, execution, quiet=True)
         cpu, wall = _cpu() - cpu, time.perf_counter() - wall
         episodes = RunStore.open(Path(folder) / "r").episodes().values()
-    said = sorted((e.key.task, e.reason, e.turns, repr(e.tool_calls)) for e in episodes)
-    tokens = sum(e.tokens["agent"].completion_tokens for e in episodes)
+    said = {e.key.task: (e.reason, e.turns, e.tool_calls, e.tokens["agent"]) for e in episodes}
     solved = sum(bool(episode.success) for episode in episodes) / len(episodes)
-    return {"cpu": cpu, "wall": wall, "said": (said, tokens), "solved": solved}
+    return {"cpu": cpu, "wall": wall, "said": said, "solved": solved}
 
 
 def _cpu() -> float:
