@@ -12,7 +12,7 @@ from threadpoolctl import ThreadpoolController, threadpool_info
 from agemem_eval.harness.models.inprocess.decoding import Prompt
 from agemem_eval.harness.models.numpy.decoder import Decoder
 from agemem_eval.harness.models.numpy.network import Network, load_network
-from agemem_eval.harness.models.numpy.threads import threads_for
+from agemem_eval.harness.models.numpy.threads import _blas, threads_for
 
 
 def now() -> set[int]:
@@ -24,6 +24,7 @@ def three(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Three threads, whatever the machine has, and nothing said by the environment."""
     for name in ("OPENBLAS", "MKL", "BLIS", "OMP"):
         monkeypatch.delenv(f"{name}_NUM_THREADS", raising=False)
+    _blas.cache_clear()  # other tests may have loaded more libraries since: scipy has its own BLAS
     with ThreadpoolController().limit(limits=3, user_api="blas"):
         if now() != {3}:
             pytest.skip(f"this numpy's BLAS does not let its threads be set: {threadpool_info()}")

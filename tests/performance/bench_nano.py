@@ -48,6 +48,7 @@ def main(only: str = "") -> None:
                 cells = [str(error)]
             print(name, *cells, sep=" | ", flush=True)
             table.add_row(name, *cells)
+    Decoder.guesses = GUESSES
     Console(width=150).print(table)
 
 

@@ -1,8 +1,8 @@
 """How many threads a matrix product takes.
 
 BLAS spreads a product over as many threads as there are cores, and they wait for each other by
-spinning. The products of a small network are done before that has paid: with two cores that are
-idle they take twice as long as in one thread, and where other work has the cores ten times.
+spinning. The products of a small network are done before that has paid: with two cores that other
+work has, too, games took four times as long as in one thread (docs/serving.md).
 """
 
 from __future__ import annotations
