@@ -103,6 +103,18 @@ class CellData:
         column = self.columns.get(measure)
         return np.full(len(self.ids), np.nan) if column is None else column
 
+    def of_types(self, types: Sequence[str]) -> CellData:
+        """Its episodes of some types of tasks."""
+        at = [i for i, kind in enumerate(self.types) if kind in types]
+        return CellData(
+            self.about,
+            [self.ids[i] for i in at],
+            [self.repeats[i] for i in at],
+            [self.types[i] for i in at],
+            [self.statuses[i] for i in at],
+            {name: values[at] for name, values in self.columns.items()},
+        )
+
     def by_task(self, measure: str) -> dict[str, float]:
         """The mean over the repeats of each task that has a value."""
         found: dict[str, list[float]] = {}

@@ -43,6 +43,7 @@ class TaskSet(_Strict):
     score: str = "success"  # a column of the episodes
     settings: dict[str, Any] = {}  # of `run`, over those of the experiment
     model_options: dict[str, str] = {}  # of whichever model plays, e.g. how it decodes
+    groups: dict[str, tuple[str, ...]] = {}  # by name: types of tasks whose score is shown apart
     says: str = ""
 
 

@@ -46,7 +46,7 @@ MEASURES = (
 
 
 def of_table(experiment: Experiment, data: Data, name: str) -> Iterator[Grid]:
-    """The grids of one table: scores, then every other measure that any of its cells has."""
+    """The grids of one table: scores, also in groups, then what else any of its cells has."""
     table = experiment.tables[name]
     for shown in MEASURES:
         tasks = [
@@ -54,6 +54,8 @@ def of_table(experiment: Experiment, data: Data, name: str) -> Iterator[Grid]:
         ]
         if tasks:
             yield _measured(experiment, data, name, tasks, shown)
+        if shown is SCORES and any(experiment.tasks[t].groups for t in table.tasks):
+            yield _of_groups(experiment, data, name)
     if any(
         _has(experiment, data, name, t, Shown(f"tool_calls.{TOOLS[0]}", "")) for t in table.tasks
     ):
@@ -91,6 +93,25 @@ def _measured(
     if "tokens" in shown.title and any(about.estimated for about in played):
         notes.append("Tokens are estimated where the model reports none.")
     return Grid(f"{table.title}: {shown.title}{unit}", names, rows, notes=notes)
+
+
+def _of_groups(experiment: Experiment, data: Data, name: str) -> Grid:
+    """Scores of groups of its tasks, by their types."""
+    table = experiment.tables[name]
+    names, notes, columns = ["player", "model"], [], []
+    for task in table.tasks:
+        for group, types in experiment.tasks[task].groups.items():
+            own = {cell: data[cell].of_types(types) for cell in _cells(data, task, table.players)}
+            columns.append([_told(experiment, own, p, [task], SCORES) for p in table.players])
+            names.append(f"{task}, {group}")
+            n = max((len(cell.ids) for cell in own.values()), default=0)
+            notes.append(f"{task}, {group}: {n} episodes a cell; types {', '.join(types)}")
+    rows = [
+        (player, experiment.players[player].model, *cells)
+        for player, *cells in zip(table.players, *columns, strict=True)
+    ]
+    title = f"{table.title}: {SCORES.title} in groups of the tasks, percent"
+    return Grid(title, tuple(names), rows, notes=notes)
 
 
 def _tools(experiment: Experiment, data: Data, name: str) -> Grid:

@@ -22,6 +22,7 @@ from agemem_eval.envs.babyai import levels, view
 from agemem_eval.envs.babyai.commands import WORDS, Primitive
 from agemem_eval.envs.babyai.env import BabyaiEnvironment
 from agemem_eval.envs.babyai.game import Game
+from agemem_eval.harness.claims.experiment import read_experiment
 from agemem_eval.harness.errors import DataError, UsageError
 from agemem_eval.harness.types import Task
 
@@ -47,6 +48,12 @@ def bare(level: str, seed: int) -> Any:
         env = gymnasium.make(levels.level_id(level))
         env.reset(seed=seed)
     return env
+
+
+def test_the_levels_of_one_room_in_nanos_tables_are_minigrids() -> None:
+    rooms = {level: bare(level, 0).unwrapped for level in levels.GENERATED}
+    own = read_experiment("nano", []).tasks["babyai"].groups["one room"]
+    assert set(own) == {level for level, env in rooms.items() if env.num_rows * env.num_cols == 1}
 
 
 def task_of(level: str, seed: int, split: str = "generated") -> Task:
