@@ -10,7 +10,7 @@ from ..figures import svg
 from ..figures.sheets import Bar, BarPanel, BarSheet
 from .episodes import A_CALL, TOOLS, Data
 from .experiment import SCORE, Experiment, Part
-from .tables import SCORES, Shown, bounds, falls_short
+from .tables import IN_VAIN, SCORES, Shown, bounds, falls_short
 from .verdicts import Judged, cell_estimate
 
 COLUMNS = 3  # panels beside each other
@@ -52,7 +52,8 @@ def _sheets(
         used = [
             replace(p, bars=tuple(b for b in p.bars if b.row in _users(panels))) for p in panels
         ]
-        yield f"tools-{name}", _sheet(experiment, f"{table.title}: use of the tools", used)
+        title = f"{table.title}: use of the tools"
+        yield f"tools-{name}", _sheet(experiment, title, used, IN_VAIN)
     yield "claims", _claims(judged)
 
 
@@ -73,12 +74,13 @@ def _users(panels: Sequence[BarPanel]) -> set[str]:
     return {bar.row for panel in panels for bar in panel.bars if bar.estimate.value}
 
 
-def _sheet(experiment: Experiment, title: str, panels: Sequence[BarPanel]) -> BarSheet:
+def _sheet(experiment: Experiment, title: str, panels: Sequence[BarPanel], *notes: str) -> BarSheet:
     kept = [panel for panel in panels if panel.bars]
     grid = tuple(tuple(kept[i : i + COLUMNS]) for i in range(0, len(kept), COLUMNS))
     models = {name: experiment.players[name].model for p in kept for name in _rows(p)}
     played = ", ".join(f"{who} {model}" for who, model in models.items())
-    return BarSheet(title, grid, (SERIES,), (f"Played by: {played}.",) if played else ())
+    said = (f"Played by: {played}.", *notes) if played else ()
+    return BarSheet(title, grid, (SERIES,), said)
 
 
 def _rows(panel: BarPanel) -> list[str]:

@@ -18,6 +18,7 @@ NOTES = (
     "bootstrap by task). Several seeds of a training: the mean over them, bootstrap by task and by "
     "seed. Avg: every task set weighs the same; it needs all of them."
 )
+IN_VAIN = "Calls of tools that a memory does not have are counted too: they are refused."
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def _tools(experiment: Experiment, data: Data, name: str) -> Grid:
         if set(cells) - {"–", "0.00 [0.00, 0.00]"}:
             rows.append((player, experiment.players[player].model, *cells))
     title = f"{table.title}: tool calls an episode, mean over its task sets"
-    return Grid(title, ("player", "model", *TOOLS), rows)
+    return Grid(title, ("player", "model", *TOOLS), rows, notes=[IN_VAIN])
 
 
 def _told(
@@ -153,9 +154,11 @@ def told(found: Estimate, shown: Shown) -> str:
 
 
 def bounds(found: Estimate, *, bounded: bool) -> tuple[float, float]:
-    """The interval; of a share within 0 and 1, where it is of one."""
-    if not bounded or math.isnan(found.low) or not 0 <= found.value <= 1:  # a score may be more
+    """The interval; of a share within 0 and 1, of a count not below 0."""
+    if math.isnan(found.low) or (bounded and not 0 <= found.value <= 1):  # a score may be more
         return min(found.low, found.value), max(found.high, found.value)
+    if not bounded:
+        return max(0.0, min(found.low, found.value)), max(found.high, found.value)
     return max(0.0, found.low), min(1.0, found.high)
 
 
