@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from claims_data import cell
 
-from agemem_eval.harness.claims.tables import SCORES, of_table, told
+from agemem_eval.harness.claims.tables import SCORES, bounds, of_table, told
 from agemem_eval.harness.stats import rate
 
 
@@ -23,3 +25,9 @@ def test_a_groups_score_is_that_of_its_types_alone(experiment, definition) -> No
 def test_without_groups_there_is_no_such_table(experiment) -> None:
     titles = [grid.title for grid in of_table(experiment(), cell("one", "rl", [1.0]), "main")]
     assert titles == ["Both: score, percent"]
+
+
+def test_the_interval_of_a_count_ends_at_0() -> None:
+    found = replace(rate([1, 0, 0]), low=-0.2, high=1.4)
+    assert bounds(found, bounded=False) == (0.0, 1.4)
+    assert bounds(found, bounded=True) == (0.0, 1.0)
