@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from .config import AgentConfig
-from .context import Context, ContextOverflow
+from .context import MESSAGE_OVERHEAD, Context, ContextOverflow
 from .errors import InfraError, UsageError
 from .hooks import Hooks
 from .ledger import Role
@@ -112,11 +112,16 @@ class _Loop:
         self.memory = Hooks(memory, meter.ledger, meter.trace)
         self.instructions, self.native = memory.instructions, config.transport == "native"
         self.tools = memory.tools + self._environment_tools()
-        budget, trace = config.context_tokens, self.trace
+        self.system = system_prompt(env.spec.instructions, self.instructions, self.tools, config)
+        schemas = json.dumps([tool.schema() for tool in self.tools]) if self.native else ""
+        reserved = model.count_tokens(schemas)
+        fixed = reserved + model.count_tokens(self.system) + MESSAGE_OVERHEAD
+        budget, trace = config.budget(fixed), self.trace
         view = EpisodeView(env, key, task, self.tools, self.native, budget, trace)
         self.model = model.bind(view)
         meter.bind(model, self.model)
         self.context = Context(budget, self.model.count_tokens, trace, config.context_kept)
+        self.context.reserved = reserved
         self.sampling = Sampling(
             config.max_tokens, config.temperature, config.top_p, key.sampling_seed
         )
@@ -186,13 +191,7 @@ class _Loop:
         scope = replace(self.scope, goal=first.goal, observation=first.text)
         await self.memory.begin(scope)
         self.before = {entry["id"]: entry["content"] for entry in self.memory.entries()}
-        if self.native:
-            schemas = [tool.schema() for tool in self.tools]
-            self.context.reserved = self.model.count_tokens(json.dumps(schemas))
-        prompt = system_prompt(
-            self.env.spec.instructions, self.instructions, self.tools, self.config
-        )
-        self.context.add("system", "system", prompt, pinned=True)
+        self.context.add("system", "system", self.system, pinned=True)
         if self.context.tokens > self.context.budget:  # no task could be played
             raise UsageError(
                 f"the system prompt needs {self.context.tokens} tokens, the context budget is "

@@ -95,6 +95,13 @@ MaxCalls = Annotated[
     int | None, typer.Option("--max-calls-per-turn", help="Tool calls a turn [8].")
 ]
 ContextTokens = Annotated[int | None, typer.Option(help="Tokens the prompt may have [8192].")]
+HistoryTokens = Annotated[
+    int | None,
+    typer.Option(
+        help="Tokens of it beside system prompt and tools' schemas: the same room for "
+        "memories with and without tools [what is left of --context-tokens]."
+    ),
+]
 ContextKept = Annotated[
     float | None,
     typer.Option(
@@ -225,6 +232,7 @@ def run(
     max_turns_per_step: MaxTurns = None,
     max_calls_per_turn: MaxCalls = None,
     context_tokens: ContextTokens = None,
+    history_tokens: HistoryTokens = None,
     context_kept: ContextKept = None,
     max_tokens: MaxTokens = None,
     temperature: Temperature = None,

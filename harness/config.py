@@ -47,6 +47,8 @@ class AgentConfig(_Strict):
     max_turns_per_step: int = Field(6, ge=1, le=100)
     max_calls_per_turn: int = Field(8, ge=1, le=100)
     context_tokens: int = Field(8192, ge=256)
+    # Of them beside the system prompt and the tools' schemas; None: all that is left.
+    history_tokens: int | None = Field(None, ge=64)
     context_kept: float = Field(1.0, ge=0.25, le=1)  # of them once they are too few; see `Context`
     max_tokens: int = Field(1024, ge=1)
     temperature: float | None = Field(0.0, ge=0)
@@ -54,11 +56,19 @@ class AgentConfig(_Strict):
 
     @model_serializer(mode="wrap")
     def _said(self, said: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without `context_kept` where it is 1: results are the same as before there was one."""
+        """Without what was added later and is not set: results are the same as before."""
         values: dict[str, Any] = said(self)
         if self.context_kept == 1:
             del values["context_kept"]
+        if self.history_tokens is None:
+            del values["history_tokens"]
         return values
+
+    def budget(self, fixed: int) -> int:
+        """Tokens of an episode's prompts, of which system prompt and schemas need `fixed`."""
+        if self.history_tokens is None:
+            return self.context_tokens
+        return min(self.context_tokens, fixed + self.history_tokens)
 
 
 class RunConfig(_Strict):

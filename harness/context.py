@@ -177,7 +177,7 @@ class Context:
             if oldest is None:
                 raise ContextOverflow(
                     f"the pinned messages need {self.tokens} tokens, the context budget is "
-                    f"{self.budget}: raise --context-tokens"
+                    f"{self.budget}: raise --context-tokens, or --history-tokens if it is given"
                 )
             dropped += self.remove([oldest.id], "overflow")
         return dropped

@@ -209,6 +209,8 @@ class Recipe(Strict):
                 "temperature and top_p are not the agent's here: set grpo.temperature and "
                 "evaluation.temperature; all tokens are drawn from, since all are trained"
             )
+        if agent.history_tokens is not None:
+            raise ValueError("history_tokens: what rewards count against is agent.context_tokens")
         return agent
 
     @model_validator(mode="after")

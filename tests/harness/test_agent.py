@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ import pytest
 
 from agemem_eval.harness.agent import MAX_FORFEITS, run_episode
 from agemem_eval.harness.config import AgentConfig
-from agemem_eval.harness.context import Context
+from agemem_eval.harness.context import MESSAGE_OVERHEAD, Context
 from agemem_eval.harness.errors import ModelError, UsageError, WorkerError
 from agemem_eval.harness.ledger import Ledger, Usage
 from agemem_eval.harness.metering import Meter
@@ -326,6 +327,56 @@ async def test_overflow_keeps_system_prompt_goal_and_current_observation() -> No
     assert last[0].role == "system"
     assert last[1].content == "Your goal: say win"
     assert last[-1].content.startswith("observation 11 ")
+
+
+class Telling(CountdownEnv):
+    """Each observation has fifty words."""
+
+    async def step(self, action: str) -> StepResult:
+        result = await super().step(action)
+        return StepResult(f"{result.observation} " + "word " * 48, 0.0, 0.0, False, False)
+
+
+@pytest.mark.parametrize("transport", ["prompt", "native"])
+async def test_history_tokens_are_the_same_room_for_memories_with_and_without_tools(
+    transport: str,
+) -> None:
+    class Bare(NoteMemory):
+        instructions = ""
+        tools = ()
+
+    shown, fixed = [], []
+    for memory in (NoteMemory(), Bare()):
+        model = ListModel(WAIT)
+        episode, trace = await play(
+            model, env=Telling(), memory=memory, transport=transport, history_tokens=200,
+            max_steps=12,
+        )  # fmt: skip
+        assert episode.overflow_drops > 0
+        most = max(event["context_tokens"] for event in trace.of("completion"))
+        system = model.count_tokens(model.requests[0].messages[0].content) + MESSAGE_OVERHEAD
+        schemas = [tool.schema() for tool in memory.tools]
+        system += model.count_tokens(json.dumps(schemas)) if transport == "native" else 0
+        assert 150 < most - system <= 200
+        shown.append([message.content for message in model.requests[-1].messages[1:]])
+        fixed.append(system)
+    assert shown[0] == shown[1]
+    assert fixed[0] > fixed[1]
+
+
+async def test_history_tokens_never_exceed_the_context() -> None:
+    within = {"env": Telling(), "max_steps": 12, "context_tokens": 450}
+    _, alone = await play(ListModel(WAIT), **within)
+    within["env"] = Telling()
+    _, capped = await play(ListModel(WAIT), history_tokens=100_000, **within)
+    sizes = [[e["context_tokens"] for e in trace.of("completion")] for trace in (alone, capped)]
+    assert sizes[0] == sizes[1]
+    assert max(sizes[0]) <= 450
+
+
+def test_settings_that_are_not_given_change_no_identity() -> None:
+    assert not {"history_tokens", "context_kept"} & set(AgentConfig().model_dump())
+    assert AgentConfig(history_tokens=500).model_dump()["history_tokens"] == 500
 
 
 async def test_an_observation_larger_than_the_budget_ends_the_episode() -> None:

@@ -63,6 +63,7 @@ def no_torch(monkeypatch):
     ("agent.context_tokens=9000", "exceed the model's 8192 positions"),
     ("agent.temperature=0.5", "set grpo.temperature"),
     ("agent.top_p=0.9", "set grpo.temperature"),
+    ("agent.history_tokens=900", "agent.context_tokens"),
     ("sft=null", "add sft"),
     ("grpo", "not of the form key=value"),
     ("grpo.steps=[", "the value is no YAML"),
