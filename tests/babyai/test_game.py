@@ -366,16 +366,12 @@ def test_a_minigrid_that_makes_other_games_is_noticed(monkeypatch: pytest.Monkey
 
 
 def test_no_training_game_is_a_test_game() -> None:
-    small = ("GoToObjS4-v0", "OpenRedDoor-v0", "KeyCorridorS3R1-v0", "GoToRedBallNoDists-v0",
-             "OpenRedBlueDoors-v0", "GoToObj-v0")  # fmt: skip
-    tests, training = set(), set()
-    for split, games in (
-        ("agentboard", tests),
-        ("generated", tests),
-        ("generated-train", training),
-    ):
-        for level, seed in levels.games(split):
-            if level in small:
-                games.add((level, Game(levels.level_id(level), seed).fingerprint()))
-    assert len(training) > 150
-    assert not tests & training
+    starts = {
+        split: {
+            (level, Game(levels.level_id(level), seed).fingerprint())
+            for level, seed in levels.games(split)
+        }
+        for split in ("agentboard", "generated", "generated-train")
+    }
+    assert len(starts["generated-train"]) > 7000  # of 7,120: some begin alike
+    assert not starts["generated-train"] & (starts["agentboard"] | starts["generated"])

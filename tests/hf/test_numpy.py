@@ -14,6 +14,7 @@ import pytest
 from tiny_model import make_model as make_weights
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 
+from agemem_eval import policies
 from agemem_eval.harness.models import make_model
 from agemem_eval.harness.models.inprocess.decoding import Prompt
 from agemem_eval.harness.models.numpy.cache import SlotCache
@@ -92,6 +93,27 @@ def test_logits_of_a_thousand_prompts_are_those_of_transformers(
     assert np.abs(expected).max() > 3  # they are not all about 0
     assert worst < 1e-4
     assert alike >= PROMPTS - 1
+
+
+@pytest.mark.parametrize("name", ["nano-sft", "nano", "nano-answer-only"])
+def test_logits_of_the_packages_checkpoints_are_those_of_transformers(name: str) -> None:
+    import torch
+    import transformers
+
+    folder = Path(policies.__file__).parent / "nano" / name
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    network = load_network(folder)
+    cache = SlotCache(network.sizes)
+    cache.resize(1, 4096, [], 0)
+    draws, worst = np.random.default_rng(7), 0.0
+    for length in (1, 2, *draws.integers(3, 700, size=15).tolist(), 4000):
+        ids = draws.integers(model.config.vocab_size, size=length).tolist()
+        with torch.inference_mode():
+            expected = model(torch.tensor([ids])).logits[0, -1].numpy()
+        (logits,) = network.forward(cache, [0], [0], [ids])
+        worst = max(worst, float(np.abs(logits - expected).max()))
+    assert np.abs(expected).max() > 3
+    assert worst < 1e-4
 
 
 @pytest.mark.parametrize(("kind", "tied", "more"), KINDS[1:3])

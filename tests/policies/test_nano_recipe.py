@@ -54,7 +54,7 @@ def test_no_room_for_training_is_one_for_testing() -> None:
 def test_no_problem_for_training_is_one_for_testing_under_other_names() -> None:
     marks: dict[str, set[str]] = {"generated": set(), "generated-train": set()}
     for split, found in marks.items():
-        for entry in pddl.catalogue(split)[:240]:
+        for entry in pddl.catalogue(split):
             name, _ = pddl.setting(entry.index)
             found.add(pddl.fingerprint(name, pddl._draw(split, entry.index, entry.draw)))
     assert not marks["generated"] & marks["generated-train"]
@@ -74,8 +74,8 @@ def test_no_variation_for_training_is_one_for_testing() -> None:
 
 def test_no_thing_of_a_question_for_training_is_of_one_for_testing() -> None:
     titles: dict[str, set[str]] = {}
-    for split, step in (("generated", 1), ("generated-train", 5)):
-        games = (hotpotqa.generate(split, i) for i in range(0, hotpotqa.SIZES[split], step))
+    for split in ("generated", "generated-train"):
+        games = (hotpotqa.generate(split, i) for i in range(hotpotqa.SIZES[split]))
         titles[split] = {p.title for game in games for p in game.question.context}
     assert min(map(len, titles.values())) > 4000
     assert not titles["generated"] & titles["generated-train"]
