@@ -7,7 +7,6 @@ AgeMem-noRL. After steps of GRPO it is `agemem`, and results with it are called 
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from ..harness.files import write_json
 from ..harness.models.weights import model_hash
 from .checkpoints import CARD, State
 from .logs import EVALUATION, METRICS, read_lines
+from .package_card import option_words
 from .preflight import Plan
 from .recipe import Recipe
 
@@ -70,8 +70,7 @@ def play_command(recipe: Recipe) -> str:
     use = "hf:THIS_FOLDER" if recipe.model.lora is None else "hf:BASE -o lora=THIS_FOLDER"
     words = [f"agemem-eval run --env {recipe.tasks.env} --memory {recipe.tasks.memory}"]
     words.append(f"--model {use}")
-    for name, options in recipe.tasks.options.items():
-        words += [f"-o {shlex.quote(f'{name}.{key}={value}')}" for key, value in options.items()]
+    words += option_words(recipe.tasks.options)
     usual = AgentConfig()
     for key, value in recipe.agent:
         if key not in ("temperature", "top_p") and value != getattr(usual, key):

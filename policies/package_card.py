@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,7 +39,8 @@ def readme(
         limits: Markdown: further limits, as list items.
     """
     tasks = told["recipe"]["tasks"]
-    played = f"--env {tasks['env']} --memory {tasks['memory']} --model {model}"
+    words = [f"--env {tasks['env']} --memory {tasks['memory']} --model {model}"]
+    played = " ".join([*words, *option_words(tasks.get("options") or {})])
     parts = [
         first_line(card),
         f"# {name}",
@@ -58,6 +60,15 @@ def readme(
         f"```json\n{json.dumps(told['recipe'], indent=1)}\n```",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def option_words(options: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Options of environments as `run` takes them: `-o NAME.KEY=VALUE` each."""
+    return [
+        f"-o {shlex.quote(f'{name}.{key}={value}')}"
+        for name, values in options.items()
+        for key, value in values.items()
+    ]
 
 
 def first_line(card: Mapping[str, Any]) -> str:

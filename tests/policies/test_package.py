@@ -24,7 +24,7 @@ SOURCES = [{"env": "pddl"}, {"options": {}}]
 RECIPE = {
     "name": "small",
     "model": {"path": PLACE, "fresh": None},
-    "tasks": {"env": "alfworld", "memory": "agemem"},
+    "tasks": {"env": "alfworld", "memory": "agemem", "options": {"alfworld": {"engine": "native"}}},
     "agent": AGENT,
     "sft": {"demonstrations": SOURCES},
     "evaluation": {"temperature": 0.5},
@@ -120,6 +120,7 @@ def test_the_card_says_in_its_first_line_what_such_a_model_can_and_cannot(
     assert first.startswith(f"A model of {count / 1e6:.1f} million weights: it can play tasks")
     assert "cannot follow instructions" in first
     for said in ("recipe `small` (`abc`), seed 3", "data `def`", "Won 3 of 9.", "- Slow.",
+                 "--env alfworld --memory agemem --model nano -o alfworld.engine=native",
                  "demonstrations in alfworld, pddl", "| 20 | 0.300 [0.100, 0.500] | – | 100.0% |",
                  "ended at update 200 with a loss of 0.005"):  # fmt: skip
         assert said in text
@@ -164,7 +165,7 @@ def test_another_seed_of_a_training_has_a_name_of_its_own_outside_of_the_package
 ) -> None:
     final, out = training(tmp_path / "t", weights), tmp_path / "out"
     made = make_package(final, "nano-1", out, kind="nano")
-    assert "--model numpy:DIR\n" in (made / "README.md").read_text()
+    assert "--model numpy:DIR -o alfworld" in (made / "README.md").read_text()
     assert json.loads((made / "card.json").read_text())["weights"]["dtype"] == "float16"
     for name, kind, where, said in (
         ("nano-1", None, out, "did you mean 'nano'"),
