@@ -17,6 +17,7 @@ from ..harness.config import AgentConfig
 from ..harness.files import write_json
 from ..harness.models.weights import model_hash
 from .checkpoints import CARD, State
+from .demonstrations import data_hash
 from .logs import EVALUATION, METRICS, read_lines
 from .package_card import option_words
 from .preflight import Plan
@@ -47,6 +48,7 @@ def make_card(plan: Plan, state: State) -> dict[str, Any]:
         "recipe": recipe.name,
         "recipe_hash": recipe.hash,
         "data_hash": plan.data_hash,
+        "demonstrations_hash": data_hash(recipe, plan.directory),
         "seed": recipe.seed,
         "phase": state.phase,
         "step": state.step,

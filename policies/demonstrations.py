@@ -116,12 +116,19 @@ def _mixed(sources: Sequence[Sequence[list[Demonstration]]]) -> Iterator[list[De
     return (episode for _, _, episode in placed)
 
 
-def data_hash(demonstrations: Sequence[Demonstration]) -> str:
-    """A hash of all that is asked and answered, in order."""
+def data_hash(recipe: Recipe, directory: Path) -> str | None:
+    """A hash of all files of a recipe's demonstrations, byte by byte; None while there are none.
+
+    Raises:
+        OSError: if one cannot be read.
+    """
+    paths = files(recipe, directory)
+    if recipe.sft is None or not all(path.is_file() for path in paths):
+        return None
     total = hashlib.sha256()
-    for one in demonstrations:
-        said = [[m.role, m.content] for m in one.messages]
-        total.update(stable_hash([one.episode, said, one.text, one.stage], 64).encode())
+    for path in paths:
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()[:16]
 
 

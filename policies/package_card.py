@@ -42,7 +42,7 @@ def readme(
     words = [f"--env {tasks['env']} --memory {tasks['memory']} --model {model}"]
     played = " ".join([*words, *option_words(tasks.get("options") or {})])
     parts = [
-        first_line(card),
+        first_line(card, measured=bool(results)),
         f"# {name}",
         _how(card),
         f"```\nagemem-eval run {played}\n```",
@@ -71,12 +71,13 @@ def option_words(options: Mapping[str, Mapping[str, str]]) -> list[str]:
     ]
 
 
-def first_line(card: Mapping[str, Any]) -> str:
+def first_line(card: Mapping[str, Any], *, measured: bool) -> str:
     """What a model of this size can and cannot do."""
     millions = card["weights"]["count"] / 1e6
+    how = "as well as the numbers below say" if measured else "how well was not measured"
     return (
         f"A model of {millions:.1f} million weights: it can play tasks worded like those it was "
-        "trained on and call AgeMem's memory tools there, as well as the numbers below say; it "
+        f"trained on and call AgeMem's memory tools there, {how}; it "
         "cannot follow instructions, reason about anything else or write summaries, and says "
         "nothing about larger models."
     )
@@ -100,11 +101,13 @@ def _facts(card: Mapping[str, Any], told: Mapping[str, Any]) -> str:
     began = "from nothing" if "fresh" in base else f"from `{base['name']}` (`{base['hash']}`)"
     tasks, shown = told["recipe"]["tasks"], told["recipe"].get("sft") or {}
     envs = _envs(shown.get("demonstrations") or [], tasks["env"])
+    shown_hash = card.get("demonstrations_hash")  # not in the card of an older version
+    hashed = f" `{shown_hash}`" if shown_hash else ""
     lines = [
         f"- recipe `{card['recipe']}` (`{card['recipe_hash']}`), seed {card['seed']}, {began}",
         f"- data `{card['data_hash']}`, tasks of "
         + ", ".join(_envs(tasks.get("sources") or [{}], tasks["env"]))
-        + (f"; demonstrations in {', '.join(envs)}" if envs else ""),
+        + (f"; demonstrations{hashed} in {', '.join(envs)}" if envs else ""),
         f"- phase {card['phase']}, step {card['step']}; made with agemem-eval "
         f"{card['agemem_eval']}; weights in {card['weights']['dtype']}",
     ]

@@ -16,7 +16,8 @@ from .verdicts import CHECK, cell_estimate
 NOTES = (
     "Each value with its 95% interval. One checkpoint: as all tables of this harness (Wilson, or "
     "bootstrap by task). Several seeds of a training: the mean over them, bootstrap by task and by "
-    "seed. Avg: every task set weighs the same; it needs all of them."
+    "seed; so few seeds widen it, past what a task allows too. Avg: every task set weighs "
+    "the same; it needs all of them."
 )
 IN_VAIN = "Calls of tools that a memory does not have are counted too: they are refused."
 

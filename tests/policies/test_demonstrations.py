@@ -66,8 +66,25 @@ def test_what_is_written_is_read_and_nothing_is_played_again(
     directory, whole = played
     monkeypatch.setattr(demonstrations, "Player", None)  # nothing could be played
     assert shown(directory) == whole
-    assert data_hash(shown(directory)) == data_hash(whole)
-    assert data_hash(whole[1:]) != data_hash(whole)
+
+
+def test_their_hash_is_of_every_byte_and_of_the_order_of_the_files(
+    played: tuple[Path, list[Demonstration]], tmp_path: Path
+) -> None:
+    one = recipe()
+    found = data_hash(one, played[0])
+    assert found == data_hash(one, played[0])
+    assert data_hash(one, tmp_path) is None
+    (tmp_path / FILE).write_bytes((played[0] / FILE).read_bytes()[:-1])
+    assert data_hash(one, tmp_path) not in (found, None)
+    two = make_recipe(one.model_dump() | {"sft": {"demonstrations": [{"episodes": 1}] * 2}})
+    assert data_hash(recipe().model_copy(update={"sft": None}), tmp_path) is None
+    hashes = set()
+    for order in ("12", "21"):
+        for number, place in enumerate(order, 1):
+            (tmp_path / f"demonstrations-{place}.jsonl").write_text(f"{number}\n")
+        hashes.add(data_hash(two, tmp_path))
+    assert len(hashes - {None}) == 2
 
 
 def test_what_was_stopped_goes_on_behind_a_line_that_was_cut(

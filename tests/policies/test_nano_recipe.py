@@ -1,4 +1,4 @@
-"""The recipe of the packaged checkpoint: what it trains on is in no test split."""
+"""The recipes of the packaged checkpoints: what they train on is in no test split."""
 
 from __future__ import annotations
 
@@ -17,9 +17,17 @@ from agemem_eval.policies.recipe import Recipe, read_recipe
 TRAINING = {"generated-train", "train"}
 
 
-@pytest.fixture(scope="module")
-def nano() -> Recipe:
-    return read_recipe(Path(recipes.__file__).with_name("nano.yaml"))
+RESULTS = Path(__file__).resolve().parents[2] / "results" / "nano"
+RECIPES = {
+    "nano": Path(recipes.__file__).with_name("nano.yaml"),
+    "nano-sft-1": RESULTS / "nano-sft-1.yaml",  # these two made the packaged `nano-sft`
+    "nano-sft-2": RESULTS / "nano-sft-2.yaml",
+}
+
+
+@pytest.fixture(scope="module", params=list(RECIPES))
+def nano(request: pytest.FixtureRequest) -> Recipe:
+    return read_recipe(RECIPES[request.param])
 
 
 def test_all_five_environments_are_demonstrated_and_none_beside_splits_for_training(

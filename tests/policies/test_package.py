@@ -31,6 +31,7 @@ RECIPE = {
 }
 CARD = {
     "training": "agemem", "recipe": "small", "recipe_hash": "abc", "data_hash": "def", "seed": 3,
+    "demonstrations_hash": "cafe",
     "phase": "grpo", "step": 20, "base": {"name": "sft", "hash": "123"},
     "reward": {"profile": "paper", "scheme": "all-returns"}, "agemem_eval": "0.1.0",
 }  # fmt: skip
@@ -121,7 +122,8 @@ def test_the_card_says_in_its_first_line_what_such_a_model_can_and_cannot(
     assert "cannot follow instructions" in first
     for said in ("recipe `small` (`abc`), seed 3", "data `def`", "Won 3 of 9.", "- Slow.",
                  "--env alfworld --memory agemem --model nano -o alfworld.engine=native",
-                 "demonstrations in alfworld, pddl", "| 20 | 0.300 [0.100, 0.500] | – | 100.0% |",
+                 "| 20 | 0.300 [0.100, 0.500] | – | 100.0% |",
+                 "demonstrations `cafe` in alfworld, pddl",
                  "ended at update 200 with a loss of 0.005"):  # fmt: skip
         assert said in text
     assert "| 30 |" not in text  # after the checkpoint

@@ -18,6 +18,7 @@ from agemem_eval.harness.errors import UsageError  # noqa: E402
 from agemem_eval.harness.figures.training import load_logs  # noqa: E402
 from agemem_eval.harness.store import RunStore  # noqa: E402
 from agemem_eval.policies.card import play_command  # noqa: E402
+from agemem_eval.policies.demonstrations import data_hash  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,8 @@ def test_fine_tuning_alone_is_no_agemem_training(trained):
     assert (card["training"], card["phase"], card["step"], card["seed"]) == ("agemem", "grpo", 2, 0)
     assert card["recipe_hash"]
     assert card["data_hash"]
+    assert card["demonstrations_hash"] == data_hash(train_runs.recipe(), trained.directory)
+    assert card["demonstrations_hash"]
     assert card["evaluation"]["step"] == 2
 
 
