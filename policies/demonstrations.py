@@ -93,6 +93,28 @@ async def demonstrations_of(recipe: Recipe, directory: Path) -> list[Demonstrati
     return list(_unique(_mixed(found)))
 
 
+def unplayed(recipe: Recipe, directory: Path) -> list[int]:
+    """The sources, from 0, that a teacher has yet to play, or to play to their end.
+
+    Raises:
+        DataError: for a file of other demonstrations, or a damaged one.
+    """
+    sources = recipe.sft.sources if recipe.sft is not None else ()
+    waiting = []
+    for number, (source, path) in enumerate(zip(sources, files(recipe, directory), strict=True)):
+        if source.runs is None:
+            book = _Book(path, _identity(recipe.of(source), source)) if path.is_file() else None
+            if book is None or len(book.lines) < source.episodes:
+                waiting.append(number)
+    return waiting
+
+
+async def play(recipe: Recipe, directory: Path, number: int) -> None:
+    """Play what is left of a source, from 0; raises as `demonstrations_of` does."""
+    assert recipe.sft is not None
+    await _lines_of(recipe, recipe.sft.sources[number], files(recipe, directory)[number])
+
+
 async def _lines_of(recipe: Recipe, source: Demonstrations, path: Path) -> list[dict[str, Any]]:
     """The lines of a source's file, once it is complete."""
     own, runs_dir = recipe.of(source), path.parent.parent

@@ -16,6 +16,7 @@ import torch
 import transformers
 
 from ..harness.files import take_lock
+from .apart import play_apart
 from .checkpoints import (
     HEADER,
     Phase,
@@ -122,6 +123,7 @@ async def _demonstrations(session: Session) -> list[Demonstration]:
                 env = f" of {source.env}" if source.env is not None else ""
                 how = f"of the run {source.runs}" if source.runs else "played by the teacher"
                 session.observer.says(f"demonstrations: {source.episodes} episodes{env}, {how}")
+    await play_apart(recipe, session.directory)
     return await demonstrations_of(recipe, session.directory)
 
 

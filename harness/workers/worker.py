@@ -141,7 +141,7 @@ def _beat(send: _Sender, beat_s: float) -> None:
             send(frame)
 
 
-def _take_pipes() -> tuple[int, int]:
+def take_pipes() -> tuple[int, int]:
     """The protocol's own descriptors, out of reach of what environment code prints or reads."""
     source, target = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -176,7 +176,7 @@ def _wait_for_hangup(lifeline: int) -> None:
 
 def main() -> None:
     """Run one worker process; its arguments: descriptor of the lifeline, seconds between beats."""
-    source, target = _take_pipes()
+    source, target = take_pipes()
     end_with_parent(int(sys.argv[1]))
     serve(source, target, float(sys.argv[2]))
 
