@@ -17,17 +17,17 @@ from agemem_eval.policies.command import find_recipe, own_recipes
 from agemem_eval.policies.demonstrations import demonstrations_of, files, unplayed
 from agemem_eval.policies.recipe import Recipe, make_recipe, read_recipe
 
-ONE = {"env": "babyai", "expert": "explorer", "episodes": 3}
-OTHER = {"env": "babyai", "expert": "explorer", "first": 100, "episodes": 2}
+ONE = {"env": "pddl", "expert": "observer", "episodes": 3, "keep": "all", "agent": {"max_steps": 20}}
+OTHER = {**ONE, "first": 100, "episodes": 2}
 
 
-def recipe(*sources: dict[str, Any], evaluation: int = 1200) -> Recipe:
+def recipe(*sources: dict[str, Any], evaluation: int = 1100) -> Recipe:
     return make_recipe({
         "name": "apart",
         "model": {"fresh": {"positions": 8192}},
         "sft": {"demonstrations": list(sources)},
         "agent": {"shots": 0, "context_tokens": 4096, "max_tokens": 256},
-        "tasks": {"env": "babyai", "episodes": 8},
+        "tasks": {"env": "pddl", "episodes": 8},
         "evaluation": {"first": evaluation, "episodes": 2},
         "reward": {"task_score": "success"},
     })  # fmt: skip
