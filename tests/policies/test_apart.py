@@ -17,7 +17,9 @@ from agemem_eval.policies.command import find_recipe, own_recipes
 from agemem_eval.policies.demonstrations import demonstrations_of, files, unplayed
 from agemem_eval.policies.recipe import Recipe, make_recipe, read_recipe
 
-ONE = {"env": "pddl", "expert": "observer", "episodes": 3, "keep": "all", "agent": {"max_steps": 20}}
+ONE = {
+    "env": "pddl", "expert": "observer", "episodes": 3, "keep": "all", "agent": {"max_steps": 20},
+}  # fmt: skip
 OTHER = {**ONE, "first": 100, "episodes": 2}
 
 
