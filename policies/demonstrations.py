@@ -77,48 +77,46 @@ async def demonstrations_of(recipe: Recipe, directory: Path) -> list[Demonstrati
     """
     if recipe.sft is None:
         raise UsageError("recipe: sft is missing: it says what the demonstrations are")
-    sources = recipe.sft.sources
-    found = []
-    for number, (source, path) in enumerate(zip(sources, files(recipe, directory), strict=True)):
-        lines = await _lines_of(recipe, source, path)
-        several = len(sources) > 1
-        episodes = [_read(line, path, f"{number + 1} " if several else "") for line in lines]
-        if not any(episodes):
-            where = f".{number}" if several else ""
-            raise UsageError(
-                f"recipe: sft.demonstrations{where}: none of the episodes ended well: choose "
-                "another expert, or keep: all"
-            )
-        found.append(episodes)
-    return list(_unique(_mixed(found)))
+    count = len(recipe.sft.sources)
+    return list(_unique(_mixed([await play(recipe, directory, n) for n in range(count)])))
 
 
 def unplayed(recipe: Recipe, directory: Path) -> list[int]:
-    """The sources, from 0, that a teacher has yet to play, or to play to their end.
-
-    Raises:
-        DataError: for a file of other demonstrations, or a damaged one.
-    """
+    """The sources, from 0, whose files are not there yet, or not whole."""
     sources = recipe.sft.sources if recipe.sft is not None else ()
     waiting = []
     for number, (source, path) in enumerate(zip(sources, files(recipe, directory), strict=True)):
-        if source.runs is None:
-            book = _Book(path, _identity(recipe.of(source), source)) if path.is_file() else None
-            if book is None or len(book.lines) < source.episodes:
-                waiting.append(number)
+        head = _json(_head(recipe.of(source), source))
+        content = path.read_bytes() if path.is_file() else b""
+        episodes = source.episodes if source.runs is None else 1
+        if not content.startswith(head) or content.count(b"\n") <= episodes:
+            waiting.append(number)
     return waiting
 
 
-async def play(recipe: Recipe, directory: Path, number: int) -> None:
-    """Play what is left of a source, from 0; raises as `demonstrations_of` does."""
+async def play(recipe: Recipe, directory: Path, number: int) -> list[list[Demonstration]]:
+    """The episodes of a source, from 0: played, or read where they were played before.
+
+    It raises as `demonstrations_of` does.
+    """
     assert recipe.sft is not None
-    await _lines_of(recipe, recipe.sft.sources[number], files(recipe, directory)[number])
+    source, path = recipe.sft.sources[number], files(recipe, directory)[number]
+    lines = await _lines_of(recipe, source, path)
+    several = len(recipe.sft.sources) > 1
+    episodes = [_read(line, path, f"{number + 1} " if several else "") for line in lines]
+    if not any(episodes):
+        where = f".{number}" if several else ""
+        raise UsageError(
+            f"recipe: sft.demonstrations{where}: none of the episodes ended well: choose "
+            "another expert, or keep: all"
+        )
+    return episodes
 
 
 async def _lines_of(recipe: Recipe, source: Demonstrations, path: Path) -> list[dict[str, Any]]:
     """The lines of a source's file, once it is complete."""
     own, runs_dir = recipe.of(source), path.parent.parent
-    kept = _Book(path, _identity(own, source))
+    kept = _Book(path, _head(own, source))
     if source.runs is None:
         async for lines in _played(recipe, own, source, runs_dir, len(kept.lines)):
             kept.write(lines)
@@ -273,10 +271,9 @@ class _Book:
         DataError: if it holds other demonstrations, or cannot be read.
     """
 
-    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
+    def __init__(self, path: Path, head: dict[str, Any]) -> None:
         self._path = path
         self.lines: list[dict[str, Any]] = []
-        head = {"demonstrations": VERSION, **identity}
         try:
             if path.is_file() and (whole := _whole_lines(path)):
                 if whole[0] != head:
@@ -314,8 +311,8 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
         raise DataError(f"{path} is damaged ({error}): remove it, and it is made anew") from error
 
 
-def _identity(own: Recipe, source: Demonstrations) -> dict[str, Any]:
-    """What decides the demonstrations of a source; not how many there are to be.
+def _head(own: Recipe, source: Demonstrations) -> dict[str, Any]:
+    """The first line: what decides the demonstrations of a source; not how many there are to be.
 
     Args:
         own: The recipe as it holds for the source.
@@ -333,7 +330,8 @@ def _identity(own: Recipe, source: Demonstrations) -> dict[str, Any]:
     agent = own.agent.model_dump(mode="json")
     said |= {"first": own.tasks.first}
     rule = rule_of(own.tasks.played, source.expert)
-    return {"identity": stable_hash([said, tasks, agent, own.seed, rule])}
+    identity = stable_hash([said, tasks, agent, own.seed, rule])
+    return {"demonstrations": VERSION, "identity": identity}
 
 
 def _json(value: dict[str, Any]) -> bytes:

@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from ...harness.errors import EpisodeTimeout, WorkerError
+from ...harness.workers.process import imports_alike
 from .commands import WORDS, Primitive, macros
 from .game import Game
 from .levels import level_id
@@ -209,11 +210,8 @@ class Bot:
         if self._process is None:
             limits = [str(MEMORY), str(int(SECONDS) + _GRACE)]
             command = [sys.executable, "-P", "-m", _PROGRAM, *limits]
-            environment = {
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(path or os.curdir for path in sys.path),
-                "OPENBLAS_NUM_THREADS": "1",  # each would reserve address space
-            }
+            # each thread would reserve address space
+            environment = {**imports_alike(), "OPENBLAS_NUM_THREADS": "1"}
             # In the process group of this one, so that it ends where that is killed as a whole.
             self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment

@@ -137,6 +137,11 @@ class WorkerProcess(Worker, asyncio.SubprocessProtocol):
                 os.killpg(self._transport.get_pid(), signal.SIGKILL)
 
 
+def imports_alike() -> dict[str, str]:
+    """The variables of a Python process that is to import from where this one does."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.curdir for path in sys.path)}
+
+
 def exit_text(code: int) -> str:
     """How a process ended, from the code that `subprocess` gives."""
     if code >= 0:
