@@ -98,8 +98,10 @@ def test_one_source_or_one_core_or_models_need_no_process(tmp_path: Path) -> Non
     asyncio.run(play_apart(recipe(ONE), tmp_path, 2))
     asyncio.run(play_apart(recipe(ONE, OTHER), tmp_path, 1))
     for part, key, value in (
-        ("sampler", "workers", 2), ("tasks", "memory_model", "hf:m"), ("tasks", "embedder", "minilm"),
-    ):  # fmt: skip
+        ("sampler", "workers", 2),
+        ("tasks", "memory_model", "hf:m"),
+        ("tasks", "embedder", "minilm"),
+    ):
         made = recipe(ONE, OTHER)
         heavy = getattr(made, part).model_copy(update={key: value})
         asyncio.run(play_apart(made.model_copy(update={part: heavy}), tmp_path, 2))
