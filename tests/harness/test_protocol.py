@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agemem_eval.harness.ledger import Usage
@@ -175,8 +175,12 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.text(), JSON))
+@example({"</THINK>": None})
 def test_rendered_calls_are_read_back(arguments: dict[str, object]) -> None:
     text = render_calls((ToolCall("Add_memory", arguments),))
-    if "</tool_call>" in json.dumps(arguments, ensure_ascii=False).lower():
+    written = json.dumps(arguments, ensure_ascii=False).lower()
+    if "</tool_call>" in written:
         return  # the closing tag inside a string is the one thing the format cannot carry
-    assert parse_text(text).calls == (ToolCall("Add_memory", arguments),)
+    assert parse_text(f"<think>so</think>{text}").calls == (ToolCall("Add_memory", arguments),)
+    if "</think>" not in written:  # without a thought this would be the end of one
+        assert parse_text(text).calls == (ToolCall("Add_memory", arguments),)
